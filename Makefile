@@ -1,0 +1,49 @@
+# Everything runs in .venv, made by `make install` with the tested versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One BLAS thread a process: two jobs (or two test workers) then share two cores without fighting.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run report smoke lint format test test-integration clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ntkode needs Python 3.11 or newer: make install PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/installed  ## Make .venv with the tested versions
+
+run: install  ## The main job: three activations on MNIST (about 5 minutes on 2 cores)
+	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
+
+report: install  ## Redraw table and picture of the newest sweep from its stored results
+	$(BIN)/python benchmarks/report.py
+
+smoke: install  ## The CI smoke benchmark: every metric must be there and finite
+	$(BIN)/python benchmarks/run.py experiment=smoke
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## Let ruff format and mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint  ## Lint and tests
+	$(BIN)/python -m pytest -n 2 -m "not integration"
+
+test-integration: install  ## Tests that need minutes or other programs
+	$(BIN)/python -m pytest -m integration
+
+clean:  ## Remove .venv and caches; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""ntkode: a reproducible benchmark suite for the training dynamics of Neural ODEs."""
