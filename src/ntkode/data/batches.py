@@ -1,0 +1,91 @@
+"""Which rows each training step sees, and handing them over as one tensor operation a batch."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ntkode.data.sources import random_generator
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class BatchSchedule(Sampler[slice | Tensor]):
+    """The rows of every training step: a function of (n, batch_size, steps, seed) and nothing else.
+
+    A full batch is all rows in order, at every step. Mini-batches are cut from one random permutation a pass,
+    all of the same size: where `batch_size` does not divide n, the last n mod batch_size rows of the
+    permutation sit that pass out, as the summed loss of a smaller batch would not compare with the others.
+
+    Args:
+        n: number of samples.
+        steps: number of batches of the whole training.
+        batch_size: samples a batch, at most n; None for all.
+        seed: determines the permutations.
+        start: step at which iteration begins, for a resumed run. The length stays `steps`, which is how
+            Lightning counts an epoch that it resumes in its middle.
+    """
+
+    def __init__(
+        self, n: int, *, steps: int, batch_size: int | None = None, seed: int = 0, start: int = 0
+    ) -> None:
+        self.n = n
+        self.steps = steps
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = start
+
+    def rows(self, step: int) -> slice | Tensor:
+        """Rows of one step: indices (batch_size,), int64, or a slice, which makes a full batch a view."""
+        if self.batch_size is None:
+            return slice(0, self.n)
+        number, position = divmod(step, self.n // self.batch_size)
+        first = position * self.batch_size
+        return _permutation(self.n, self.seed, number)[first : first + self.batch_size]
+
+    def __iter__(self) -> Iterator[slice | Tensor]:
+        return (self.rows(step) for step in range(self.start, self.steps))
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+@lru_cache(maxsize=2)
+def _permutation(n: int, seed: int, number: int) -> Tensor:
+    return torch.from_numpy(random_generator(seed, f"pass {number}").permutation(n))
+
+
+class TensorRows(Dataset[Batch]):
+    """Samples as (index, x, y), by row or, as PyTorch's fetcher asks for a batch, by many rows at once."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.tensors = (torch.arange(len(x)), x, y)
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, row: int) -> Batch:
+        index, x, y = self.tensors
+        return index[row], x[row], y[row]
+
+    def __getitems__(self, rows: slice | Tensor) -> Batch:
+        """All rows of a batch in one operation a tensor; a slice gives views."""
+        index, x, y = self.tensors
+        return index[rows], x[rows], y[rows]
+
+
+def loader(x: Tensor, y: Tensor, schedule: BatchSchedule) -> DataLoader[Batch]:
+    """Batches (indices (B,), x (B, d), y (B, k)) in the order of the schedule."""
+    return DataLoader(
+        TensorRows(x, y),
+        batch_sampler=schedule,  # type: ignore[arg-type]  # its type does not foresee slices
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),  # without one, every pass would draw from the global random state
+    )
+
+
+def _as_it_is(batch: Any) -> Batch:
+    return batch

@@ -1,0 +1,85 @@
+"""How far the training gradient is from the gradient that is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ntkode.gradients.reference import (
+    Gradient,
+    Objective,
+    continuous_gradient,
+    discrete_gradient,
+    flatten,
+    loss_gradient,
+    relative_error,
+)
+from ntkode.losses import Loss, SquaredError
+from ntkode.models import ODEModel
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A gradient against a reference.
+
+    Attributes:
+        relative_error: ‖g − g_ref‖ / ‖g_ref‖ over all parameters.
+        cosine: ⟨g, g_ref⟩ / (‖g‖ ‖g_ref‖).
+        blocks: the relative error of each parameter by itself.
+    """
+
+    relative_error: float
+    cosine: float
+    blocks: dict[str, float]
+
+
+@dataclass(frozen=True)
+class GradientErrors:
+    """The training gradient's errors.
+
+    Attributes:
+        continuous: against the gradient of the ODE's exact flow.
+        discrete: against the exact derivative of the discrete solve.
+        reference_error: estimated relative error of the continuous reference: nothing below it is known.
+    """
+
+    continuous: Deviation
+    discrete: Deviation
+    reference_error: float
+
+
+def deviation(gradient: Gradient, reference: Gradient) -> Deviation:
+    """Compare two gradients of the same parameters, in float64."""
+    g, exact = flatten(gradient), flatten(reference)
+    norms = g.norm() * exact.norm()
+    return Deviation(
+        relative_error=relative_error(gradient, reference),
+        cosine=float(g @ exact / norms) if norms > 0 else float("nan"),
+        blocks={n: relative_error({n: gradient[n]}, {n: reference[n]}) for n in gradient},
+    )
+
+
+def gradient_error(
+    model: ODEModel, x: Tensor, y: Tensor, *, loss: Loss | None = None, offset: Tensor | None = None
+) -> GradientErrors:
+    """Errors of ∂L/∂θ by the model's own solver, gradient method and precision.
+
+    Args:
+        model: the model as it is trained; not changed.
+        x: inputs, shape (N, d).
+        y: targets, shape (N, k).
+        loss: L; squared error unless given.
+        offset: f₀ on x, shape (N, k), where the output is recentred.
+
+    Raises:
+        SolverFailure: one of the solves failed.
+    """
+    objective = Objective(loss or SquaredError(), x, y, offset)
+    own = loss_gradient(model, objective)
+    reference = continuous_gradient(model, objective)
+    return GradientErrors(
+        continuous=deviation(own, reference.gradient),
+        discrete=deviation(own, discrete_gradient(model, objective)),
+        reference_error=reference.error,
+    )

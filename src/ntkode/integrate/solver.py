@@ -1,0 +1,154 @@
+"""ODE solvers: torchdiffeq behind one immutable object that validates its settings early."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from ntkode.integrate.failures import NonFiniteState, typed_failures
+
+Field = Callable[[Tensor, Tensor], Tensor]
+
+# method → order of convergence
+FIXED_STEP = {"euler": 1, "midpoint": 2, "rk4": 4, "implicit_adams": 4}
+ADAPTIVE = {"adaptive_heun": 2, "bosh3": 3, "dopri5": 5, "dopri8": 8}
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How dh/dt = F(t, h) is solved over [0, T].
+
+    Fixed-step methods take `steps` equal steps; adaptive ones keep the local error estimate below
+    atol + rtol·|h|, with one step size for the whole batch. `rk4` is torchdiffeq's 3/8 rule;
+    `implicit_adams` is Adams–Bashforth–Moulton on a fixed grid, its corrector iterated to `rtol`.
+
+    Args:
+        method: one of `FIXED_STEP` or `ADAPTIVE`.
+        steps: number of steps over [0, T]; 10 unless given. Fixed-step methods only.
+        rtol: relative tolerance, 1e-6 unless given. Adaptive methods and `implicit_adams` only.
+        atol: absolute tolerance, likewise.
+        max_steps: budget of steps of one adaptive solve.
+
+    Raises:
+        ValueError: an unknown method, or a setting that is out of range or not the method's.
+    """
+
+    method: str = "rk4"
+    steps: int | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.method not in FIXED_STEP | ADAPTIVE:
+            known = ", ".join(FIXED_STEP | ADAPTIVE)
+            raise ValueError(f"unknown solver method {self.method!r}: choose one of {known} (solver=rk4)")
+        if self.adaptive and self.steps is not None:
+            raise ValueError(
+                f"solver {self.method} is adaptive and takes no steps={self.steps}: "
+                "set solver.rtol and solver.atol, or take solver=rk4 solver.steps=…"
+            )
+        if self.method in ("euler", "midpoint", "rk4") and (self.rtol, self.atol) != (None, None):
+            raise ValueError(
+                f"solver {self.method} has fixed steps and takes no tolerance "
+                f"(rtol={self.rtol}, atol={self.atol}): set solver.steps, or take solver=dopri5"
+            )
+        self._fill_defaults()
+        self._check_ranges()
+
+    def _fill_defaults(self) -> None:
+        if not self.adaptive and self.steps is None:
+            object.__setattr__(self, "steps", 10)
+        if self.adaptive or self.method == "implicit_adams":
+            for name in ("rtol", "atol"):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, 1e-6)
+
+    def _check_ranges(self) -> None:
+        for name in ("steps", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"solver.{name}={value} must be an integer ≥ 1, as in solver.{name}=10")
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(
+                    f"solver.{name}={value} must be positive and finite, as in solver.{name}=1e-6"
+                )
+
+    def __str__(self) -> str:
+        if self.adaptive:
+            return f"{self.method}(rtol={self.rtol:g}, atol={self.atol:g})"
+        return f"{self.method}({self.steps} steps)"
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the step size follows an error estimate."""
+        return self.method in ADAPTIVE
+
+    @property
+    def order(self) -> int:
+        """Order of convergence p: the error of a fixed-step solve falls as steps^(−p) for smooth F."""
+        return (FIXED_STEP | ADAPTIVE)[self.method]
+
+    def fixed_twin(self, horizon: float) -> Solver:
+        """This solver if it has fixed steps, else RK4 with at least 20 steps and 20 a unit of time.
+
+        Kernels differentiate a fixed-step solve: adaptive steps couple the samples of a batch.
+        """
+        return Solver("rk4", steps=max(20, math.ceil(20 * horizon))) if self.adaptive else self
+
+    def integrate(self, odeint: Callable[..., Tensor], field: Field, state: Tensor, horizon: float) -> Tensor:
+        """h(T) from h(0) = `state`, shape (N, m), by torchdiffeq's `odeint` or `odeint_adjoint`.
+
+        A negative `horizon` integrates backwards in time from T = |horizon| to 0.
+
+        Raises:
+            SolverFailure: a non-finite state, an underflow of the step, or too many steps.
+        """
+        ends = (0.0, horizon) if horizon > 0 else (-horizon, 0.0)
+        return self._solve(odeint, field, state, torch.tensor(ends, dtype=state.dtype, device=state.device))[
+            -1
+        ]
+
+    def trajectory(self, field: Field, state: Tensor, horizon: float) -> Tensor:
+        """h at every grid point of a fixed-step solve over [0, T], shape (steps + 1, N, m).
+
+        Raises:
+            ValueError: an adaptive solver, which has no grid: take its `fixed_twin`.
+            SolverFailure: as `integrate`.
+        """
+        if self.steps is None:
+            raise ValueError(f"{self} has no fixed grid: take its fixed_twin")
+        times = torch.linspace(0.0, horizon, self.steps + 1, dtype=state.dtype, device=state.device)
+        return self._solve(odeint, field, state, times)
+
+    def _solve(self, odeint: Callable[..., Tensor], field: Field, state: Tensor, times: Tensor) -> Tensor:
+        with typed_failures(self), warnings.catch_warnings():
+            # float32 cannot satisfy the corrector's tolerance near its own rounding error.
+            warnings.filterwarnings("ignore", message="Functional iteration did not converge")
+            states = odeint(field, state, times, method=self.method, **self._arguments())
+        if not states[-1].isfinite().all():
+            raise NonFiniteState(f"{self}: non-finite state at t={float(times[-1]):g}")
+        return states
+
+    def _arguments(self) -> dict[str, Any]:
+        if self.adaptive:
+            return {"rtol": self.rtol, "atol": self.atol, "options": {"max_num_steps": self.max_steps}}
+        arguments: dict[str, Any] = {"options": {"grid_constructor": self._grid}}
+        if self.method == "implicit_adams":
+            arguments |= {"rtol": self.rtol, "atol": self.atol}
+        return arguments
+
+    def _grid(self, field: Field, state: Tensor, times: Tensor) -> Tensor:
+        """Exactly `steps` equal steps: torchdiffeq's `step_size` may add one through rounding."""
+        assert self.steps is not None
+        fractions = torch.linspace(0.0, 1.0, self.steps + 1, dtype=times.dtype, device=times.device)
+        return torch.lerp(times[0], times[-1], fractions)

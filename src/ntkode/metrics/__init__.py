@@ -1,0 +1,25 @@
+"""Metrics as Lightning callbacks."""
+
+from ntkode.metrics.base import LossMetric, Metric
+from ntkode.metrics.cost import Cost
+from ntkode.metrics.evaluation import TestEvaluation
+from ntkode.metrics.gradient import GradientError, KinkCrossings, ReverseDrift
+from ntkode.metrics.loss_decay import DecayRate, LocalRate, LossPrediction
+from ntkode.metrics.ntk import GuaranteedRate, NTKSpectrum
+from ntkode.metrics.parameters import ParameterDistance
+
+__all__ = [
+    "Cost",
+    "DecayRate",
+    "GradientError",
+    "GuaranteedRate",
+    "KinkCrossings",
+    "LocalRate",
+    "LossMetric",
+    "LossPrediction",
+    "Metric",
+    "NTKSpectrum",
+    "ParameterDistance",
+    "ReverseDrift",
+    "TestEvaluation",
+]

@@ -1,0 +1,29 @@
+"""How well the model does on the test split."""
+
+from __future__ import annotations
+
+from ntkode.metrics.base import Metric, Values
+from ntkode.training import TrainingModule
+
+
+class TestEvaluation(Metric):
+    """`loss/test`: mean loss a sample on the test split; `accuracy/test` where there are classes.
+
+    The predicted class is the largest output; with a single ±1 output, its sign.
+    """
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """Accuracy only on a classification set."""
+        classes = module.data.task == "classification"
+        return {"loss/test", "accuracy/test"} if classes else {"loss/test"}
+
+    def measure(self, module: TrainingModule) -> Values:
+        """Evaluate f − f₀ on the whole test split."""
+        f, test = module.output("test"), module.split("test")
+        values = {"loss/test": float(module.loss(f, test.y)) / len(f)}
+        if test.labels is not None:
+            predicted = f.argmax(1) if f.shape[1] > 1 else (f[:, 0] > 0).long()
+            values["accuracy/test"] = float((predicted == test.labels).double().mean())
+        return values

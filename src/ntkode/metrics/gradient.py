@@ -1,0 +1,100 @@
+"""The accuracy of the training gradient, and what explains it."""
+
+from __future__ import annotations
+
+import torch
+
+from ntkode.gradients import gradient_error
+from ntkode.metrics.base import Metric, Values
+from ntkode.training import TrainingModule
+
+
+class ProbeMetric(Metric):
+    """A metric on a probe of training samples.
+
+    Args:
+        probe_size: samples: the first of the training split.
+        every: steps between measurements.
+    """
+
+    def __init__(self, probe_size: int = 64, every: int = 50) -> None:
+        super().__init__(every)
+        self.probe_size = probe_size
+
+
+class GradientError(ProbeMetric):
+    """The gradient as trained against float64 references, on the probe.
+
+    `gradient/relative_error`, `gradient/relative_error/<parameter>` and `gradient/cosine` against the
+    gradient of the continuous flow, known to `gradient/reference_error`;
+    `gradient/relative_error/vs_discrete` against the exact derivative of the discrete solve.
+    """
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """All but the blocks."""
+        measured = ("relative_error", "relative_error/vs_discrete", "cosine", "reference_error")
+        return {f"gradient/{name}" for name in measured}
+
+    def measure(self, module: TrainingModule) -> Values:
+        """Four to five gradients of the probe's loss."""
+        probe = module.probe(self.probe_size)
+        errors = gradient_error(module.model, probe.x, probe.y, loss=probe.loss, offset=probe.offset)
+        blocks = errors.continuous.blocks.items()
+        return {
+            "gradient/relative_error": errors.continuous.relative_error,
+            "gradient/relative_error/vs_discrete": errors.discrete.relative_error,
+            "gradient/cosine": errors.continuous.cosine,
+            "gradient/reference_error": errors.reference_error,
+        } | {f"gradient/relative_error/{name}": value for name, value in blocks}
+
+
+class ReverseDrift(ProbeMetric):
+    """`gradient/reverse_drift` = ‖h̃(0) − h(0)‖ / ‖h(0)‖, h̃ being h(T) integrated backwards.
+
+    Applies to gradient methods that rebuild the state backwards: how far they stray from it.
+    """
+
+    def applies(self, module: TrainingModule) -> bool:
+        """Adjoint methods only."""
+        return module.model.gradient.reverses_time
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """The one."""
+        return {"gradient/reverse_drift"}
+
+    @torch.no_grad()
+    def measure(self, module: TrainingModule) -> Values:
+        """Forward and back again by the model's own solver."""
+        model = module.model.solved_by(module.model.solver)
+        start = model.encode(module.probe(self.probe_size).x)
+        back = model.reversed_state(model.flow(start))
+        return {"gradient/reverse_drift": float((back - start).norm() / start.norm())}
+
+
+class KinkCrossings(ProbeMetric):
+    """`gradient/kink_crossings`: how often a preactivation crosses a kink of φ, per unit and sample.
+
+    Counted between the grid points of a fixed-step solve. Applies to φ whose derivative jumps.
+    """
+
+    def applies(self, module: TrainingModule) -> bool:
+        """Activations with kinks only."""
+        return bool(module.model.activation.profile.kinks)
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """The one."""
+        return {"gradient/kink_crossings"}
+
+    @torch.no_grad()
+    def measure(self, module: TrainingModule) -> Values:
+        """Sign changes of (preactivation − kink) along the probe's trajectories."""
+        model, start = module.model, module.model.encode(module.probe(self.probe_size).x)
+        solver = model.solver.fixed_twin(model.horizon)
+        states = solver.trajectory(model.vector_field, start, model.horizon)
+        times = torch.linspace(0.0, model.horizon, len(states), device=start.device)
+        inputs = torch.stack([model.preactivations(t, h) for t, h in zip(times, states, strict=True)])
+        crossings = sum(
+            ((inputs[1:] > kink) != (inputs[:-1] > kink)).sum().item()
+            for kink in model.activation.profile.kinks
+        )
+        return {"gradient/kink_crossings": crossings / inputs[0].numel()}

@@ -1,0 +1,85 @@
+"""The NTK on a fixed probe of training samples: spectrum, drift, alignment with the targets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+
+from ntkode.metrics.base import Metric, Values
+from ntkode.ntk import empirical_ntk, kernel_alignment, spectrum
+from ntkode.theory import contraction_rate
+from ntkode.training import TrainingModule
+
+
+class NTKSpectrum(Metric):
+    """Spectrum of the trace kernel (1/k) Σ_c Θ_cc on the probe, in float64, and its change.
+
+    Logs `ntk/lambda_min`, `ntk/lambda_max`, `ntk/condition_number`, `ntk/effective_rank`,
+    `ntk/resolution` (the floor under which λ_min is noise), `ntk/trace`,
+    `ntk/drift` = ‖Θ_k − Θ₀‖_F / ‖Θ₀‖_F, and `ntk/alignment` (centred kernel–target alignment).
+
+    Args:
+        probe_size: training samples in the probe: the first of the split.
+        every: steps between measurements.
+    """
+
+    def __init__(self, probe_size: int = 128, every: int = 20) -> None:
+        super().__init__(every)
+        self.probe_size = probe_size
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """All of them."""
+        measured = ("lambda_min", "lambda_max", "condition_number", "effective_rank", "resolution")
+        return {f"ntk/{name}" for name in (*measured, "trace", "drift", "alignment")}
+
+    def prepare(self, module: TrainingModule) -> None:
+        """Forget the kernel of an earlier training."""
+        self._initial: torch.Tensor | None = None
+
+    def measure(self, module: TrainingModule) -> Values:
+        """One kernel and its eigenvalues."""
+        probe = module.probe(self.probe_size)
+        kernel = empirical_ntk(module.model, probe.x)
+        if self._initial is None:
+            self._initial = kernel
+        return {f"ntk/{name}": value for name, value in asdict(spectrum(kernel)).items()} | {
+            "ntk/trace": float(kernel.trace()),
+            "ntk/drift": float((kernel - self._initial).norm() / self._initial.norm()),
+            "ntk/alignment": kernel_alignment(kernel, probe.y),
+        }
+
+
+class GuaranteedRate(Metric):
+    """`loss/guaranteed_rate` = −2 log(1 − ηλ_min), λ_min of the full kernel of the whole training set.
+
+    The theory's bound on the decay per step, were the kernel to stay as it is at θ₀; it is measured
+    there, once, and repeated at the end.
+
+    Args:
+        max_rows: the largest N·k at which the full kernel is formed; above it the metric does not apply.
+    """
+
+    def __init__(self, max_rows: int = 2048) -> None:
+        super().__init__(every=1_000_000_000)
+        self.max_rows = max_rows
+
+    def applies(self, module: TrainingModule) -> bool:
+        """Gradient descent on the squared error, on a set that fits."""
+        return module.descends_gradient and module.data.train.y.numel() <= self.max_rows
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """The one."""
+        return {"loss/guaranteed_rate"}
+
+    def prepare(self, module: TrainingModule) -> None:
+        """The full kernel at θ₀."""
+        kernel = empirical_ntk(module.model, module.split("train").x, outputs="full")
+        values = spectrum(kernel)
+        # A λ_min that cannot be told from zero guarantees nothing.
+        bound = 0.0 if values.below_resolution else values.lambda_min
+        self._rate = contraction_rate(module.learning_rate, bound)
+
+    def measure(self, module: TrainingModule) -> Values:
+        """The rate that θ₀ guarantees."""
+        return {"loss/guaranteed_rate": self._rate}

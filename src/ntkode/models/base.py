@@ -1,0 +1,119 @@
+"""What every continuous-depth model shares: encode, flow by an ODE, read out."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ntkode import activations
+from ntkode.activations import Activation
+from ntkode.integrate import Backprop, CountedField, GradientMethod, Solver
+
+
+class ODEModel(nn.Module):
+    """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
+
+    Subclasses define `encode`, `vector_field`, `readout` and `field_parameters`.
+
+    Args:
+        in_features: d, the length of an input.
+        out_features: k, the number of outputs.
+        width: n, the hidden width.
+        activation: φ, or its registered name.
+        horizon: T > 0.
+        solver: how the ODE is solved.
+        gradient: how its solution is differentiated.
+        subtract_initial_output: whether training uses f − f₀, with f₀ the output at initialisation.
+            `forward` gives f all the same: the NTK of both is one.
+
+    Raises:
+        ValueError: a size below 1, a horizon that is not positive and finite, or an unknown activation.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        out_features: int,
+        *,
+        activation: Activation | str,
+        horizon: float,
+        solver: Solver,
+        gradient: GradientMethod,
+        subtract_initial_output: bool,
+    ) -> None:
+        super().__init__()
+        for name, size in (("in_features", in_features), ("width", width), ("out_features", out_features)):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"model.{name}={size} must be an integer ≥ 1, as in model.{name}=256")
+        if not (math.isfinite(horizon) and horizon > 0):
+            raise ValueError(f"model.horizon={horizon} must be positive and finite, as in model.horizon=1.0")
+        self.in_features = in_features
+        self.width = width
+        self.out_features = out_features
+        self.activation = activations.get(activation) if isinstance(activation, str) else activation
+        self.horizon = float(horizon)
+        self.solver = solver
+        self.gradient = gradient
+        self.subtract_initial_output = subtract_initial_output
+        self.evaluations = CountedField(self.vector_field)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """h(0), shape (N, m), from inputs of shape (N, d)."""
+        raise NotImplementedError
+
+    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
+        """dh/dt, shape (N, m), at time t (a scalar tensor) and states of shape (N, m)."""
+        raise NotImplementedError
+
+    def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
+        """What φ is applied to inside the vector field, shape (N, units)."""
+        raise NotImplementedError
+
+    def readout(self, h: Tensor) -> Tensor:
+        """The output f, shape (N, k), from final states of shape (N, m)."""
+        raise NotImplementedError
+
+    def field_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the vector field: those that an adjoint method differentiates."""
+        raise NotImplementedError
+
+    def flow(self, state: Tensor) -> Tensor:
+        """h(T), shape (N, m), from h(0) = `state`; counts the evaluations in `evaluations`."""
+        self.evaluations = CountedField(self.vector_field)
+        final = self.gradient.flow(
+            self.solver, self.evaluations, state, self.horizon, self.field_parameters()
+        )
+        self.evaluations.end_forward()
+        return final
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f(x), shape (N, k), from inputs of shape (N, d) in the parameters' dtype.
+
+        Raises:
+            ValueError: inputs of another shape.
+            SolverFailure: see `Solver.integrate`.
+        """
+        if x.ndim != 2 or x.shape[1] != self.in_features:
+            raise ValueError(f"inputs have shape {tuple(x.shape)}, not (N, in_features={self.in_features})")
+        return self.readout(self.flow(self.encode(x)))
+
+    def solved_by(self, solver: Solver, gradient: GradientMethod = Backprop()) -> Self:
+        """The same model on the same parameters, solved by `solver` and differentiated by `gradient`."""
+        twin = copy.copy(self)
+        twin.solver = solver
+        twin.gradient = gradient
+        return twin
+
+    def in_double(self) -> Self:
+        """A detached copy in float64."""
+        return copy.deepcopy(self).double()
+
+    @torch.no_grad()
+    def reversed_state(self, final: Tensor) -> Tensor:
+        """h̃(0), shape (N, m): h(T) = `final` integrated backwards by the model's own solver."""
+        return Backprop().flow(self.solver, self.vector_field, final, -self.horizon, ())

@@ -1,0 +1,94 @@
+"""The Neural ODE of the theory: NTK parameterisation, weights shared over time, all trained."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ntkode.activations import Activation
+from ntkode.integrate import Backprop, GradientMethod, Solver
+from ntkode.models.base import ODEModel
+
+
+class NeuralODE(ODEModel):
+    """The model of Gao et al. (ICLR 2025, arXiv 2509.22436), all entries of U, W, v iid N(0, 1).
+
+        h(0) = σ_u/√d · U x,   dh/dt = σ_w/√n · W φ(h),   f(x) = σ_v/√n · v^T φ(h(T)).
+
+    Args:
+        in_features: d.
+        width: n.
+        out_features: k.
+        activation: φ, or its registered name.
+        horizon: T. Only σ_w·T matters to the limit n → ∞.
+        sigma_u: σ_u ≥ 0.
+        sigma_w: σ_w ≥ 0.
+        sigma_v: σ_v ≥ 0.
+        solver: how the ODE is solved; its steps should grow with σ_w·T.
+        gradient: how its solution is differentiated; backpropagation unless given.
+        subtract_initial_output: see `ODEModel`.
+
+    Attributes:
+        U: parameter of shape (n, d).
+        W: parameter of shape (n, n).
+        v: parameter of shape (n, k).
+
+    Raises:
+        ValueError: a size, horizon or sigma out of range, or an unknown activation.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        width: int,
+        out_features: int = 1,
+        *,
+        activation: Activation | str,
+        horizon: float = 1.0,
+        sigma_u: float = 1.0,
+        sigma_w: float = 1.0,
+        sigma_v: float = 1.0,
+        solver: Solver = Solver(),
+        gradient: GradientMethod = Backprop(),
+        subtract_initial_output: bool = False,
+    ) -> None:
+        super().__init__(
+            in_features,
+            width,
+            out_features,
+            activation=activation,
+            horizon=horizon,
+            solver=solver,
+            gradient=gradient,
+            subtract_initial_output=subtract_initial_output,
+        )
+        for name, sigma in (("sigma_u", sigma_u), ("sigma_w", sigma_w), ("sigma_v", sigma_v)):
+            if not (math.isfinite(sigma) and sigma >= 0):
+                raise ValueError(f"model.{name}={sigma} must be finite and ≥ 0, as in model.{name}=1.0")
+        self.sigma_u, self.sigma_w, self.sigma_v = sigma_u, sigma_w, sigma_v
+        self.U = nn.Parameter(torch.randn(width, in_features))
+        self.W = nn.Parameter(torch.randn(width, width))
+        self.v = nn.Parameter(torch.randn(width, out_features))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """h(0) = σ_u/√d · U x, shape (N, n)."""
+        return F.linear(x, self.U) * (self.sigma_u / math.sqrt(self.in_features))
+
+    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
+        """σ_w/√n · W φ(h), shape (N, n)."""
+        return F.linear(self.activation(h), self.W) * (self.sigma_w / math.sqrt(self.width))
+
+    def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
+        """The state itself, shape (N, n)."""
+        return h
+
+    def readout(self, h: Tensor) -> Tensor:
+        """σ_v/√n · v^T φ(h), shape (N, k)."""
+        return (self.activation(h) @ self.v) * (self.sigma_v / math.sqrt(self.width))
+
+    def field_parameters(self) -> list[nn.Parameter]:
+        """W alone."""
+        return [self.W]

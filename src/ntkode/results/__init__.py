@@ -1,0 +1,29 @@
+"""Stored runs: their names, their records on disk, and how to read them back.
+
+Stands apart: imports nothing else of ntkode, and neither torch nor lightning, so reading results is quick.
+"""
+
+from ntkode.results.identity import job_name, run_id, sweep_name
+from ntkode.results.load import NoResults, load, load_history
+from ntkode.results.provenance import provenance
+from ntkode.results.records import RunLocked, RunRecord, Status, summarise
+from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
+from ntkode.results.sweeps import SweepIndex
+
+__all__ = [
+    "NoResults",
+    "RecordUnreadable",
+    "RunLocked",
+    "RunRecord",
+    "Status",
+    "SweepIndex",
+    "job_name",
+    "load",
+    "load_history",
+    "provenance",
+    "run_id",
+    "summarise",
+    "sweep_name",
+    "utc_now",
+    "write_atomically",
+]

@@ -1,0 +1,129 @@
+"""Where a run's numbers come from: code, packages, machine, seeds, data."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ntkode.results.storage import utc_now
+
+PACKAGES = (
+    "ntkode",
+    "torch",
+    "torchdiffeq",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+    "numpy",
+    "scipy",
+)
+
+_SECRET_NAME = re.compile(r"(^|[._-])(key|apikey|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
+
+
+def provenance(
+    *, seeds: Mapping[str, Any], dataset: Mapping[str, Any], threads: int, device: str
+) -> dict[str, Any]:
+    """Everything beside the config that a run's numbers may depend on, and who asked for them.
+
+    Args:
+        seeds: the seeds in use, by purpose.
+        dataset: the data's source, split and sha256.
+        threads: torch threads.
+        device: torch device of the run, such as `cpu` or `cuda:0`.
+
+    Returns:
+        A JSON-ready dict; `git.commit` and `git.dirty` are None where the code is not a git checkout.
+    """
+    return {
+        "recorded": utc_now(),
+        "git": _git(Path(__file__)),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "hardware": {
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+            "gpus": _gpu_names(device),
+        },
+        "device": device,
+        "threads": threads,
+        "seeds": dict(seeds),
+        "dataset": dict(dataset),
+        "command": without_secrets(sys.argv, os.environ),
+    }
+
+
+def without_secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """`arguments` with secrets as `***`.
+
+    These are the values of `key=value` pairs with a telling key (`…_key`, `…token`, `password`, …), and every
+    value of an environment variable with such a name.
+    """
+    # Shorter values are no secrets, and replacing them would hit innocent text.
+    hidden = [value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= 8]
+    cleaned = []
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        if equals and _SECRET_NAME.search(key):
+            argument = f"{key}=***"
+        for value in hidden:
+            argument = argument.replace(value, "***")
+        cleaned.append(argument)
+    return cleaned
+
+
+def _git(code: Path) -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that tracks the file `code`."""
+    # A copy in site-packages may lie inside an unrelated checkout; that one does not track it.
+    if _git_output(code, "ls-files", "--error-unmatch", code.name) is None:
+        return {"commit": None, "dirty": None}
+    changes = _git_output(code, "status", "--porcelain")
+    return {
+        "commit": _git_output(code, "rev-parse", "HEAD"),
+        "dirty": None if changes is None else bool(changes),
+    }
+
+
+def _git_output(code: Path, *arguments: str) -> str | None:
+    # No optional locks: several jobs may ask at once, and the user may be committing.
+    command = ["git", "--no-optional-locks", "-C", str(code.parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _gpu_names(device: str) -> list[str]:
+    # Only of a run on a GPU: asking for names starts CUDA, which a run on the CPU should not pay for.
+    if not device.startswith("cuda"):
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -1,0 +1,254 @@
+"""The record of a run on disk.
+
+A run's folder `<results_dir>/<run_id>/` holds `config.yaml`, `config.json`, `status.json`, `history.jsonl`,
+`summary.json`, `provenance.json` and `log.txt`. Each JSON or YAML file appears whole or not at all; the
+history grows by a line a step.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import filelock
+import yaml
+
+from ntkode.results.storage import (
+    RecordUnreadable,
+    parsable_objects,
+    read_json,
+    to_json,
+    utc_now,
+    whole_lines,
+    write_atomically,
+)
+
+TAIL_BYTES = 32 * 1024
+"""How much of a history's end the quick readers look at: some dozens of rows."""
+
+
+class Status(StrEnum):
+    """How a run stands, or ended."""
+
+    RUNNING = "running"
+    DONE = "done"
+    DIVERGED = "diverged"
+    SOLVER_FAILED = "solver_failed"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
+    TIMEOUT = "timeout"
+
+
+class RunLocked(RuntimeError):
+    """Another process owns the run."""
+
+
+class RunRecord:
+    """The record of one run: a folder that one process writes (see `lock`) and any may read.
+
+    Attributes:
+        directory: the run's folder; made by `begin` and `lock`, not by looking.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(directory)
+        self._history_file: TextIO | None = None
+
+    @classmethod
+    def open(cls, results_dir: Path | str, run_id: str) -> Self:
+        """The record of `run_id` within `results_dir`, whether or not anything is stored yet."""
+        return cls(Path(results_dir) / run_id)
+
+    @property
+    def run_id(self) -> str:
+        """The run's name, which is its folder's."""
+        return self.directory.name
+
+    @property
+    def log_path(self) -> Path:
+        """Where the run's own output goes (`log.txt`)."""
+        return self.directory / "log.txt"
+
+    # -- reading
+
+    @property
+    def status(self) -> dict[str, Any] | None:
+        """`status.json`: status, message, remedy, phase, started, finished (UTC); None before `begin`."""
+        return read_json(self.directory / "status.json")
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """`config.json`: the resolved config; None before `begin`."""
+        return read_json(self.directory / "config.json")
+
+    def summary(self) -> dict[str, Any] | None:
+        """`summary.json`, or None where the run has not written one."""
+        return read_json(self.directory / "summary.json")
+
+    def history(self) -> list[dict[str, Any]]:
+        """All whole rows; a last line that is still being written, or was cut short, is left out.
+
+        Raises:
+            RecordUnreadable: a line before the last is no row.
+        """
+        rows = []
+        for number, line in enumerate(whole_lines(self._history_path), start=1):
+            row = next(parsable_objects([line]), None)
+            if row is None or "step" not in row:
+                raise RecordUnreadable(
+                    f"{self._history_path}, line {number}, is no history row: {line[:60]!r}"
+                )
+            rows.append(row)
+        return rows
+
+    def recent_rows(self) -> list[dict[str, Any]]:
+        """The last rows of the history, oldest first: cheap, however long the history is."""
+        return list(parsable_objects(whole_lines(self._history_path, tail_bytes=TAIL_BYTES)))
+
+    def last_row(self) -> dict[str, Any] | None:
+        """The newest row of the history; cheap."""
+        rows = self.recent_rows()
+        return rows[-1] if rows else None
+
+    # -- writing
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Start the record afresh: wipe an earlier attempt, store the config, set the status to running."""
+        self._close_history()
+        # First of all, so that a record whose numbers are gone never says that it is done.
+        self._write_status(Status.RUNNING, started=utc_now())
+        for leftover in (
+            self._history_path,
+            self.log_path,
+            self.directory / "summary.json",
+            self.directory / "provenance.json",
+        ):
+            leftover.unlink(missing_ok=True)
+        # config.json last: a reader takes it as the sign of a whole record.
+        write_atomically(
+            self.directory / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        )
+        self._write_json("config.json", config)
+
+    def set_phase(self, text: str) -> None:
+        """Say what the run is doing, for those who watch; a run that had ended is running again."""
+        started = (self.status or {}).get("started") or utc_now()
+        self._write_status(Status.RUNNING, phase=text, started=started)
+
+    def finish(self, status: Status | str, message: str = "", remedy: str = "") -> None:
+        """Write how the run ended; also for a run whose own process is gone."""
+        self._close_history()
+        before = self.status or {}
+        self._write_status(
+            Status(status),
+            message=message,
+            remedy=remedy,
+            phase=before.get("phase", ""),
+            started=before.get("started"),
+            finished=utc_now(),
+        )
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row to the history and flush it.
+
+        Args:
+            row: `step` and metrics by name; numpy and torch scalars become Python numbers, NaN and ±inf are
+                stored as JSON's customary `NaN` and `Infinity`.
+
+        Raises:
+            ValueError: the row has no `step`.
+        """
+        if "step" not in row:
+            raise ValueError(f"a history row needs its 'step'; got {sorted(row)}")
+        if self._history_file is None:
+            self._history_file = _open_for_rows(self._history_path)
+        self._history_file.write(to_json(row))
+        self._history_file.flush()
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Store `summary.json` (see `summarise`)."""
+        self._write_json("summary.json", summary)
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Store `provenance.json` (see `ntkode.results.provenance`)."""
+        self._write_json("provenance.json", provenance)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the run for the time of the `with` block; the system frees the lock of a process that dies.
+
+        Raises:
+            RunLocked: another process owns it.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.directory / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunLocked(
+                f"another process is computing run {self.run_id} in {self.directory.parent}: "
+                "wait until it ends, or set results_dir=… to another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def _history_path(self) -> Path:
+        return self.directory / "history.jsonl"
+
+    def _write_status(
+        self,
+        status: Status,
+        *,
+        message: str = "",
+        remedy: str = "",
+        phase: str = "",
+        started: str | None = None,
+        finished: str | None = None,
+    ) -> None:
+        content = {"status": status, "message": message, "remedy": remedy, "phase": phase}
+        self._write_json("status.json", {**content, "started": started, "finished": finished})
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        write_atomically(self.directory / name, to_json(content, indent=1))
+
+    def _close_history(self) -> None:
+        if self._history_file is not None:
+            self._history_file.close()
+            self._history_file = None
+
+
+def summarise(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A run in one row: of every metric its last value, and first, least and greatest finite value.
+
+    Returns:
+        `step`, and for each metric `<name>` (the last value, finite or not), `<name>.first`, `<name>.min` and
+        `<name>.max` (left out where no value is finite).
+    """
+    series: dict[str, list[Any]] = {}
+    for row in history:
+        for name, value in row.items():
+            series.setdefault(name, []).append(value)
+    summary: dict[str, Any] = {}
+    for name, values in series.items():
+        summary[name] = values[-1]
+        finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+        if finite and name != "step":
+            summary[f"{name}.first"] = finite[0]
+            summary[f"{name}.min"] = min(finite)
+            summary[f"{name}.max"] = max(finite)
+    return summary
+
+
+def _open_for_rows(path: Path) -> TextIO:
+    """Open a history to append to, after cutting off a row that a killed process left half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    return path.open("a", encoding="utf-8")

@@ -1,0 +1,113 @@
+"""The main study: train one model, and measure the NTK, the gradient's error and the loss's decay."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+
+from ntkode.data import DataModule
+from ntkode.losses import check_loss
+from ntkode.metrics import Metric
+from ntkode.models import ODEModel
+from ntkode.results import RunRecord, provenance, summarise
+from ntkode.studies.base import Config, build
+from ntkode.tracking import HistoryLogger, Tracker
+from ntkode.training import TrainingModule
+
+
+class MetricsMissing(RuntimeError):
+    """A metric that applies to the run did not deliver finite values."""
+
+    remedy = "see log.txt in the run's folder"
+
+
+class Training:
+    """`study=training`: one cell is one training run.
+
+    Args:
+        require_metrics: whether a metric that applies and is missing or not finite fails the run.
+    """
+
+    def __init__(self, require_metrics: bool = False) -> None:
+        self.require_metrics = require_metrics
+
+    def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
+        """Train by the config's groups; rows go to the record's history and to the tracker.
+
+        Raises:
+            DataError: the data cannot be had as asked.
+            Diverged: the loss or a parameter stopped being finite.
+            SolverFailure: the ODE could not be solved.
+            MetricsMissing: see `require_metrics`.
+            ValueError: a setting out of range.
+        """
+        began = time.perf_counter()
+        L.seed_everything(config["seed"], verbose=False)
+        record.set_phase("reading the data")
+        data = _build_data(config)
+        record.set_phase("preparing")
+        module = _build_module(config, data)
+        metrics: list[Metric] = list(build(config["metrics"]).values())
+        loggers = [HistoryLogger(record), *tracker.loggers]
+        trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
+        record.write_provenance(
+            provenance(
+                seeds={"seed": config["seed"]},
+                dataset=data.description,
+                threads=torch.get_num_threads(),
+                device=str(trainer.strategy.root_device),
+            )
+        )
+        module = module.to(trainer.strategy.root_device)
+        record.set_phase(
+            "spectrum of the training kernel" if config["optimizer"]["lr"] == "auto" else "training"
+        )
+        learning_rate = module.learning_rate
+        record.set_phase("training")
+        trainer.fit(module, datamodule=data)
+        summary = summarise(record.history())
+        missing = _missing(metrics, module, summary)
+        record.write_summary(
+            summary
+            | {
+                "learning_rate": learning_rate,
+                "cost/run_seconds": time.perf_counter() - began,
+                "metrics_missing": missing,
+            }
+        )
+        if missing and self.require_metrics:
+            raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
+
+
+def _build_data(config: Config) -> DataModule:
+    data: DataModule = build(config["dataset"])
+    data.setup()
+    return data
+
+
+def _build_module(config: Config, data: DataModule) -> TrainingModule:
+    loss = build(config["loss"])
+    check_loss(loss, data.task, data.out_features)
+    model: ODEModel = build(config["model"])(in_features=data.in_features, out_features=data.out_features)
+    optimizer = config["optimizer"]
+    return TrainingModule(
+        model.to(data.dtype),
+        loss,
+        data,
+        build(optimizer["algorithm"]),
+        learning_rate=optimizer["lr"],
+        lr_factor=optimizer["lr_factor"],
+    )
+
+
+def _missing(metrics: Iterable[Metric], module: TrainingModule, summary: Mapping[str, Any]) -> list[str]:
+    expected = {"loss/train", "loss/ratio"}
+    for metric in metrics:
+        if metric.applies(module):
+            expected |= metric.names(module)
+    return sorted(name for name in expected if not math.isfinite(summary.get(name, math.nan)))

@@ -1,0 +1,221 @@
+"""The LightningModule: trains a model, and gathers one row of measurements a step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ntkode.data import DataModule, Split
+from ntkode.gradients import Objective
+from ntkode.integrate import NonFiniteState, typed_failures
+from ntkode.losses import Loss
+from ntkode.models import ODEModel
+from ntkode.ntk import KernelOperator, SpectralMeasure, lanczos
+
+OptimizerFactory = Callable[..., torch.optim.Optimizer]
+
+
+class Diverged(RuntimeError):
+    """Training left the range of floating-point numbers.
+
+    Attributes:
+        remedy: the override to try.
+    """
+
+    remedy = "optimizer.lr_factor=0.5 (with optimizer.lr=auto), or a smaller optimizer.lr"
+
+
+class TrainingModule(L.LightningModule):
+    """Minimises L(f − f₀, y) and gathers row k: the loss L_k and what metrics measure at θ_k.
+
+    θ_k are the parameters before step k. A row is handed to all loggers once its step is done; the
+    last row, k = `steps`, holds what is measured after the last step.
+
+    Args:
+        model: the model to train.
+        loss: L, a sum over samples.
+        data: a data module that is set up.
+        optimizer: makes the optimizer from parameters and `lr`.
+        learning_rate: η; "auto" stands for lr_factor/λ_max of the full kernel at initialisation.
+        lr_factor: c in η = c/λ_max.
+
+    Attributes:
+        losses: L_0, L_1, … as trained; for minibatches scaled to the whole training set.
+        metric_seconds: time that metrics took so far.
+        step_seconds: time of the newest step.
+        nfe_forward: evaluations of the vector field in its forward pass.
+        nfe_backward: evaluations with vector–Jacobian products in its backward pass.
+    """
+
+    def __init__(
+        self,
+        model: ODEModel,
+        loss: Loss,
+        data: DataModule,
+        optimizer: OptimizerFactory,
+        *,
+        learning_rate: float | str = "auto",
+        lr_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.data = data
+        self.losses: list[float] = []
+        self.metric_seconds = 0.0
+        self.step_seconds = 0.0
+        self.nfe_forward = self.nfe_backward = 0
+        self._row: dict[str, float] = {}
+        self._optimizer = optimizer
+        self._learning_rate = learning_rate
+        self._lr_factor = lr_factor
+        for name, split in (("train", data.train), ("test", data.test)):
+            self.register_buffer(f"_initial_{name}", self._initial_output(split.x), persistent=False)
+
+    def _initial_output(self, x: Tensor) -> Tensor:
+        """f₀, or zero where the output is not recentred."""
+        with torch.no_grad():
+            f = self.model(x)
+        if not f.isfinite().all():
+            raise NonFiniteState("the model's output is not finite at initialisation")
+        return f if self.model.subtract_initial_output else torch.zeros_like(f)
+
+    # ------------------------------------------------------------------ what metrics read
+
+    @property
+    def step(self) -> int:
+        """k: the number of steps taken."""
+        return self.trainer.global_step
+
+    def output(self, split: str) -> Tensor:
+        """f − f₀ on the whole "train" or "test" split, shape (N, k), without gradient."""
+        with torch.no_grad():
+            return self.model(self.split(split).x) - self.get_buffer(f"_initial_{split}")
+
+    def split(self, name: str) -> Split:
+        """The "train" or "test" split, on the model's device."""
+        split: Split = getattr(self.data, name)
+        labels = None if split.labels is None else split.labels.to(self.device)
+        return Split(split.x.to(self.device), split.y.to(self.device), labels)
+
+    def probe(self, size: int) -> Objective:
+        """The loss on the first `size` training samples; every prefix of the split has balanced classes."""
+        train, offset = self.split("train"), self.get_buffer("_initial_train")
+        return Objective(self.loss, train.x[:size], train.y[:size], offset[:size])
+
+    @cached_property
+    def initial_measure(self) -> SpectralMeasure:
+        """Spectral measure of the residual under the full training kernel; first asked for at θ₀."""
+        train = self.split("train")
+        operator = KernelOperator(self.model, train.x)
+        return lanczos(operator, self.loss.residual(self.output("train"), train.y))
+
+    @cached_property
+    def learning_rate(self) -> float:
+        """η as a number.
+
+        Raises:
+            ValueError: not "auto" nor a positive finite number.
+        """
+        if self._learning_rate == "auto":
+            return self._lr_factor / self.initial_measure.lambda_max
+        if isinstance(self._learning_rate, str) or not 0 < self._learning_rate < math.inf:
+            raise ValueError(
+                f"optimizer.lr={self._learning_rate} must be a positive number, or auto for c/λ_max"
+            )
+        return float(self._learning_rate)
+
+    @property
+    def descends_gradient(self) -> bool:
+        """Whether training is plain full-batch gradient descent on the squared error: the theory's case."""
+        optimizer = self.trainer.optimizers[0]
+        return (
+            self.loss.name == "squared"
+            and self.data.batch_size is None
+            and type(optimizer) is torch.optim.SGD
+            and all(g["momentum"] == 0 and g["weight_decay"] == 0 for g in optimizer.param_groups)
+        )
+
+    def record(self, values: dict[str, float]) -> None:
+        """Add measurements to the present row."""
+        self._row.update(values)
+
+    # ------------------------------------------------------------------ Lightning's hooks
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer over all parameters."""
+        return self._optimizer(self.model.parameters(), lr=self.learning_rate)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Start the step's clock, after all metrics."""
+        self._step_began = time.perf_counter()
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
+        """L on the batch.
+
+        Raises:
+            Diverged: the loss, or the state after the first step, is not finite.
+            SolverFailure: at the first step.
+        """
+        indices, x, y = batch
+        try:
+            f = self.model(x)
+        except NonFiniteState as failure:
+            if batch_idx == 0:
+                raise
+            raise self._divergence("the state", batch_idx) from failure
+        loss = self.loss(f - self.get_buffer("_initial_train")[indices], y)
+        self._note_loss(float(loss.detach()) * len(self.data.train.x) / len(x), batch_idx)
+        return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Backpropagate; an adjoint method solves an ODE here and may fail."""
+        with typed_failures(self.model.solver):
+            loss.backward(*args, **kwargs)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take the step (forward and backward pass included), and read its clock and counters."""
+        super().optimizer_step(*args, **kwargs)
+        self.step_seconds = time.perf_counter() - self._step_began
+        self.nfe_forward = self.model.evaluations.forward
+        self.nfe_backward = self.model.evaluations.backward
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Hand on row k; after the last step, begin the last row with the final loss."""
+        self._write_row(batch_idx)
+        if not all(p.isfinite().all() for p in self.model.parameters()):
+            raise self._divergence("a parameter", batch_idx + 1)
+        if batch_idx + 1 == self.data.steps:
+            try:
+                final = self.loss(self.output("train"), self.split("train").y)
+            except NonFiniteState as failure:
+                raise self._divergence("the state", batch_idx + 1) from failure
+            self._note_loss(float(final), batch_idx + 1)
+
+    def on_train_end(self) -> None:
+        """Hand on the last row."""
+        self._write_row(self.data.steps)
+
+    # ------------------------------------------------------------------ rows
+
+    def _note_loss(self, loss: float, step: int) -> None:
+        if not math.isfinite(loss):
+            raise self._divergence("the loss", step)
+        self.losses.append(loss)
+        self.record({"loss/train": loss, "loss/ratio": loss / self.losses[0]})
+
+    def _divergence(self, what: str, step: int) -> Diverged:
+        return Diverged(f"{what} is not finite at step {step} with learning rate {self.learning_rate:.3g}")
+
+    def _write_row(self, step: int) -> None:
+        loggers: Iterable[Any] = self.loggers
+        for logger in loggers:
+            logger.log_metrics(dict(self._row), step=step)
+        self._row = {}

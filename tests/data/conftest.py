@@ -1,0 +1,54 @@
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the session's own: nothing is left behind, and MNIST is read once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NTKODE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def common() -> dict[str, Any]:
+    """The keywords that every data set needs, at a small size."""
+    return {"n_train": 60, "n_test": 40, "seed": 3, "steps": 5}
+
+
+def png(pixels: np.ndarray) -> dict[str, Any]:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="png")
+    return {"bytes": encoded.getvalue(), "path": None}
+
+
+@pytest.fixture
+def write_parquet(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a folder laid out as ylecun/mnist on the hub; keywords replace a column of the training file."""
+
+    def write(**replaced: list[Any]) -> Path:
+        generator = np.random.default_rng(0)
+        folder = tmp_path / "mnist"
+        folder.mkdir()
+        for split, n in (("train", 80), ("test", 50)):
+            pixels = generator.integers(0, 256, size=(n, 28, 28), dtype=np.uint8)
+            columns: dict[str, Any] = {
+                "image": [png(image) for image in pixels],
+                "label": [row % 10 for row in range(n)],
+            }
+            if split == "train":
+                columns |= replaced
+            columns = {name: values for name, values in columns.items() if values}
+            pd.DataFrame(columns).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+            np.save(tmp_path / f"{split}.npy", pixels)
+        return folder
+
+    return write

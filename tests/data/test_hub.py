@@ -1,0 +1,159 @@
+"""The Hugging Face hub: a small one of the test's own, one that is silent, none at all, and the cache."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from ntkode.data import MNIST, DataError
+from ntkode.data.parquet import HUB_SECONDS, _answers
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@contextmanager
+def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def hub_of(folder: Path) -> type[BaseHTTPRequestHandler]:
+    """Hands out the files of ylecun/mnist at branch main, as the hub's `resolve` addresses do."""
+    prefix = "/datasets/ylecun/mnist/resolve/main/mnist/"
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.wfile.write(self.answer())
+
+        def answer(self) -> bytes:
+            if self.path == "/":
+                return self.head(200, b"")
+            file = folder / self.path.removeprefix(prefix)
+            if not self.path.startswith(prefix) or not file.is_file():
+                return self.head(404, b"")
+            return self.head(200, file.read_bytes())
+
+        def head(self, status: int, content: bytes) -> bytes:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.end_headers()
+            return content
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Hub
+
+
+@pytest.fixture
+def use_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Points the hub's client at an address, with an empty cache of its own."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+
+    def use(address: str) -> None:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
+
+    return use
+
+
+def test_from_the_hub_and_then_from_its_cache(
+    common: dict[str, Any],
+    write_parquet: Callable[..., Path],
+    use_endpoint: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = write_parquet()
+    with serve(hub_of(folder)) as address:
+        use_endpoint(address)
+        online = MNIST(**common, source="hub")
+        online.setup()
+    assert online.description["source"] == f"hub:ylecun/mnist@{COMMIT}"
+    local = MNIST(**common, data_dir=folder)
+    local.setup()
+    assert online.description["sha256"] == local.description["sha256"]
+    for offline in (False, True):  # the server is gone; then HF_HUB_OFFLINE says so
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        again = MNIST(**common, source="hub")
+        again.setup()
+        assert again.description == online.description
+
+
+def test_a_revision_that_the_hub_does_not_have(
+    common: dict[str, Any], write_parquet: Callable[..., Path], use_endpoint: Callable[[str], None]
+) -> None:
+    with serve(hub_of(write_parquet())) as address:
+        use_endpoint(address)
+        with pytest.raises(DataError, match="did not hand over ylecun/mnist@v9") as caught:
+            MNIST(**common, source="hub", revision="v9").setup()
+    assert "dataset.revision=main" in caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_offline_and_not_in_the_cache(
+    common: dict[str, Any], use_endpoint: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_endpoint("http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE is set, and ylecun/mnist@main is not in"):
+        MNIST(**common, source="hub").setup()
+
+
+def test_a_refused_connection_fails_at_once_with_what_to_do(
+    common: dict[str, Any], use_endpoint: Callable[[str], None]
+) -> None:
+    use_endpoint("http://127.0.0.1:9")  # the discard port, where nothing listens
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9 is out of reach") as caught:
+        MNIST(**common, source="hub").setup()
+    assert time.monotonic() - started < 5
+    for way in ("dataset.data_dir=PATH", "dataset.source=embedded", "HF_HUB_OFFLINE=1"):
+        assert way in caught.value.remedy
+
+
+def test_a_host_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with a name server that drops packets: no timeout of the HTTP client applies.
+    released = threading.Event()
+
+    class Silent:
+        def head(self, *_: Any, **__: Any) -> None:
+            released.wait(60)
+
+    monkeypatch.setattr(huggingface_hub, "get_session", Silent)
+    started = time.monotonic()
+    assert not _answers("http://nowhere", 0.2)
+    assert time.monotonic() - started < 2
+    released.set()
+
+
+def test_the_hub_itself_out_of_reach(
+    common: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if _answers(constants.ENDPOINT, HUB_SECONDS):
+        pytest.skip(f"{constants.ENDPOINT} is within reach")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"dataset\.data_dir=PATH"):
+        MNIST(**common, source="hub").setup()
+    assert time.monotonic() - started < 5

@@ -1,0 +1,62 @@
+"""Keys out of their range: one error that names the value and the override."""
+
+import pickle
+from typing import Any
+
+import pytest
+import torch
+
+from ntkode.data import MNIST, DataError, Digits, Sine, Sphere, Spirals
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("n_train", 0, "dataset.n_train=0"),
+        ("n_train", 2.5, "dataset.n_train=2.5"),
+        ("n_train", True, "dataset.n_train=True"),
+        ("n_test", -1, "dataset.n_test=-1"),
+        ("seed", -1, "seed=-1"),
+        ("steps", 0, "steps=0"),
+        ("batch_size", 0, "optimizer.batch_size=0"),
+        ("batch_size", 61, "optimizer.batch_size=61 is not a whole number from 1 to 60"),
+        ("dtype", "float16", "dtype=float16"),
+        ("dtype", torch.int64, "dtype=torch.int64"),
+        ("norm", "max", "dataset.norm=max"),
+        ("targets", "raw", "dataset.targets=raw does not exist for classification"),
+        ("resize", 0, "dataset.resize=0"),
+        ("resize", 9, "dataset.resize=9 is not a whole number from 1 to 8"),
+    ],
+)
+def test_of_every_set(common: dict[str, Any], key: str, value: Any, told: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Digits(**(common | {key: value}))
+    assert told in str(caught.value)
+    assert caught.value.remedy in str(caught.value)
+    assert key in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "told"),
+    [
+        (MNIST, "source", "web", "dataset.source=web"),
+        (Sphere, "dimension", 1, "dataset.dimension=1"),
+        (Spirals, "turns", 0.0, "dataset.turns=0.0"),
+        (Spirals, "noise", -0.1, "dataset.noise=-0.1"),
+        (Sine, "frequency", float("nan"), "dataset.frequency=nan"),
+        (Sine, "noise", float("inf"), "dataset.noise=inf"),
+        (Sine, "targets", "one_hot", "dataset.targets=one_hot does not exist for regression"),
+    ],
+)
+def test_of_one_set(common: dict[str, Any], kind: Any, key: str, value: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        kind(**(common | {key: value}))
+
+
+def test_torch_dtypes_are_taken_too(common: dict[str, Any]) -> None:
+    assert Digits(**common, dtype=torch.float64).dtype is Digits(**common, dtype="float64").dtype
+
+
+def test_the_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(DataError("x=1 is bad", "x=2")))
+    assert (str(error), error.remedy) == ("x=1 is bad. Try: x=2", "x=2")

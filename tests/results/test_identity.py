@@ -1,0 +1,100 @@
+"""Names of runs and sweeps."""
+
+import pytest
+
+from ntkode.results import run_id, sweep_name
+
+
+def config(**changes):
+    return {
+        "choices": {"dataset": "mnist", "model": "neural_ode", "activation": "tanh", "solver": "rk4"},
+        "model": {"width": 256, "horizon": 1.0},
+        "optimizer": {"lr": "auto"},
+        "seed": 0,
+        "steps": 200,
+        "logger": {"mode": "offline"},
+        "results_dir": "results",
+        **changes,
+    }
+
+
+def test_the_prefix_is_readable_and_ten_digits_follow():
+    prefix, _, digits = run_id(config()).rpartition("-")
+    assert prefix == "mnist-neural_ode-tanh-w256-s0"
+    assert len(digits) == 10
+    assert set(digits) <= set("0123456789abcdef")
+
+
+def test_the_name_is_the_same_in_every_process():
+    # printf '{"model":{"width":4},"seed":0}' | sha256sum; a name that moved would orphan every stored run.
+    assert run_id({"seed": 0, "model": {"width": 4}, "sweep": "s"}) == "w4-s0-fb37b9a3b0"
+
+
+def test_key_order_does_not_matter():
+    assert run_id(dict(reversed(config().items()))) == run_id(config())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"logger": {"mode": "online"}},
+        {"hydra": {"job": 3}},
+        {"sweep": "other"},
+        {"results_dir": "elsewhere"},
+        {"rerun": True},
+        {"checkpoint": {"every_seconds": 1}},
+        {"progress": False},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_changes_no_number_changes_no_name(change):
+    assert run_id(config(**change)) == run_id(config())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 201}, {"model": {"width": 256, "horizon": 2.0}}, {"optimizer": {"lr": 0.1}}, {"threads": 2}],
+)
+def test_what_changes_numbers_changes_the_name(change):
+    assert run_id(config(**change)) != run_id(config())
+
+
+def test_names_of_yaml_files_are_not_hashed():
+    renamed = config(choices={"dataset": "mnist", "model": "mine", "activation": "tanh"})
+    assert run_id(renamed).rpartition("-")[2] == run_id(config()).rpartition("-")[2]
+
+
+def test_missing_parts_are_left_out():
+    assert run_id({"steps": 3}).startswith("run-")
+    assert run_id({"choices": {"dataset": "sine"}, "seed": 7}).startswith("sine-s7-")
+
+
+def test_the_name_is_safe_and_short():
+    name = run_id(config(choices={"dataset": "../a b/é" * 40, "activation": "x:y"}))
+    assert len(name) <= 100
+    assert not set(name) & set("/\\: é*?")
+    assert not name.startswith(".")
+
+
+def test_an_object_in_the_config_is_refused():
+    with pytest.raises(TypeError, match="to_container"):
+        run_id(config(model=object()))
+
+
+def test_sweep_names_are_readable():
+    assert sweep_name(["activation=tanh,softplus,relu"]) == "activation-tanh+softplus+relu"
+    assert sweep_name(["seed=0,1", "+experiment=smoke"]) == sweep_name(["+experiment=smoke", "seed=0,1"])
+
+
+def test_overrides_that_say_where_results_go_are_left_out_of_the_sweep_name():
+    elsewhere = ["logger=none", "logger.mode=online", "hydra/launcher=slurm", "hydra.job.x=1", "~logger"]
+    assert sweep_name([*elsewhere, "sweep=a", "results_dir=b", "rerun=true"]) == "default"
+    assert sweep_name([*elsewhere, "solver=rk4"]) == "solver-rk4"
+    assert sweep_name([]) == "default"
+
+
+def test_long_sweep_names_are_cut_and_stay_distinct():
+    many = ["activation=" + ",".join(f"a{number}" for number in range(40))]
+    names = {sweep_name([*many, f"seed={seed}"]) for seed in range(3)}
+    assert len(names) == 3
+    assert all(len(name) <= 60 for name in names)

@@ -1,0 +1,81 @@
+"""Where numbers come from."""
+
+import json
+import shutil
+import subprocess
+
+import numpy
+import pytest
+
+from ntkode.results import provenance
+from ntkode.results.provenance import _git, without_secrets
+
+
+def recorded():
+    return provenance(
+        seeds={"init": 0}, dataset={"source": "embedded", "sha256": "ab"}, threads=1, device="cpu"
+    )
+
+
+def test_it_holds_what_is_asked_and_is_json():
+    told = json.loads(json.dumps(recorded()))
+    assert told["packages"]["numpy"] == numpy.__version__
+    assert told["seeds"] == {"init": 0}
+    assert told["dataset"]["sha256"] == "ab"
+    assert (told["threads"], told["device"]) == (1, "cpu")
+    assert told["hardware"]["cores"] >= 1
+    assert told["hardware"]["memory_bytes"] > 2**28
+    assert told["hardware"]["cpu"]
+    assert told["recorded"].endswith("+00:00")
+
+
+def test_without_git_the_commit_is_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert recorded()["git"] == {"commit": None, "dirty": None}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+
+    def git(*arguments):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init", "-q")
+    code = tmp_path / "code.py"
+    code.write_text("1")
+    return git, code
+
+
+def test_commit_and_dirty_flag(checkout):
+    git, code = checkout
+    assert _git(code) == {"commit": None, "dirty": None}  # a file that the checkout does not track
+    git("add", ".")
+    git("commit", "-qm", "x")
+    assert _git(code) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    code.write_text("2")
+    assert _git(code)["dirty"] is True
+
+
+def test_secrets_never_reach_the_record(monkeypatch):
+    arguments = [
+        "run.py",
+        "logger.api_key=abc",
+        "hf_token=def",
+        "note=0123456789abcdef",
+        "dataset.max_tokens=64",
+    ]
+    environment = {"WANDB_API_KEY": "0123456789abcdef", "HOME": "run.py"}
+    assert without_secrets(arguments, environment) == [
+        "run.py",
+        "logger.api_key=***",
+        "hf_token=***",
+        "note=***",
+        "dataset.max_tokens=64",
+    ]
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    monkeypatch.setattr("sys.argv", ["run.py", "x=0123456789abcdef"])
+    assert recorded()["command"] == ["run.py", "x=***"]

@@ -1,0 +1,228 @@
+"""The record of a run."""
+
+import json
+import math
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+from ntkode.results import RecordUnreadable, RunLocked, RunRecord, Status, summarise, write_atomically
+
+
+@pytest.fixture
+def record(tmp_path):
+    return RunRecord.open(tmp_path, "tanh-w8-s0-0123456789")
+
+
+def rows(record, count):
+    for step in range(count):
+        record.append({"step": step, "loss/train": 1.0 / (step + 1)})
+
+
+def test_nothing_is_stored_by_looking(record):
+    assert record.status is None
+    assert record.config is None
+    assert record.summary() is None
+    assert record.history() == []
+    assert record.last_row() is None
+    assert not record.directory.exists()
+
+
+def test_a_run_from_begin_to_end(record):
+    record.begin({"steps": 3, "model": {"width": 8}, "optimizer": {"lr": 1e-6}})
+    assert record.status["status"] == "running"
+    assert record.status["finished"] is None
+    record.set_phase("training")
+    assert record.status["phase"] == "training"
+    rows(record, 3)
+    record.write_summary(summarise(record.history()))
+    record.write_provenance({"threads": 1})
+    record.finish(Status.DONE)
+
+    again = RunRecord.open(record.directory.parent, record.run_id)
+    assert again.status["status"] == "done"
+    assert again.status["started"] <= again.status["finished"]
+    assert again.status["started"].endswith("+00:00")
+    assert again.config == {"steps": 3, "model": {"width": 8}, "optimizer": {"lr": 1e-6}}
+    assert [row["step"] for row in again.history()] == [0, 1, 2]
+    assert again.last_row() == again.history()[-1]
+    assert again.summary()["loss/train.first"] == 1.0
+
+
+def test_the_yaml_holds_the_same_config(record):
+    from omegaconf import OmegaConf
+
+    config = {"lr": 1e-6, "name": "σ", "nothing": None, "list": [1, 2.0]}
+    record.begin(config)
+    assert OmegaConf.to_container(OmegaConf.load(record.directory / "config.yaml")) == config
+
+
+def test_begin_wipes_an_earlier_attempt(record):
+    record.begin({"steps": 3})
+    rows(record, 2)
+    record.log_path.write_text("old")
+    record.write_summary({"loss/train": 1.0})
+    record.finish("error", "broke", "try less")
+    record.begin({"steps": 3})
+    assert record.history() == []
+    assert record.summary() is None
+    assert not record.log_path.exists()
+    assert record.status["message"] == ""
+    record.append({"step": 0})
+    assert record.history() == [{"step": 0}]
+
+
+def test_a_failure_keeps_its_message_remedy_and_phase(record):
+    record.begin({})
+    record.set_phase("learning rate")
+    record.finish("solver_failed", "underflow in dt", "try solver.rtol=1e-4")
+    told = record.status
+    assert (told["status"], told["message"], told["remedy"], told["phase"]) == (
+        "solver_failed",
+        "underflow in dt",
+        "try solver.rtol=1e-4",
+        "learning rate",
+    )
+
+
+def test_a_run_that_goes_on_forgets_how_it_was_interrupted(record):
+    record.begin({})
+    started = record.status["started"]
+    record.finish("interrupted", "stopped by the user")
+    record.set_phase("training")
+    assert record.status["status"] == "running"
+    assert record.status["message"] == ""
+    assert record.status["finished"] is None
+    assert record.status["started"] == started
+
+
+def test_an_unknown_status_is_refused(record):
+    record.begin({})
+    with pytest.raises(ValueError, match="finished"):
+        record.finish("finished")
+
+
+def test_scalars_of_numpy_and_torch_and_non_finite_numbers_are_kept(record):
+    import torch
+
+    record.append(
+        {
+            "step": np.int64(1),
+            "a": np.float32(0.5),
+            "b": torch.tensor(0.25, requires_grad=True),
+            "c": math.nan,
+            "d": math.inf,
+            "e": np.float64(1 / 3),
+        }
+    )
+    row = record.last_row()
+    assert (row["step"], row["a"], row["b"], row["d"], row["e"]) == (1, 0.5, 0.25, math.inf, 1 / 3)
+    assert math.isnan(row["c"])
+
+
+def test_what_is_no_number_or_has_no_step_is_refused(record):
+    with pytest.raises(TypeError, match="object"):
+        record.append({"step": 0, "a": object()})
+    with pytest.raises(ValueError, match="step"):
+        record.append({"loss/train": 1.0})
+
+
+def test_a_torn_last_line_is_left_out_and_cut_off_by_the_next_row(record):
+    rows(record, 2)
+    path = record.directory / "history.jsonl"
+    with path.open("a") as file:
+        file.write('{"step": 2, "loss/tr')
+    reader = RunRecord(record.directory)
+    assert [row["step"] for row in reader.history()] == [0, 1]
+    assert reader.last_row()["step"] == 1
+    reader.append({"step": 2})
+    assert [row["step"] for row in reader.history()] == [0, 1, 2]
+
+
+def test_damage_within_the_history_is_named(record):
+    rows(record, 1)
+    with (record.directory / "history.jsonl").open("a") as file:
+        file.write("garbage\n")
+    record.append({"step": 2})
+    with pytest.raises(RecordUnreadable, match="line 2"):
+        record.history()
+
+
+def test_the_tail_of_a_long_history_is_read_without_the_rest(record):
+    rows(record, 5000)
+    recent = record.recent_rows()
+    assert recent[-1]["step"] == 4999
+    assert 10 < len(recent) < 5000
+    assert recent == record.history()[-len(recent) :]
+
+
+def test_a_damaged_status_is_named_with_the_remedy(record):
+    record.begin({})
+    (record.directory / "status.json").write_text("{")
+    with pytest.raises(RecordUnreadable, match="delete"):
+        _ = record.status
+
+
+def test_rows_are_on_disk_at_once(record):
+    record.append({"step": 0})
+    assert json.loads((record.directory / "history.jsonl").read_text()) == {"step": 0}
+
+
+def test_a_file_keeps_its_content_when_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "status.json"
+    write_atomically(path, "whole")
+
+    def full_disk(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, "half")
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def hold(directory, held, release):
+    with RunRecord(directory).lock():
+        held.set()
+        release.wait(30)
+
+
+def test_a_run_has_one_owner(record):
+    context = multiprocessing.get_context("fork")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(record.directory, held, release))
+    other.start()
+    assert held.wait(30)
+    with pytest.raises(RunLocked, match="another process is computing run tanh-w8"), record.lock():
+        pass
+    release.set()
+    other.join(30)
+    with record.lock():
+        pass
+    with record.lock():
+        pass
+
+
+def test_the_summary_of_a_history():
+    history = [
+        {"step": 0, "loss": 4.0, "late": math.nan},
+        {"step": 1, "loss": 1.0},
+        {"step": 2, "loss": 2.0, "late": 5.0},
+        {"step": 3, "loss": math.inf, "late": 7.0},
+    ]
+    assert summarise(history) == {
+        "step": 3,
+        "loss": math.inf,
+        "loss.first": 4.0,
+        "loss.min": 1.0,
+        "loss.max": 4.0,
+        "late": 7.0,
+        "late.first": 5.0,
+        "late.min": 5.0,
+        "late.max": 7.0,
+    }
+    assert summarise([]) == {}
+    assert set(summarise([{"step": 0, "bad": math.nan}])) == {"step", "bad"}
