@@ -23,7 +23,17 @@ from ntkode.studies import run_job
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 # Hydra's flags that show something instead of running.
-INFORMATIVE = set("-h --help --hydra-help --version -c --cfg -i --info --shell-completion".split())
+INFORMATIVE = (
+    "-h",
+    "--help",
+    "--hydra-help",
+    "--version",
+    "-c",
+    "--cfg",
+    "-i",
+    "--info",
+    "--shell-completion",
+)
 
 
 def main() -> int:

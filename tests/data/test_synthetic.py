@@ -37,7 +37,7 @@ def test_spirals(common: dict[str, Any]) -> None:
     radius = torch.hypot(first, second)
     assert radius.max() <= 1
     # Turned back by the angle of the arm, every point lies on the positive axis.
-    angle = 2 * torch.pi * 1.5 * radius + torch.pi * data.train.labels
+    angle = 2 * torch.pi * 1.5 * radius + torch.pi * data.train.labels.double()
     torch.testing.assert_close(torch.cos(angle) * radius, first, rtol=0, atol=1e-13)
     torch.testing.assert_close(torch.sin(angle) * radius, second, rtol=0, atol=1e-13)
 

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 _INSPECTIONS = {"__get__", "size", "dim", "numel", "requires_grad_", "is_floating_point", "__len__"}
 
 
-class NotRecordableError(TypeError):
+class NotRecordableError(ValueError):
     """A parameter enters the model by another way than a recorded linear call."""
 
 

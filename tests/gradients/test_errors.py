@@ -1,0 +1,121 @@
+import math
+
+import pytest
+import torch
+
+from ntkode.gradients import (
+    Objective,
+    continuous_gradient,
+    deviation,
+    discrete_gradient,
+    gradient_error,
+    loss_gradient,
+)
+from ntkode.gradients.reference import relative_error
+from ntkode.integrate import Adjoint, Solver
+from ntkode.losses import CrossEntropy, SquaredError
+from ntkode.models import NeuralODE
+
+
+def make(activation="tanh", dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    return NeuralODE(4, 24, 3, activation=activation, **options).to(dtype)
+
+
+def data(rows=6):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(rows, 4, generator=generator, dtype=torch.float64)
+    return x, torch.randn(rows, 3, generator=generator, dtype=torch.float64)
+
+
+def test_reference_agrees_with_a_tight_adaptive_solve():
+    objective = Objective(SquaredError(), *data())
+    reference = continuous_gradient(make(), objective)
+    tight = loss_gradient(make(solver=Solver("dopri8", rtol=1e-12, atol=1e-12)), objective)
+    assert reference.error <= 1e-8
+    # The last doubling changed it by ≤ 1e-8; order 4 leaves a sixteenth of that.
+    assert relative_error(reference.gradient, tight) < 2e-9
+
+
+def test_reference_of_a_kinky_activation_states_its_larger_error():
+    objective = Objective(SquaredError(), *data(rows=32))
+    reference = continuous_gradient(make("relu"), objective)
+    finer = loss_gradient(make("relu", solver=Solver("rk4", steps=2560)), objective)
+    assert reference.steps == 160
+    assert 1e-8 < reference.error < 1e-2
+    # Order 1: what is left is about the last change, here within a factor of three.
+    assert relative_error(reference.gradient, finer) < 3 * reference.error
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+def test_gradient_error_falls_at_the_solver_order_for_smooth_activations(method, order):
+    x, y = data()
+    errors = [
+        gradient_error(make(solver=Solver(method, steps=steps)), x, y).continuous.relative_error
+        for steps in (5, 10, 20)
+    ]
+    slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    # Slopes approach the order within a term in 1/steps.
+    assert slopes == pytest.approx([order, order], abs=0.45)
+
+
+def test_relu_gradient_is_of_order_one_only():
+    x, y = data(rows=64)
+    coarse, fine = (
+        gradient_error(make("relu", solver=Solver("rk4", steps=s)), x, y).continuous.relative_error
+        for s in (5, 40)
+    )
+    # Eight times the steps would divide an error of order 4 by 4096; the kinks leave about a factor of 8.
+    assert 2 < coarse / fine < 40
+
+
+def test_backprop_in_float64_is_the_exact_discrete_gradient():
+    x, y = data()
+    errors = gradient_error(make(), x, y)
+    assert errors.discrete.relative_error == 0
+    assert errors.discrete.cosine == pytest.approx(1)
+    assert set(errors.continuous.blocks) == {"U", "W", "v"}
+
+
+def test_float32_and_adjoint_depart_from_the_discrete_gradient():
+    x, y = data()
+    single = gradient_error(make(dtype=torch.float32), x.float(), y.float())
+    # Rounding of a few hundred float32 operations.
+    assert 1e-8 < single.discrete.relative_error < 1e-4
+    adjoint = gradient_error(make(gradient=Adjoint(), solver=Solver("midpoint", steps=5)), x, y)
+    assert adjoint.discrete.relative_error > 1e-5
+
+
+def test_offset_shifts_the_output():
+    x, y = data()
+    model = make()
+    with torch.no_grad():
+        offset = model(x)
+    shifted = loss_gradient(model, Objective(SquaredError(), x, y, offset))
+    same = loss_gradient(model, Objective(SquaredError(), x, y + offset))
+    assert all(torch.allclose(shifted[n], same[n]) for n in shifted)
+
+
+def test_cross_entropy_objective():
+    x, _ = data()
+    y = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1, 2]] - 1 / 3
+    errors = gradient_error(make(), x, y, loss=CrossEntropy())
+    assert errors.continuous.relative_error < 1e-4
+
+
+def test_gradients_leave_the_model_alone():
+    model, (x, y) = make(), data()
+    objective = Objective(SquaredError(), x, y)
+    for measure in (loss_gradient, discrete_gradient, continuous_gradient):
+        measure(model, objective)
+    assert all(p.grad is None for p in model.parameters())
+    assert model.solver == Solver()
+
+
+def test_deviation_of_known_vectors():
+    reference = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
+    own = {"a": torch.tensor([3.0, 5.0]), "b": torch.tensor([4.0])}
+    result = deviation(own, reference)
+    assert result.relative_error == pytest.approx(1.0)
+    assert result.cosine == pytest.approx(25 / (math.sqrt(50) * 5))
+    assert result.blocks == pytest.approx({"a": 5 / 3, "b": 0.0})

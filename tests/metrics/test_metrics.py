@@ -1,0 +1,273 @@
+"""Metrics in a real, small training: their values against their definitions, and that they disturb nothing."""
+
+import math
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers import Logger
+
+from ntkode import metrics
+from ntkode.data import Digits, Sine
+from ntkode.gradients import gradient_error
+from ntkode.integrate import Adjoint, Backprop, Solver
+from ntkode.losses import CrossEntropy, SquaredError
+from ntkode.models import NeuralODE
+from ntkode.ntk import spectrum
+from ntkode.theory import contraction_rate, decay_rate
+from ntkode.training import Diverged, TrainingModule
+from tests.reference import dense_full_kernel, dense_trace_kernel
+
+STEPS = 24
+
+
+class Rows(Logger):
+    """Keeps what is logged."""
+
+    name = "rows"
+    version = "0"
+
+    def __init__(self):
+        super().__init__()
+        self.rows = {}
+
+    def log_metrics(self, metrics, step=None):
+        assert step not in self.rows
+        self.rows[step] = metrics
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+    def series(self, name):
+        return {step: row[name] for step, row in self.rows.items() if name in row}
+
+
+def train(callbacks, *, activation="tanh", gradient=None, loss=None, data=None, steps=STEPS, optimizer=torch.optim.SGD,
+          lr="auto", lr_factor=1.0, batch_size=None, dtype="float64"):  # fmt: skip
+    L.seed_everything(0, verbose=False)
+    data = data or Digits(n_train=30, n_test=20, seed=0, steps=steps, dtype=dtype, batch_size=batch_size)
+    data.setup()
+    model = NeuralODE(data.in_features, 32, data.out_features, activation=activation, solver=Solver("rk4", steps=4),
+                      gradient=gradient or Backprop(), subtract_initial_output=True).to(data.dtype)  # fmt: skip
+    module = TrainingModule(
+        model, loss or SquaredError(), data, optimizer, learning_rate=lr, lr_factor=lr_factor
+    )
+    rows = Rows()
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, logger=[rows], callbacks=callbacks, deterministic=True,
+                        inference_mode=False, enable_checkpointing=False, enable_progress_bar=False,
+                        enable_model_summary=False)  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    return module, rows
+
+
+def all_metrics():
+    return [
+        metrics.DecayRate(),
+        metrics.LocalRate(),
+        metrics.TestEvaluation(every=10),
+        metrics.ParameterDistance(every=10),
+        metrics.Cost(),
+        metrics.NTKSpectrum(probe_size=12, every=8),
+        metrics.GradientError(probe_size=8, every=12),
+        metrics.ReverseDrift(probe_size=8, every=12),
+        metrics.KinkCrossings(probe_size=8, every=12),
+        metrics.LossPrediction(),
+        metrics.GuaranteedRate(),
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train(all_metrics())
+
+
+@pytest.fixture(scope="module")
+def initial():
+    """Model and data as they are before the first step."""
+    module, _ = train(
+        [], steps=1, optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=0.0), lr=1.0
+    )
+    return module
+
+
+def test_losses_are_the_same_bit_for_bit_with_and_without_metrics(trained):
+    bare, _ = train([])
+    assert trained[0].losses == bare.losses
+    for own, other in zip(trained[0].model.parameters(), bare.model.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_stochastic_training_is_undisturbed_too():
+    runs = [
+        train(m, optimizer=torch.optim.Adam, lr=1e-2, batch_size=7)[0].losses for m in ([], all_metrics())
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_one_row_a_step_and_one_after_the_last(trained):
+    module, rows = trained
+    assert list(rows.rows) == list(range(STEPS + 1))
+    assert list(rows.series("loss/train").values()) == module.losses
+    assert rows.rows[3]["loss/ratio"] == module.losses[3] / module.losses[0]
+    assert list(rows.series("ntk/lambda_min")) == [0, 8, 16, STEPS]
+    assert list(rows.series("loss/local_rate")) == list(range(STEPS))
+
+
+def test_every_metric_that_applies_delivers_its_names(trained):
+    module, rows = trained
+    measured = {name for row in rows.rows.values() for name, value in row.items() if math.isfinite(value)}
+    for metric in all_metrics():
+        if metric.applies(module):
+            assert metric.names(module) <= measured
+    assert not any("reverse_drift" in name or "kink" in name for name in measured)
+
+
+def test_loss_starts_at_half_the_squared_targets_and_is_that_of_the_parameters_before_the_step(
+    trained, initial
+):
+    module, rows = trained
+    assert module.losses[0] == pytest.approx(0.5 * float(module.data.train.y.square().sum()))
+    f, y = module.output("train"), module.data.train.y
+    assert rows.rows[STEPS]["loss/train"] == pytest.approx(0.5 * float((f - y).square().sum()))
+
+
+def test_learning_rate_is_the_inverse_of_the_largest_eigenvalue_of_the_full_kernel(trained, initial):
+    x = initial.data.train.x
+    exact = float(torch.linalg.eigvalsh(dense_full_kernel(initial.model, x, x))[-1])
+    # Thirty Lanczos steps find the top eigenvalue to many digits.
+    assert trained[0].learning_rate == pytest.approx(1 / exact, rel=1e-6)
+
+
+def test_ntk_values_at_the_start(trained, initial):
+    x = initial.data.train.x[:12]
+    kernel = dense_trace_kernel(initial.model, x, x)
+    exact, row = spectrum(kernel), trained[1].rows[0]
+    for name in ("lambda_min", "lambda_max", "condition_number", "effective_rank"):
+        assert row[f"ntk/{name}"] == pytest.approx(getattr(exact, name), rel=1e-8)
+    assert row["ntk/trace"] == pytest.approx(float(kernel.trace()))
+    assert row["ntk/drift"] == 0
+
+
+def test_ntk_drift_at_the_end(trained, initial):
+    x = initial.data.train.x[:12]
+    before, after = (dense_trace_kernel(module.model, x, x) for module in (initial, trained[0]))
+    expected = float((after - before).norm() / before.norm())
+    assert trained[1].rows[STEPS]["ntk/drift"] == pytest.approx(expected, rel=1e-8)
+
+
+def test_guaranteed_rate_is_below_the_measured_ones(trained, initial):
+    module, rows = trained
+    x = initial.data.train.x
+    smallest = float(torch.linalg.eigvalsh(dense_full_kernel(initial.model, x, x))[0])
+    guaranteed = rows.rows[0]["loss/guaranteed_rate"]
+    assert guaranteed == pytest.approx(contraction_rate(module.learning_rate, smallest), rel=1e-6)
+    assert 0 < guaranteed < rows.rows[STEPS]["loss/decay_rate"]
+
+
+def test_local_rate_is_the_rayleigh_quotient_of_the_kernel_at_the_residual(trained, initial):
+    module, rows = trained
+    x, residual = initial.data.train.x, initial.data.train.y.flatten()
+    quotient = residual @ dense_full_kernel(initial.model, x, x) @ residual / residual.square().sum()
+    expected = contraction_rate(module.learning_rate, float(quotient))
+    assert rows.rows[0]["loss/local_rate"] == pytest.approx(expected, rel=1e-8)
+
+
+def test_predicted_curve_is_linear_gradient_descent_under_the_full_kernel(trained, initial):
+    module, rows = trained
+    x, residual = initial.data.train.x, initial.data.train.y.flatten()
+    kernel = dense_full_kernel(initial.model, x, x)
+    start = float(residual.square().sum())
+    for step in range(STEPS + 1):
+        expected = float(residual.square().sum()) / start
+        # DESIGN: thirty Lanczos steps give the curve to 5e-6 of L₀.
+        assert rows.rows[step]["loss/predicted_ratio"] == pytest.approx(expected, abs=1e-5)
+        residual = residual - module.learning_rate * kernel @ residual
+    gap = max(abs(r["loss/ratio"] - r["loss/predicted_ratio"]) for r in rows.rows.values())
+    assert rows.rows[STEPS]["loss/prediction_gap"] == pytest.approx(gap, abs=1e-6)
+
+
+def test_decay_rates_by_window(trained):
+    module, rows = trained
+    assert list(rows.series("loss/decay_rate")) == [STEPS]
+    assert rows.rows[STEPS]["loss/decay_rate/0-24"] == decay_rate(module.losses, 0, STEPS)
+    ratio = rows.rows[STEPS]["loss/decay_rate"] / rows.rows[STEPS]["loss/predicted_rate"]
+    assert rows.rows[STEPS]["loss/rate_ratio"] == pytest.approx(ratio)
+
+
+def test_parameter_distance_at_the_end(trained, initial):
+    ends = [torch.cat([p.flatten() for p in m.model.parameters()]) for m in (initial, trained[0])]
+    expected = float((ends[1] - ends[0]).norm() / ends[0].norm())
+    assert trained[1].rows[STEPS]["params/distance"] == pytest.approx(expected)
+    assert {n for n in trained[1].rows[0] if n.startswith("params/distance/")} == {
+        "params/distance/U", "params/distance/W", "params/distance/v",
+    }  # fmt: skip
+
+
+def test_evaluation_on_the_test_split(trained):
+    module, rows = trained
+    f, test = module.output("test"), module.data.test
+    assert rows.rows[STEPS]["loss/test"] == pytest.approx(0.5 * float((f - test.y).square().sum()) / 20)
+    assert rows.rows[STEPS]["accuracy/test"] == float((f.argmax(1) == test.labels).double().mean())
+    assert rows.rows[STEPS]["accuracy/test"] > 0.5
+
+
+def test_gradient_error_at_the_start(trained, initial):
+    train_split = initial.data.train
+    offset = initial.get_buffer("_initial_train")[:8]
+    errors = gradient_error(initial.model, train_split.x[:8], train_split.y[:8], offset=offset)
+    assert trained[1].rows[0]["gradient/relative_error"] == pytest.approx(errors.continuous.relative_error)
+
+
+def test_cost_counts_evaluations(trained):
+    row = trained[1].rows[5]
+    assert (row["cost/nfe_forward"], row["cost/nfe_backward"]) == (16, 16)
+    assert row["cost/metric_seconds"] > 0
+    assert row["cost/step_seconds"] > 0
+    assert row["cost/peak_memory"] > 50
+
+
+def test_adjoint_runs_measure_the_reverse_drift_and_kinks_are_counted():
+    probes = [metrics.ReverseDrift(probe_size=8), metrics.KinkCrossings(probe_size=8)]
+    module, rows = train(probes, activation="relu", gradient=Adjoint(), steps=2)
+    start = module.model.encode(module.data.train.x[:8]).detach()
+    back = module.model.reversed_state(module.model.flow(start).detach())
+    expected = float((back - start).norm() / start.norm())
+    assert rows.rows[2]["gradient/reverse_drift"] == pytest.approx(expected)
+    assert 0.05 < rows.rows[2]["gradient/kink_crossings"] < 1
+
+
+def test_theory_metrics_apply_to_plain_gradient_descent_alone():
+    theory = [metrics.LossPrediction(), metrics.LocalRate(), metrics.GuaranteedRate()]
+    for options in (
+        {"loss": CrossEntropy()},
+        {"optimizer": torch.optim.Adam, "lr": 1e-3},
+        {"optimizer": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9)},
+        {"batch_size": 10},
+    ):
+        _, rows = train(theory, steps=1, **options)
+        assert rows.rows[0].keys() == {"loss/train", "loss/ratio"}
+
+
+def test_regression_has_no_accuracy():
+    data = Sine(n_train=16, n_test=8, seed=0, steps=2, dtype="float64")
+    _, rows = train([metrics.TestEvaluation()], data=data)
+    assert "loss/test" in rows.rows[0]
+    assert "accuracy/test" not in rows.rows[0]
+
+
+def test_learning_rate_that_diverges_is_named_with_its_remedy():
+    with pytest.raises(Diverged, match="learning rate") as caught:
+        train([], lr_factor=50.0, dtype="float32", steps=400)
+    assert "optimizer.lr_factor" in caught.value.remedy
+
+
+@pytest.mark.parametrize("lr", [0.0, -1.0, math.nan, "fast"])
+def test_bad_learning_rates_are_named(lr):
+    with pytest.raises(ValueError, match=f"optimizer.lr={lr}"):
+        train([], lr=lr)
+
+
+@pytest.mark.parametrize("every", [0, -3, 2.5])
+def test_bad_schedule_is_named(every):
+    with pytest.raises(ValueError, match=f"every={every}"):
+        metrics.NTKSpectrum(every=every)

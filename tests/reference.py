@@ -1,0 +1,46 @@
+"""Slow, obvious references that fast paths are held against."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+
+
+def dense_jacobian(model: nn.Module, x: Tensor) -> Tensor:
+    """∂f/∂θ in float64, shape (N, k, P), by torch.func.jacrev of the batched forward."""
+    model = copy.deepcopy(model).double()
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    blocks = jacrev(lambda p: functional_call(model, p, (x.double(),)))(parameters)
+    return torch.cat([block.flatten(2) for block in blocks.values()], dim=2)
+
+
+def dense_full_kernel(model: nn.Module, x1: Tensor, x2: Tensor) -> Tensor:
+    """Θ of shape (N1·k, N2·k), sample slow, output fast."""
+    return dense_jacobian(model, x1).flatten(0, 1) @ dense_jacobian(model, x2).flatten(0, 1).T
+
+
+def dense_trace_kernel(model: nn.Module, x1: Tensor, x2: Tensor) -> Tensor:
+    """(1/k) Σ_c Θ_cc, shape (N1, N2)."""
+    j1, j2 = dense_jacobian(model, x1), dense_jacobian(model, x2)
+    return torch.einsum("icp,jcp->ij", j1, j2) / j1.shape[1]
+
+
+def finite_difference_gradient(scalar, parameters: list[Tensor], step: float = 1e-6) -> list[Tensor]:
+    """∂scalar/∂θ by central differences, one entry at a time; `scalar` takes no argument."""
+    gradients = []
+    for parameter in parameters:
+        gradient = torch.zeros_like(parameter)
+        flat, out = parameter.data.view(-1), gradient.view(-1)
+        for i in range(len(flat)):
+            kept = flat[i].item()
+            flat[i] = kept + step
+            above = scalar().item()
+            flat[i] = kept - step
+            below = scalar().item()
+            flat[i] = kept
+            out[i] = (above - below) / (2 * step)
+        gradients.append(gradient)
+    return gradients
