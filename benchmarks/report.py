@@ -8,9 +8,7 @@ By default: the newest sweep, into the sweep's own folder.
 import argparse
 import sys
 
-from rich.console import Console
-
-from ntkode.report import report_sweep
+from ntkode.report import report_console, report_sweep
 from ntkode.results import NoResults, SweepIndex
 
 KEYS = ("sweep", "results", "out")
@@ -39,7 +37,7 @@ def main(arguments: list[str]) -> None:
     try:
         if sweep is None:
             raise NoResults(f"no sweep is stored in {results!r}; make one first: make run")
-        report_sweep(results, sweep, Console(), out=settings.get("out"))
+        report_sweep(results, sweep, report_console(), out=settings.get("out"))
     except (NoResults, ValueError) as error:
         sys.exit(f"report: {error}")
 

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ntkode.report import SweepMonitor, report_sweep
+from ntkode.report import SweepMonitor, report_console, report_sweep
 from ntkode.results import NoResults, RunRecord, Status, SweepIndex, job_name, sweep_name
 from ntkode.studies import run_job
 
@@ -55,7 +55,7 @@ def main() -> int:
         sys.argv.append(f"sweep={sweep}")
     index = SweepIndex(results_dir, sweep)
     since = index.size()
-    console = Console()
+    console = report_console()
     try:
         with SweepMonitor(results_dir, console) as monitor:
             monitor.watch(sweep)

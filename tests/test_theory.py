@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_windows_cover_every_run_without_gaps():
         found = windows(steps)
         assert found[0][0] == 0
         assert found[-1][1] == steps
-        assert all(a[1] == b[0] for a, b in zip(found, found[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
 
 
 def test_decay_rate_of_an_exponential():

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -54,7 +55,7 @@ def test_gradient_error_falls_at_the_solver_order_for_smooth_activations(method,
         gradient_error(make(solver=Solver(method, steps=steps)), x, y).continuous.relative_error
         for steps in (5, 10, 20)
     ]
-    slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     # Slopes approach the order within a term in 1/steps.
     assert slopes == pytest.approx([order, order], abs=0.45)
 

@@ -128,7 +128,7 @@ def test_failures_are_typed_and_name_solver_and_remedy(solver, failure):
 def test_nan_start_is_a_failure_in_every_kind_of_method():
     start = torch.tensor([[math.nan]])
     for method in ("rk4", "dopri5"):
-        with pytest.raises(RuntimeError, match="non-finite|underflow"):
+        with pytest.raises(RuntimeError, match=r"non-finite|underflow"):
             Solver(method).integrate(odeint, rotation_1d, start, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Metrics in a real, small training: their values against their definitions, and that they disturb nothing."""
+"""Metrics in a real, small training: their values against their definitions; they disturb nothing."""
 
 import math
 
@@ -6,6 +6,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.loggers import Logger
+from tests.reference import dense_full_kernel, dense_trace_kernel
 
 from ntkode import metrics
 from ntkode.data import Digits, Sine
@@ -16,7 +17,6 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import spectrum
 from ntkode.theory import contraction_rate, decay_rate
 from ntkode.training import Diverged, TrainingModule
-from tests.reference import dense_full_kernel, dense_trace_kernel
 
 STEPS = 24
 
@@ -42,20 +42,44 @@ class Rows(Logger):
         return {step: row[name] for step, row in self.rows.items() if name in row}
 
 
-def train(callbacks, *, activation="tanh", gradient=None, loss=None, data=None, steps=STEPS, optimizer=torch.optim.SGD,
-          lr="auto", lr_factor=1.0, batch_size=None, dtype="float64"):  # fmt: skip
+def train(
+    callbacks,
+    *,
+    activation="tanh",
+    gradient=Backprop(),
+    loss=SquaredError(),
+    data=None,
+    steps=STEPS,
+    optimizer=torch.optim.SGD,
+    batch_size=None,
+    dtype="float64",
+    **learning_rate,
+):
     L.seed_everything(0, verbose=False)
     data = data or Digits(n_train=30, n_test=20, seed=0, steps=steps, dtype=dtype, batch_size=batch_size)
     data.setup()
-    model = NeuralODE(data.in_features, 32, data.out_features, activation=activation, solver=Solver("rk4", steps=4),
-                      gradient=gradient or Backprop(), subtract_initial_output=True).to(data.dtype)  # fmt: skip
-    module = TrainingModule(
-        model, loss or SquaredError(), data, optimizer, learning_rate=lr, lr_factor=lr_factor
+    model = NeuralODE(
+        data.in_features,
+        32,
+        data.out_features,
+        activation=activation,
+        solver=Solver("rk4", steps=4),
+        gradient=gradient,
+        subtract_initial_output=True,
     )
+    module = TrainingModule(model.to(data.dtype), loss, data, optimizer, **learning_rate)
     rows = Rows()
-    trainer = L.Trainer(accelerator="cpu", max_epochs=1, logger=[rows], callbacks=callbacks, deterministic=True,
-                        inference_mode=False, enable_checkpointing=False, enable_progress_bar=False,
-                        enable_model_summary=False)  # fmt: skip
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=[rows],
+        callbacks=callbacks,
+        deterministic=True,
+        inference_mode=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(module, datamodule=data)
     return module, rows
 
@@ -85,7 +109,7 @@ def trained():
 def initial():
     """Model and data as they are before the first step."""
     module, _ = train(
-        [], steps=1, optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=0.0), lr=1.0
+        [], steps=1, optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=0.0), learning_rate=1.0
     )
     return module
 
@@ -99,7 +123,8 @@ def test_losses_are_the_same_bit_for_bit_with_and_without_metrics(trained):
 
 def test_stochastic_training_is_undisturbed_too():
     runs = [
-        train(m, optimizer=torch.optim.Adam, lr=1e-2, batch_size=7)[0].losses for m in ([], all_metrics())
+        train(m, optimizer=torch.optim.Adam, learning_rate=1e-2, batch_size=7)[0].losses
+        for m in ([], all_metrics())
     ]
     assert runs[0] == runs[1]
 
@@ -240,7 +265,7 @@ def test_theory_metrics_apply_to_plain_gradient_descent_alone():
     theory = [metrics.LossPrediction(), metrics.LocalRate(), metrics.GuaranteedRate()]
     for options in (
         {"loss": CrossEntropy()},
-        {"optimizer": torch.optim.Adam, "lr": 1e-3},
+        {"optimizer": torch.optim.Adam, "learning_rate": 1e-3},
         {"optimizer": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9)},
         {"batch_size": 10},
     ):
@@ -264,7 +289,7 @@ def test_learning_rate_that_diverges_is_named_with_its_remedy():
 @pytest.mark.parametrize("lr", [0.0, -1.0, math.nan, "fast"])
 def test_bad_learning_rates_are_named(lr):
     with pytest.raises(ValueError, match=f"optimizer.lr={lr}"):
-        train([], lr=lr)
+        train([], learning_rate=lr)
 
 
 @pytest.mark.parametrize("every", [0, -3, 2.5])

@@ -1,16 +1,17 @@
 import copy
+import itertools
 import math
 import pickle
 
 import pytest
 import torch
+from tests.reference import finite_difference_gradient
 
 from ntkode import activations
 from ntkode.gradients import Objective, loss_gradient
 from ntkode.integrate import Adjoint, Backprop, Solver
 from ntkode.losses import SquaredError
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
-from tests.reference import finite_difference_gradient
 
 MODELS = {
     "neural_ode": NeuralODE,
@@ -41,7 +42,7 @@ def test_backprop_gradient_is_the_finite_difference_of_the_discrete_loss(name):
     with torch.no_grad():
         expected = finite_difference_gradient(lambda: objective(model), list(model.parameters()))
     for (parameter, own), finite in zip(gradient.items(), expected, strict=True):
-        # Central differences with step 1e-6: truncation 1e-12·f''', rounding 1e-16/1e-6 of a loss of order 10.
+        # Central differences with step 1e-6: truncation 1e-12·f''', rounding 1e-16/1e-6 of a loss near 10.
         assert torch.allclose(own, finite, rtol=1e-7, atol=1e-8), parameter
 
 
@@ -57,8 +58,8 @@ def test_adjoint_gradient_is_the_finite_difference_up_to_the_solver_error(name, 
     gradient = loss_gradient(model, objective)
     with torch.no_grad():
         expected = finite_difference_gradient(lambda: objective(model), list(model.parameters()))
-    # The adjoint solve has its own error: (1/40)² ≈ 6e-4 times a constant near 1 for midpoint, (1/40)⁴ ≈ 4e-7
-    # for RK4, and some hundred times the tolerance for dopri5, whose finite differences carry 1e-9/1e-6 noise.
+    # The adjoint solve has its own error: (1/40)² ≈ 6e-4 times a constant near 1 for midpoint, 4e-7 for
+    # RK4, and some hundred times the tolerance for dopri5, whose finite differences carry 1e-9/1e-6 noise.
     bound = {"midpoint": 2e-3, "rk4": 1e-5, "dopri5": 2e-3}[method]
     own, finite = (torch.cat([g.flatten() for g in gs]) for gs in (gradient.values(), expected))
     assert (own - finite).norm() < bound * finite.norm()
@@ -103,7 +104,7 @@ def test_residual_network_approaches_the_neural_ode_as_one_over_depth():
     for depth in (20, 40, 80, 160):
         resnet = make("resnet", n=32, solver=Solver("euler", steps=depth))
         differences.append(float((resnet(x) - ode(x)).detach().norm()))
-    slopes = [math.log2(a / b) for a, b in zip(differences, differences[1:], strict=False)]
+    slopes = [math.log2(a / b) for a, b in itertools.pairwise(differences)]
     # Order 1 with corrections of relative size 1/L.
     assert slopes == pytest.approx([1, 1, 1], abs=0.1)
 
@@ -178,7 +179,7 @@ def test_bad_arguments_are_named(name, options, named):
 
 
 def test_bad_depth_is_named():
-    with pytest.raises(ValueError, match="model.depth=0"):
+    with pytest.raises(ValueError, match=r"model\.depth=0"):
         ResNet(3, 4, depth=0, activation="tanh")
 
 

@@ -1,12 +1,12 @@
 import pytest
 import torch
+from tests.reference import dense_full_kernel, dense_jacobian, dense_trace_kernel
 from torch import nn
 
 from ntkode.integrate import Adjoint, Solver
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
 from ntkode.ntk import NotRecordableError, empirical_ntk
 from ntkode.ntk.recording import record_linear_calls
-from tests.reference import dense_full_kernel, dense_jacobian, dense_trace_kernel
 
 RK4 = Solver("rk4", steps=4)
 MODELS = {

@@ -1,5 +1,6 @@
 """From stored runs to a table and a picture; computes nothing, reads only `ntkode.results`."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,25 @@ from ntkode.report.progress import SweepMonitor
 from ntkode.report.tables import comparison, labels, render
 from ntkode.results import SweepIndex, load, load_history, write_atomically
 
-__all__ = ["SweepMonitor", "comparison", "labels", "render", "report_sweep", "save", "training_figure"]
+__all__ = [
+    "SweepMonitor",
+    "comparison",
+    "labels",
+    "render",
+    "report_console",
+    "report_sweep",
+    "save",
+    "training_figure",
+]
+
+PLAIN_WIDTH = 110
+"""Columns where output is no terminal: the default 80 would break the table's lines."""
+
+
+def report_console() -> Console:
+    """A console on standard output that is wide enough for the table."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PLAIN_WIDTH)
 
 
 def report_sweep(
