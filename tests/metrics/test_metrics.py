@@ -220,7 +220,7 @@ def test_decay_rates_by_window(trained):
 
 
 def test_parameter_distance_at_the_end(trained, initial):
-    ends = [torch.cat([p.flatten() for p in m.model.parameters()]) for m in (initial, trained[0])]
+    ends = [torch.cat([p.detach().flatten() for p in m.model.parameters()]) for m in (initial, trained[0])]
     expected = float((ends[1] - ends[0]).norm() / ends[0].norm())
     assert trained[1].rows[STEPS]["params/distance"] == pytest.approx(expected)
     assert {n for n in trained[1].rows[0] if n.startswith("params/distance/")} == {

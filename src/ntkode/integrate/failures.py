@@ -10,13 +10,15 @@ class SolverFailure(RuntimeError):
     """An ODE solve that could not be carried out.
 
     Attributes:
+        problem: what went wrong.
         remedy: the override to try, as typed on the command line.
     """
 
     remedy = "solver.steps=40 model.sigma_w=0.5"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(f"{message}; try {self.remedy}")
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; try {self.remedy}")
+        self.problem = problem
 
 
 class NonFiniteState(SolverFailure):

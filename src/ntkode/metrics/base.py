@@ -23,15 +23,15 @@ class Metric(L.Callback):
     module's `metric_seconds`.
 
     Args:
-        every: steps between measurements.
+        every: steps between measurements; None for the first and after the last step only.
 
     Raises:
         ValueError: `every` below 1.
     """
 
-    def __init__(self, every: int = 1) -> None:
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"a metric's every={every} must be an integer ≥ 1")
+    def __init__(self, every: int | None = 1) -> None:
+        if every is not None and (not isinstance(every, int) or every < 1):
+            raise ValueError(f"a metric's every={every} must be an integer ≥ 1, as in metrics.ntk.every=20")
         self.every = every
         self._applies = False
 
@@ -58,13 +58,36 @@ class Metric(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at θ_k on schedule."""
-        if self._applies and batch_idx % self.every == 0:
+        if self._due(batch_idx):
             pl_module.record(undisturbed(pl_module, self.measure))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Measure after the last step."""
         if self._applies:
             pl_module.record(undisturbed(pl_module, self.measure))
+
+    def _due(self, step: int) -> bool:
+        return self._applies and (step == 0 if self.every is None else step % self.every == 0)
+
+
+class ProbeMetric(Metric):
+    """A metric on a probe of training samples.
+
+    Args:
+        probe_size: samples: the first of the training split.
+        every: steps between measurements.
+
+    Raises:
+        ValueError: `probe_size` or `every` below 1.
+    """
+
+    def __init__(self, probe_size: int = 64, every: int = 50) -> None:
+        super().__init__(every)
+        if not isinstance(probe_size, int) or probe_size < 1:
+            raise ValueError(
+                f"a metric's probe_size={probe_size} must be an integer ≥ 1, as in metrics.ntk.probe_size=128"
+            )
+        self.probe_size = probe_size
 
 
 class LossMetric(Metric):
@@ -77,7 +100,7 @@ class LossMetric(Metric):
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure on schedule; the row of step k is still open."""
-        if self._applies and batch_idx % self.every == 0:
+        if self._due(batch_idx):
             pl_module.record(undisturbed(pl_module, self.measure))
 
 

@@ -5,21 +5,8 @@ from __future__ import annotations
 import torch
 
 from ntkode.gradients import gradient_error
-from ntkode.metrics.base import Metric, Values
+from ntkode.metrics.base import ProbeMetric, Values
 from ntkode.training import TrainingModule
-
-
-class ProbeMetric(Metric):
-    """A metric on a probe of training samples.
-
-    Args:
-        probe_size: samples: the first of the training split.
-        every: steps between measurements.
-    """
-
-    def __init__(self, probe_size: int = 64, every: int = 50) -> None:
-        super().__init__(every)
-        self.probe_size = probe_size
 
 
 class GradientError(ProbeMetric):

@@ -95,7 +95,7 @@ class LocalRate(Metric):
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         """Measure between the backward pass and the step."""
-        if self._applies and pl_module.step % self.every == 0:
+        if self._due(pl_module.step):
             pl_module.record(undisturbed(pl_module, self.measure))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:

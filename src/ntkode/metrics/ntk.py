@@ -6,27 +6,19 @@ from dataclasses import asdict
 
 import torch
 
-from ntkode.metrics.base import Metric, Values
+from ntkode.metrics.base import Metric, ProbeMetric, Values
 from ntkode.ntk import empirical_ntk, kernel_alignment, spectrum
 from ntkode.theory import contraction_rate
 from ntkode.training import TrainingModule
 
 
-class NTKSpectrum(Metric):
+class NTKSpectrum(ProbeMetric):
     """Spectrum of the trace kernel (1/k) Σ_c Θ_cc on the probe, in float64, and its change.
 
     Logs `ntk/lambda_min`, `ntk/lambda_max`, `ntk/condition_number`, `ntk/effective_rank`,
     `ntk/resolution` (the floor under which λ_min is noise), `ntk/trace`,
     `ntk/drift` = ‖Θ_k − Θ₀‖_F / ‖Θ₀‖_F, and `ntk/alignment` (centred kernel–target alignment).
-
-    Args:
-        probe_size: training samples in the probe: the first of the split.
-        every: steps between measurements.
     """
-
-    def __init__(self, probe_size: int = 128, every: int = 20) -> None:
-        super().__init__(every)
-        self.probe_size = probe_size
 
     def names(self, module: TrainingModule) -> set[str]:
         """All of them."""
@@ -61,7 +53,7 @@ class GuaranteedRate(Metric):
     """
 
     def __init__(self, max_rows: int = 2048) -> None:
-        super().__init__(every=1_000_000_000)
+        super().__init__(every=None)
         self.max_rows = max_rows
 
     def applies(self, module: TrainingModule) -> bool:
