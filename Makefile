@@ -21,7 +21,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 install: $(VENV)/installed  ## Make .venv with the tested versions
 
-run: install  ## The main job: three activations on MNIST (about 5 minutes on 2 cores)
+run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
 
 report: install  ## Redraw table and picture of the newest sweep from its stored results
