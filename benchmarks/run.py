@@ -7,8 +7,9 @@ Hydra composes a config a job; each job's body runs in a process of its own and 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,10 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ntkode.report import SweepMonitor, report_console, report_sweep
-from ntkode.results import NoResults, RunRecord, Status, SweepIndex, job_name, sweep_name
-from ntkode.studies import run_job
+from ntkode.results import NoResults, RunRecord, Status, SweepIndex, job_name, sweep_name, utc_now
+from ntkode.studies import run_job, settle
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+RERUN = ("none", "failed", "all")
+INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells expect
 # Hydra's flags that show something instead of running.
 INFORMATIVE = (
     "-h",
@@ -40,33 +43,64 @@ def main() -> int:
     """Run what the command line asks for; the exit code is 0 where every job is done."""
     register_resolvers()
     arguments = sys.argv[1:]
-    if any(argument.split("=")[0] in INFORMATIVE for argument in arguments):
-        compose_and_run()
-        return 0
-    complaint = misused_group(arguments)
+    complaint = misused(arguments)
     if complaint:
         print(complaint, file=sys.stderr)
         return 2
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    if any(argument.split("=")[0] in INFORMATIVE for argument in arguments):
+        compose_and_run()
+        return 0
+    overrides = [argument for argument in arguments if is_override(argument)]
     results_dir = given("results_dir", overrides) or OmegaConf.load(CONF / "config.yaml").results_dir
     sweep = given("sweep", overrides)
     if sweep is None:
         sweep = sweep_name(overrides)
-        sys.argv.append(f"sweep={sweep}")
-    index = SweepIndex(results_dir, sweep)
-    since = index.size()
-    console = report_console()
+        overrides.append(f"sweep={sweep}")
+    # Hydra takes the overrides on one side of its flags only.
+    sys.argv[1:] = [*(argument for argument in arguments if not is_override(argument)), *overrides]
+    try:
+        index = SweepIndex(results_dir, sweep)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return run_sweep(results_dir, sweep, index)
+
+
+def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
+    """Run all jobs under a progress display, then show what the records say; the exit code."""
+    since, began, console = index.size(), utc_now(), report_console()
+    interrupted = False
     try:
         with SweepMonitor(results_dir, console) as monitor:
             monitor.watch(sweep)
-            compose_and_run()
+            try:
+                compose_and_run()
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                settle_all(results_dir, index.runs(since).values(), interrupted)
     finally:
         jobs = index.runs(since)
         if jobs:
             show(results_dir, sweep, console)
-    statuses = [RunRecord.open(results_dir, run_id).status for run_id in jobs.values()]
-    done = [status is not None and status["status"] == Status.DONE for status in statuses]
-    return 0 if jobs and all(done) else 1
+    statuses = [RunRecord.open(results_dir, run_id).status or {} for run_id in jobs.values()]
+    failed = [status for status in statuses if status.get("status") != Status.DONE]
+    kept = sum((status.get("finished") or began) < began for status in failed)
+    if kept:
+        console.print(f"{kept} of these failed earlier and did not run again: rerun=failed runs them")
+    if interrupted:
+        console.print("interrupted: the same command goes on with what is not done")
+        return INTERRUPTED
+    return 0 if jobs and not failed else 1
+
+
+def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:
+    """Write the end of runs whose worker is gone, and has taken their process along."""
+    status, message = Status.KILLED, "the worker that ran it is gone"
+    if interrupted:
+        status, message = Status.INTERRUPTED, "by the user"
+    for run_id in run_ids:
+        settle(RunRecord.open(results_dir, run_id), status, message)
 
 
 def show(results_dir: str, sweep: str, console: Console) -> None:
@@ -87,26 +121,33 @@ def compose_and_run(config: DictConfig) -> str:
     return run_job(plain, job_name(about.overrides.task))
 
 
+def is_override(argument: str) -> bool:
+    """Whether it is `key=value`, `+key=value` or `~key`, and no flag nor a flag's value."""
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
 def given(key: str, overrides: Sequence[str]) -> str | None:
     """The value of the last `key=value` on the command line."""
     values = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == key]
     return values[-1] if values else None
 
 
-def misused_group(arguments: Sequence[str]) -> str | None:
+def misused(arguments: Sequence[str]) -> str | None:
     """What is wrong with an override that Hydra would refuse in terms of its own, or silently misread."""
     for argument in arguments:
-        group, _, value = argument.partition("=")
-        if not group.isidentifier() or not (CONF / group).is_dir():
-            continue
+        key, _, value = argument.partition("=")
         choices = value.split(",")
-        if group == "experiment" and len(choices) > 1:
+        if key == "rerun" and value not in RERUN:
+            return f"{argument}: what to run again is one of {', '.join(RERUN)}, as in rerun=failed"
+        if not key.isidentifier() or not (CONF / key).is_dir():
+            continue
+        if key == "experiment" and len(choices) > 1:
             one = f"experiment={choices[0]}"
             return f"{argument}: each experiment has a grid of its own, so run one at a time: {one}"
         if all(choice.strip().isdigit() for choice in choices):
-            known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-            hint = f"; for any other number write model.width={value}" if group == "width" else ""
-            example = "width=w256" if group == "width" else f"{group}=NAME"
+            known = ", ".join(path.stem for path in choice_files(key))
+            hint = f"; for any other number write model.width={value}" if key == "width" else ""
+            example = "width=w256" if key == "width" else f"{key}=NAME"
             return f"{argument}: the choices of this group are names, as in {example} (one of {known}){hint}"
     return None
 
@@ -117,26 +158,33 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("ntkode_choices", choices_help, replace=True)
 
 
-def workers(threads: int) -> int:
+def workers(threads: Any) -> int:
     """Jobs at a time: the cores that this process may use, by the threads of a job."""
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    usable = isinstance(threads, int) and threads > 0  # if not, the job itself says so
+    return max(1, len(os.sched_getaffinity(0)) // threads) if usable else 1
 
 
 def choices_help() -> str:
     """The groups of conf/ and a line on each choice: the first comment of its file."""
     defaults = {
-        group: choice
+        str(group).removeprefix("override "): choice
         for entry in OmegaConf.load(CONF / "config.yaml").defaults
         if isinstance(entry, DictConfig)
         for group, choice in entry.items()
     }
     lines: list[str] = []
-    for group in (name for name in defaults if (CONF / str(name)).is_dir()):
-        lines += ["", str(group)]
-        for path in sorted((CONF / str(group)).glob("*.yaml"), key=lambda p: (len(p.stem), p.stem)):
+    for group in (name for name in defaults if (CONF / name).is_dir() and name != "hydra/help"):
+        lines += ["", group]
+        for path in choice_files(group):
             mark = "*" if path.stem == defaults[group] else " "
             lines.append(f"  {mark} {path.stem:<20} {description(path)}")
-    return "\n".join(lines)
+    return "\n".join(lines).lstrip("\n")
+
+
+def choice_files(group: str) -> list[Path]:
+    """The choices of a group by name, numbers within names by size."""
+    paths = (CONF / group).glob("*.yaml")
+    return sorted(paths, key=lambda p: (p.stem.rstrip("0123456789"), len(p.stem), p.stem))
 
 
 def description(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -84,11 +85,21 @@ class CSVTracker:
         self._logger.save()
 
 
+class TrackerUnavailable(RuntimeError):
+    """The tracker's server cannot be reached, or wants an account.
+
+    Attributes:
+        remedy: the override to try.
+    """
+
+    remedy = "logger.mode=offline now and `wandb sync` later; or `wandb login` first"
+
+
 class WandbTracker:
     """`logger=wandb`: one W&B run a job, named by its overrides, grouped by its sweep.
 
     The W&B run id is the run id, the config the resolved config; all metrics are defined against the
-    step. Offline files lie in the run's folder.
+    step. Offline files lie in the run's folder, those of the latest attempt alone.
 
     Args:
         record: the run's record.
@@ -98,6 +109,10 @@ class WandbTracker:
         mode: "offline", "online" or "disabled".
         entity: W&B user or team; the account's default unless given.
         tags: W&B tags.
+
+    Raises:
+        ValueError: another `mode`.
+        TrackerUnavailable: online, and W&B is out of reach or knows no key.
     """
 
     def __init__(
@@ -115,7 +130,10 @@ class WandbTracker:
             raise ValueError(
                 f"logger.mode={mode} must be offline, online or disabled, as in logger.mode=offline"
             )
+        import wandb  # takes a second, which other trackers need not pay for
+
         os.environ.setdefault("WANDB_SILENT", "true")
+        shutil.rmtree(record.directory / "wandb", ignore_errors=True)
         self._logger = WandbLogger(
             name=job,
             id=record.run_id,
@@ -128,7 +146,10 @@ class WandbTracker:
             tags=tags,
         )
         # Starts the W&B run now, so that a run which fails early is there, as failed.
-        self._run = self._logger.experiment
+        try:
+            self._run = self._logger.experiment
+        except wandb.Error as error:
+            raise TrackerUnavailable(f"W&B with logger.mode={mode}: {error}") from error
         self.loggers: list[Logger] = [self._logger]
 
     def close(self, failed: bool) -> None:

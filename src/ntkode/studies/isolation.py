@@ -10,8 +10,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,9 @@ from ntkode.results import RunLocked, RunRecord, Status, SweepIndex, run_id
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
+# Seconds that a killed process may take to let go of its run.
+PATIENCE = 2.0
+INTERRUPTED = "by the user"
 
 
 def run_job(config: Mapping[str, Any], job: str) -> Status:
@@ -31,23 +39,48 @@ def run_job(config: Mapping[str, Any], job: str) -> Status:
         job: the overrides that make this job, as its readable name.
 
     Returns:
-        The run's status. Failures are statuses: nothing is raised but KeyboardInterrupt.
+        The run's status; `Status.RUNNING` where another process is computing it. Failures are statuses:
+        nothing is raised but KeyboardInterrupt.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
     SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job)
-    stored = record.status
-    if stored is not None and not _wants_running(Status(stored["status"]), config["rerun"]):
-        return Status(stored["status"])
-    process = _context().Process(target=_cell, args=(dict(config), job, record.directory), name=job)
-    process.start()
+    stored = _status(record)
+    if stored is not None and not _wants_running(stored, config["rerun"]):
+        return stored
+    with suppress(RunLocked), record.lock():
+        if record.status is None:  # so that the run is known, whatever happens before its process writes
+            record.begin(config)
+    context = _context()
+    ready, go = context.Pipe(duplex=False)
+    process = context.Process(target=_cell, args=(ready, dict(config), job, record.directory), name=job)
     try:
+        with go:  # closed without a word where an interrupt comes first: the cell then does nothing
+            process.start()
+            go.send(True)
         process.join()
     except KeyboardInterrupt:
         _end(process)
-        _settle(record, config, Status.INTERRUPTED, "interrupted by the user")
+        settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
-    _settle(record, config, Status.KILLED, _cause(process.exitcode))
-    return Status((record.status or {"status": Status.KILLED})["status"])
+    settle(record, Status.KILLED, _cause(process.exitcode))
+    return _status(record) or Status.KILLED
+
+
+def settle(record: RunRecord, status: Status, message: str) -> None:
+    """Write the end of a run whose process is gone; leave a run that has ended, or is another process's."""
+    deadline = time.monotonic() + PATIENCE
+    while _status(record) is Status.RUNNING:
+        with suppress(RunLocked), record.lock():
+            if _status(record) is Status.RUNNING:
+                record.finish(status, message, "see log.txt in its folder" if status is Status.KILLED else "")
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+def _status(record: RunRecord) -> Status | None:
+    stored = record.status
+    return None if stored is None else Status(stored["status"])
 
 
 def _wants_running(stored: Status, rerun: str) -> bool:
@@ -62,24 +95,34 @@ def _context() -> Any:
     # A joblib worker's default context is loky's, whose name the fork server does not know.
     multiprocessing.set_start_method("forkserver", force=True)
     multiprocessing.set_forkserver_preload(["ntkode.studies.training"])
+    # The server inherits that it ignores interrupts: one that comes while it imports must not end it.
+    with _interrupts_ignored():
+        forkserver.ensure_running()
     return multiprocessing.get_context("forkserver")
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only that one may say
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _end(process: BaseProcess) -> None:
-    """Wait for a cell that got the interrupt too; insist where it does not end."""
-    for insist in (lambda: None, process.terminate, process.kill):
-        insist()
+    """Have a cell end, with time to write its end; insist where it does not."""
+    if process.pid is None:
+        return
+    for insist in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, insist)
         process.join(GRACE)
         if process.exitcode is not None:
             return
-
-
-def _settle(record: RunRecord, config: Mapping[str, Any], status: Status, message: str) -> None:
-    """Write the end of a run whose process could not."""
-    if record.status is None:
-        record.begin(config)
-    if (record.status or {})["status"] == Status.RUNNING:
-        record.finish(status, message, remedy="see log.txt in the run's folder")
 
 
 def _cause(exitcode: int | None) -> str:
@@ -89,8 +132,13 @@ def _cause(exitcode: int | None) -> str:
     return f"the process ended with exit code {exitcode}"
 
 
-def _cell(config: dict[str, Any], job: str, directory: Path) -> None:
+def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) -> None:
     """The body of the cell's process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server's children ignore it
+    try:
+        ready.recv()
+    except EOFError:
+        return
     record = RunRecord(directory)
     try:
         with record.lock():
@@ -99,7 +147,6 @@ def _cell(config: dict[str, Any], job: str, directory: Path) -> None:
             _compute(config, job, record)
     except RunLocked as error:
         print(error, file=sys.stderr)
-        os._exit(0)  # the record belongs to another process, which settles it
 
 
 def _redirect_output(path: Path) -> None:
@@ -115,24 +162,29 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
+    from ntkode.data.checks import whole_number
     from ntkode.studies.base import build
 
-    torch.set_num_threads(config["threads"])
     tracker = None
     failure: BaseException | None = None
     try:
-        with threadpool_limits(config["threads"]):
+        threads = whole_number("threads", config["threads"], least=1)
+        torch.set_num_threads(threads)
+        with threadpool_limits(threads):
             tracker = build(config["logger"])(record, config, job)
             build(config["study"]).run(config, record, tracker)
     except BaseException as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second interrupt must not keep this from the record
         failure = error
         traceback.print_exc()
-    if tracker is not None:
-        tracker.close(failed=failure is not None)
     if failure is None:
         record.finish(Status.DONE)
     else:
-        record.finish(_status_of(failure), _message(failure), getattr(failure, "remedy", ""))
+        status = _status_of(failure)
+        record.finish(status, _message(failure, status), getattr(failure, "remedy", ""))
+    # After the record, which is the truth: an upload may fail, or take its time.
+    if tracker is not None:
+        tracker.close(failed=failure is not None)
 
 
 def _status_of(failure: BaseException) -> Status:
@@ -149,9 +201,9 @@ def _status_of(failure: BaseException) -> Status:
     return Status.ERROR
 
 
-def _message(failure: BaseException) -> str:
-    return (
-        str(failure)
-        if isinstance(failure, ValueError | RuntimeError)
-        else f"{type(failure).__name__}: {failure}"
-    )
+def _message(failure: BaseException, status: Status) -> str:
+    """What went wrong, without the remedy where the failure tells them apart."""
+    if status is Status.INTERRUPTED:
+        return INTERRUPTED
+    told = str(getattr(failure, "problem", failure))
+    return told if isinstance(failure, ValueError | RuntimeError) else f"{type(failure).__name__}: {told}"

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 
 from ntkode.data import DataModule
+from ntkode.data.checks import whole_number
 from ntkode.losses import check_loss
 from ntkode.metrics import Metric
 from ntkode.models import ODEModel
@@ -18,6 +19,8 @@ from ntkode.results import RunRecord, provenance, summarise
 from ntkode.studies.base import Config, build
 from ntkode.tracking import HistoryLogger, Tracker
 from ntkode.training import TrainingModule
+
+LARGEST_SEED = 2**32 - 1  # NumPy's
 
 
 class MetricsMissing(RuntimeError):
@@ -47,7 +50,7 @@ class Training:
             ValueError: a setting out of range.
         """
         began = time.perf_counter()
-        L.seed_everything(config["seed"], verbose=False)
+        L.seed_everything(whole_number("seed", config["seed"], least=0, most=LARGEST_SEED), verbose=False)
         record.set_phase("reading the data")
         data = _build_data(config)
         record.set_phase("preparing")
@@ -69,17 +72,19 @@ class Training:
         )
         learning_rate = module.learning_rate
         record.set_phase("training")
-        trainer.fit(module, datamodule=data)
-        summary = summarise(record.history())
-        missing = _missing(metrics, module, summary)
-        record.write_summary(
-            summary
-            | {
-                "learning_rate": learning_rate,
-                "cost/run_seconds": time.perf_counter() - began,
-                "metrics_missing": missing,
-            }
-        )
+        try:
+            trainer.fit(module, datamodule=data)
+        finally:  # what a run that ends early has measured counts too
+            summary = summarise(record.history())
+            missing = _missing(metrics, module, summary)
+            record.write_summary(
+                summary
+                | {
+                    "learning_rate": learning_rate,
+                    "cost/run_seconds": time.perf_counter() - began,
+                    "metrics_missing": missing,
+                }
+            )
         if missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
 

@@ -1,0 +1,253 @@
+"""benchmarks/run.py as a user runs it: sweeps with failures, again, interrupted, and mistyped."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from matplotlib import get_cachedir
+from matplotlib.image import imread
+
+from ntkode.results import RunRecord, SweepIndex
+from ntkode.studies import run_job
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
+SMALL = ("size=smoke", "dataset=digits", "width=w64")
+SWEEP = ("activation=tanh,quadratic", "-m", "metrics=none,full", *SMALL)  # flags may stand anywhere
+ENDLESS = (*SMALL, "logger=none", "metrics=none", "optimizer.lr=0.01", "steps=1000000")
+KEY = "0123456789abcdef" * 2 + "01234567"  # as long as a real one
+
+
+def run(cwd, *arguments):
+    environment = os.environ | {"WANDB_API_KEY": KEY, "HOME": str(cwd.parent / "home")}
+    environment.pop("COLUMNS", None)  # set by pytest's readline, whatever the terminal
+    environment["MPLCONFIGDIR"] = get_cachedir()  # its cache of fonts takes seconds to make
+    command = [sys.executable, str(SCRIPT), *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def records(cwd):
+    """The records of the newest sweep by job."""
+    results = cwd / "results"
+    runs = SweepIndex(results, SweepIndex.newest(results)).runs()
+    return {job: RunRecord.open(results, run_id) for job, run_id in runs.items()}
+
+
+def statuses(cwd):
+    return {job: record.status["status"] for job, record in records(cwd).items()}
+
+
+def numbers(record):
+    """The history without what it cost."""
+    return [{k: v for k, v in row.items() if not k.startswith("cost/")} for row in record.history()]
+
+
+# ------------------------------------------------------------------ a sweep in which jobs fail
+
+
+@pytest.fixture(scope="module")
+def cwd(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    for name in ("home", "cwd"):
+        (folder / name).mkdir()
+    return folder / "cwd"
+
+
+@pytest.fixture(scope="module")
+def first(cwd):
+    """A sweep of two jobs that train and two whose ODE blows up."""
+    return run(cwd, *SWEEP)
+
+
+def test_failing_jobs_let_the_others_finish(first, cwd):
+    by_job = statuses(cwd)
+    assert len(by_job) == 4
+    for job, status in by_job.items():
+        assert status == ("done" if "tanh" in job else "solver_failed")
+    assert first.returncode == 1
+    assert first.stderr == ""
+
+
+def test_the_table_tells_status_message_and_remedy(first):
+    table = first.stdout.partition("─\n")[2]
+    assert len(re.findall(r"^(tanh|quadratic) .*(done|solver_failed) *$", table, re.M)) == 4
+    told = " ".join(table.split())
+    assert "non-finite state at t=1; model.horizon=0.25" in told
+
+
+def test_the_picture_lies_where_the_sweep_says(first, cwd):
+    csv, png, pdf = re.findall(r"^results/sweeps/\S+$", first.stdout, re.M)
+    assert csv.endswith(".csv")
+    assert imread(cwd / png)[..., :3].std() > 0.05  # not blank
+    assert (cwd / pdf).read_bytes().startswith(b"%PDF")
+
+
+def test_lines_take_the_place_of_bars(first, cwd):
+    lines = first.stdout[: first.stdout.index("final")].splitlines()[:-1]  # above the table's head
+    told = {job: [line for line in lines if line.startswith(f"{job}  ")] for job in records(cwd)}
+    assert sum(map(len, told.values())) == len(lines)  # nothing else talks
+    for job, status in statuses(cwd).items():
+        assert ("✓ done" if status == "done" else f"✗ {status}") in told[job][-1]
+
+
+def test_only_results_are_left_behind(first, cwd):
+    assert [path.name for path in cwd.iterdir()] == ["results"]
+    stored = {path.name for path in (cwd / "results").iterdir()}
+    assert stored == {"sweeps"} | {record.run_id for record in records(cwd).values()}
+
+
+def test_a_key_is_neither_printed_nor_stored(first, cwd):
+    assert KEY not in first.stdout
+    files = [path for path in cwd.parent.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+
+
+def test_metrics_change_no_loss(first, cwd):
+    by_job = records(cwd)
+    none, full = (
+        next(record for job, record in by_job.items() if "tanh" in job and f"metrics={metrics}" in job)
+        for metrics in ("none", "full")
+    )
+    assert "ntk/lambda_min" in full.history()[0]
+    assert set(none.history()[0]) == {"step", "loss/train", "loss/ratio"}
+    assert [row["loss/train"] for row in none.history()] == [row["loss/train"] for row in full.history()]
+    assert none.summary()["learning_rate"] == full.summary()["learning_rate"]
+
+
+@pytest.fixture(scope="module")
+def again(first, cwd):
+    """The same command once more, with the files' times before and after."""
+
+    def times():
+        paths = (path for record in records(cwd).values() for path in record.directory.iterdir())
+        return {path: path.stat().st_mtime_ns for path in paths}
+
+    before = times()
+    return run(cwd, *SWEEP), before, times()
+
+
+def test_stored_runs_are_kept_and_the_sweep_says_so(again):
+    process, before, after = again
+    assert after == before
+    assert len(re.findall("✓ stored", process.stdout)) == 2
+    assert "2 of these failed earlier and did not run again: rerun=failed" in process.stdout
+    assert process.returncode == 1
+
+
+def test_a_rerun_gives_the_same_numbers_bit_for_bit(again, cwd, composed):
+    job, record = next((j, r) for j, r in records(cwd).items() if "tanh" in j and "full" in j)
+    before, started = numbers(record), record.status["started"]
+    # Alone, by another process, and logged elsewhere.
+    config = composed(*job.split(), "rerun=all", "logger=csv", f"results_dir={cwd / 'results'}")
+    assert run_job(config, job) == "done"
+    assert record.status["started"] > started
+    assert numbers(record) == before
+    assert (record.directory / "metrics.csv").exists()
+
+
+# ------------------------------------------------------------------ Ctrl-C
+
+
+def interrupt(cwd, arguments, ready):
+    """Run until `ready()`, interrupt the process group; exit code, output, errors, surviving children."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a terminal makes one
+    )
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    return process.returncode, out, err, alive
+
+
+def test_an_interrupted_sweep_shows_what_there_is(tmp_path):
+    at_once = min(2, len(os.sched_getaffinity(0)))
+    code, out, err, alive = interrupt(
+        tmp_path,
+        ("-m", "activation=tanh,relu,softplus", *ENDLESS),
+        lambda: len(list(tmp_path.glob("results/*/history.jsonl"))) >= at_once,
+    )
+    assert code == 128 + signal.SIGINT
+    assert list(statuses(tmp_path).values()) == ["interrupted"] * at_once
+    assert re.search(r"final .*loss.*status", out, re.S)
+    assert "interrupted" in out.splitlines()[-1]
+    assert err == ""
+    assert alive == []
+
+
+def test_an_interrupt_before_the_job_has_begun(tmp_path):
+    code, out, err, alive = interrupt(tmp_path, ENDLESS, lambda: list(tmp_path.glob("results/*/status.json")))
+    assert code == 128 + signal.SIGINT
+    assert list(statuses(tmp_path).values()) == ["interrupted"]
+    assert "interrupted" in out.splitlines()[-1]
+    assert err == ""
+    assert alive == []
+
+
+# ------------------------------------------------------------------ what stops before the first job
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "remedy"),
+    [
+        ("-m activation=tanh,tanhh", "tanhh", "tanh"),
+        ("nosuchkey=1", "nosuchkey", "not in struct"),
+        ("-m solver=euler,dopri5 solver.steps=10", "solver.steps", "not in struct"),
+    ],
+)
+def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, remedy):
+    process = run(tmp_path, *arguments.split(), *SMALL)
+    assert process.returncode != 0
+    assert named in process.stderr
+    assert remedy in process.stderr
+    assert "Traceback" not in process.stderr
+    assert list(tmp_path.glob("results/*/status.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "remedy"),
+    [
+        ("width=300", "width=300", ["width=w256", "model.width=300"]),
+        ("-m width=64,300", "width=64,300", ["width=w256", "model.width=64,300"]),
+        ("--cfg job width=300", "width=300", ["width=w256"]),
+        ("activation=3", "activation=3", ["tanh"]),
+        ("-m experiment=a,b", "experiment=a,b", ["experiment=a"]),
+        ("rerun=al", "rerun=al", ["rerun=failed"]),
+        ("sweep=a/b", "sweep='a/b'", ["letters"]),
+    ],
+)
+def test_a_misused_key_is_one_line(entry, monkeypatch, capsys, tmp_path, arguments, named, remedy):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments.split()])
+    assert entry.main() == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert named in told[0]
+    assert all(text in told[0] for text in remedy)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cfg_shows_the_config_and_runs_nothing(tmp_path):
+    process = run(tmp_path, "--cfg", "job", "activation=relu", "model.width=300")
+    assert process.returncode == 0
+    config = yaml.safe_load(process.stdout)
+    assert config["activation"]["name"] == "relu"
+    assert config["model"]["width"] == 300
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,124 @@
+"""Every file of conf/ composes, what it describes can be built, and --help tells of it."""
+
+import inspect
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+
+from ntkode.data import DataModule
+from ntkode.metrics import Metric
+from ntkode.models import ODEModel
+from ntkode.studies import build
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+CHOICES = [(path.parent.relative_to(CONF).as_posix(), path.stem) for path in FILES if path.parent != CONF]
+DEFAULTS = {
+    group.removeprefix("override "): choice
+    for entry in yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    if isinstance(entry, dict)
+    for group, choice in entry.items()
+}
+
+
+def choices(*groups):
+    chosen = [choice for choice in CHOICES if choice[0] in groups]
+    return pytest.mark.parametrize(("group", "choice"), chosen, ids=["=".join(choice) for choice in chosen])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
+def test_begins_with_one_line_that_says_what_it_is(path, entry):
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    assert re.match(r"# \S", lines[0])
+    assert not lines[1].startswith("#")  # one line: --help shows no second
+    assert entry.description(path) == lines[0].removeprefix("# ")
+
+
+def test_the_defaults_name_every_group_and_resolve(composed):
+    assert {group for group, _ in CHOICES} <= set(DEFAULTS)
+    config = composed()
+    assert config["choices"] == {g: c for g, c in DEFAULTS.items() if c is not None and "hydra/" not in g}
+    assert "${" not in str(config)
+
+
+@choices(*{group for group, _ in CHOICES if not group.startswith("hydra/")})
+def test_composes_and_all_targets_take_what_they_are_given(composed, group, choice):
+    config = composed(f"{group}={choice}")
+    assert config["choices"][group] == choice
+    assert "${" not in str(config)
+    node = config.get(group)
+    if isinstance(node, dict):
+        made = build(node)
+        for part in made.values() if isinstance(made, dict) else [made]:
+            if isinstance(part, partial):
+                inspect.signature(part.func).bind_partial(*part.args, **part.keywords)
+
+
+@choices("hydra/launcher", "hydra/help")
+def test_hydra_groups_compose(entry, group, choice):
+    with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+        config = compose("config", overrides=[f"{group}={choice}"], return_hydra_config=True)
+    assert config.hydra.runtime.choices[group] == choice
+    assert config.hydra.launcher.n_jobs >= 1
+
+
+@choices("model")
+def test_models_are_made(composed, group, choice):
+    config = composed(f"{group}={choice}")
+    model = build(config["model"])(in_features=6, out_features=3)
+    assert isinstance(model, ODEModel)
+    assert model(torch.ones(2, 6)).shape == (2, 3)
+
+
+@choices("dataset")
+def test_datasets_are_made(composed, group, choice):
+    data = build(composed(f"{group}={choice}")["dataset"])
+    assert isinstance(data, DataModule)
+    if choice == "mnist":  # takes seconds to read; tests/data reads it
+        return
+    data.setup()
+    assert data.train.x.shape == (data.n_train, data.in_features)
+
+
+@choices("optimizer")
+def test_optimizers_are_made(composed, group, choice):
+    make = build(composed(f"{group}={choice}")["optimizer"]["algorithm"])
+    optimizer = make([torch.nn.Parameter(torch.zeros(2))], lr=0.5)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+@choices("metrics")
+def test_metrics_are_made(composed, group, choice):
+    metrics = build(composed(f"{group}={choice}")["metrics"])
+    assert all(isinstance(metric, Metric) for metric in metrics.values())
+    assert bool(metrics) == (choice != "none")
+
+
+@pytest.mark.parametrize(("threads", "least"), [(1, 1), (1000, 1), (0, 1), ("abc", 1)])
+def test_jobs_at_a_time_are_at_least_one(entry, threads, least):
+    assert entry.workers(threads) >= least
+    assert entry.workers(1000) == 1
+
+
+def test_help_tells_every_group_and_choice_with_its_line(entry):
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told, group = {}, None
+    for line in shown.partition("is the default):")[2].splitlines():
+        if re.fullmatch(r"  [a-z_/]+|[a-z_/]+", line):
+            group = line.strip()
+        elif found := re.fullmatch(r"  ([* ]) (\S+)\s+(.*)", line):
+            told[group, found[2]] = (found[1], found[3])
+    assert set(told) == {choice for choice in CHOICES if choice[0] != "hydra/help"}
+    for (group, choice), (mark, text) in told.items():
+        assert text == entry.description(CONF / group / f"{choice}.yaml")
+        assert (mark == "*") == (DEFAULTS[group] == choice)
