@@ -15,6 +15,8 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -127,9 +129,15 @@ def is_override(argument: str) -> bool:
 
 
 def given(key: str, overrides: Sequence[str]) -> str | None:
-    """The value of the last `key=value` on the command line."""
-    values = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == key]
-    return values[-1] if values else None
+    """The value of the last `key=value` on the command line, as Hydra reads it."""
+    typed = [override for override in overrides if override.partition("=")[0] == key]
+    if not typed:
+        return None
+    try:
+        value = OverridesParser.create().parse_override(typed[-1]).value()
+    except HydraException:  # Hydra will say so
+        return None
+    return cast("str | None", OmegaConf.create({key: value})[key])
 
 
 def misused(arguments: Sequence[str]) -> str | None:

@@ -20,6 +20,12 @@ def test_values_are_sums_over_samples():
     assert float(CrossEntropy()(f, y - 0.5)) == pytest.approx(float(4 * F.softplus(torch.tensor(0.0))))
 
 
+def test_shapes_that_would_broadcast_are_refused():
+    for call in (SquaredError(), SquaredError().residual):
+        with pytest.raises(ValueError, match=r"\(5,\)"):
+            call(torch.zeros(5, 1), torch.zeros(5))
+
+
 def test_unsuitable_losses_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match="loss=squared"):
         check_loss(CrossEntropy(), "regression", 1)

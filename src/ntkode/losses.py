@@ -40,10 +40,14 @@ class SquaredError:
 
     def __call__(self, f: Tensor, y: Tensor) -> Tensor:
         """L, a scalar, from outputs f and targets y of shape (N, k)."""
-        return 0.5 * (f - y).square().sum()
+        return 0.5 * self.residual(f, y).square().sum()
 
     def residual(self, f: Tensor, y: Tensor) -> Tensor:
-        """y − f, shape (N, k)."""
+        """y − f, shape (N, k); shapes that differ raise a ValueError instead of broadcasting."""
+        if f.shape != y.shape:
+            raise ValueError(
+                f"outputs have shape {tuple(f.shape)}, targets {tuple(y.shape)}: both must be (N, k)"
+            )
         return y - f
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,10 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from ntkode.checks import positive
 from ntkode.data import DataModule, Split
 from ntkode.gradients import Objective
-from ntkode.integrate import NonFiniteState, typed_failures
+from ntkode.integrate import NonFiniteState, SolverFailure, typed_failures
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
 from ntkode.ntk import KernelOperator, SpectralMeasure, lanczos
@@ -39,7 +41,7 @@ class TrainingModule(L.LightningModule):
     last row, k = `steps`, holds what is measured after the last step.
 
     Args:
-        model: the model to train.
+        model: the model to train, on the device and in the dtype to train in.
         loss: L, a sum over samples.
         data: a data module that is set up.
         optimizer: makes the optimizer from parameters and `lr`.
@@ -76,7 +78,9 @@ class TrainingModule(L.LightningModule):
         self._optimizer = optimizer
         self._learning_rate = learning_rate
         self._lr_factor = lr_factor
-        for name, split in (("train", data.train), ("test", data.test)):
+        device = next(model.parameters()).device
+        self._splits = {"train": _moved(data.train, device), "test": _moved(data.test, device)}
+        for name, split in self._splits.items():
             self.register_buffer(f"_initial_{name}", self._initial_output(split.x), persistent=False)
 
     def _initial_output(self, x: Tensor) -> Tensor:
@@ -101,9 +105,7 @@ class TrainingModule(L.LightningModule):
 
     def split(self, name: str) -> Split:
         """The "train" or "test" split, on the model's device."""
-        split: Split = getattr(self.data, name)
-        labels = None if split.labels is None else split.labels.to(self.device)
-        return Split(split.x.to(self.device), split.y.to(self.device), labels)
+        return self._splits[name]
 
     def probe(self, size: int) -> Objective:
         """The loss on the first `size` training samples; every prefix of the split has balanced classes."""
@@ -122,15 +124,18 @@ class TrainingModule(L.LightningModule):
         """η as a number.
 
         Raises:
-            ValueError: not "auto" nor a positive finite number.
+            ValueError: `learning_rate` is not "auto" nor a positive number, `lr_factor` is not positive, or
+                the kernel is zero.
         """
-        if self._learning_rate == "auto":
-            return self._lr_factor / self.initial_measure.lambda_max
-        if isinstance(self._learning_rate, str) or not 0 < self._learning_rate < math.inf:
+        if self._learning_rate != "auto":
+            return positive("optimizer.lr", self._learning_rate)
+        factor, largest = positive("optimizer.lr_factor", self._lr_factor), self.initial_measure.lambda_max
+        if not largest > 0:
             raise ValueError(
-                f"optimizer.lr={self._learning_rate} must be a positive number, or auto for c/λ_max"
+                f"optimizer.lr=auto needs a kernel that is not zero, λ_max is {largest}: "
+                "set model.sigma_u and model.sigma_v above 0, or optimizer.lr=0.1"
             )
-        return float(self._learning_rate)
+        return factor / largest
 
     @property
     def descends_gradient(self) -> bool:
@@ -155,35 +160,31 @@ class TrainingModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the step's clock, after all metrics."""
-        self._step_began = time.perf_counter()
+        self._step_began = self.clock() - self.metric_seconds
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """L on the batch.
 
         Raises:
-            Diverged: the loss, or the state after the first step, is not finite.
-            SolverFailure: at the first step.
+            Diverged: the loss is not finite, or the ODE fails because training has gone astray.
+            SolverFailure: the ODE fails all the same.
         """
         indices, x, y = batch
-        try:
+        with self._divergence_told(batch_idx):
             f = self.model(x)
-        except NonFiniteState as failure:
-            if batch_idx == 0:
-                raise
-            raise self._divergence("the state", batch_idx) from failure
         loss = self.loss(f - self.get_buffer("_initial_train")[indices], y)
         self._note_loss(float(loss.detach()) * len(self.data.train.x) / len(x), batch_idx)
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Backpropagate; an adjoint method solves an ODE here and may fail."""
-        with typed_failures(self.model.solver):
+        """Backpropagate; an adjoint method solves an ODE here, which may fail as in `training_step`."""
+        with self._divergence_told(self.step), typed_failures(self.model.solver):
             loss.backward(*args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step (forward and backward pass included), and read its clock and counters."""
         super().optimizer_step(*args, **kwargs)
-        self.step_seconds = time.perf_counter() - self._step_began
+        self.step_seconds = self.clock() - self.metric_seconds - self._step_began
         self.nfe_forward = self.model.evaluations.forward
         self.nfe_backward = self.model.evaluations.backward
 
@@ -191,31 +192,51 @@ class TrainingModule(L.LightningModule):
         """Hand on row k; after the last step, begin the last row with the final loss."""
         self._write_row(batch_idx)
         if not all(p.isfinite().all() for p in self.model.parameters()):
-            raise self._divergence("a parameter", batch_idx + 1)
+            raise self._divergence("a parameter is not finite", batch_idx + 1)
         if batch_idx + 1 == self.data.steps:
-            try:
-                final = self.loss(self.output("train"), self.split("train").y)
-            except NonFiniteState as failure:
-                raise self._divergence("the state", batch_idx + 1) from failure
-            self._note_loss(float(final), batch_idx + 1)
+            with self._divergence_told(batch_idx + 1):
+                f = self.output("train")
+            self._note_loss(float(self.loss(f, self.split("train").y)), batch_idx + 1)
 
     def on_train_end(self) -> None:
         """Hand on the last row."""
         self._write_row(self.data.steps)
 
+    def clock(self) -> float:
+        """Seconds, once the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
     # ------------------------------------------------------------------ rows
 
     def _note_loss(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
-            raise self._divergence("the loss", step)
+            raise self._divergence("the loss is not finite", step)
         self.losses.append(loss)
-        self.record({"loss/train": loss, "loss/ratio": loss / self.losses[0]})
+        first = self.losses[0]
+        self.record({"loss/train": loss, "loss/ratio": loss / first if first > 0 else math.nan})
+
+    @contextmanager
+    def _divergence_told(self, step: int) -> Iterator[None]:
+        """Tell an ODE that fails since training went astray from one that the solver cannot solve."""
+        try:
+            yield
+        except SolverFailure as failure:
+            astray = isinstance(failure, NonFiniteState) or self.losses[-1] >= self.losses[0]
+            if step == 0 or not astray:
+                raise
+            raise self._divergence(failure.problem, step) from failure
 
     def _divergence(self, what: str, step: int) -> Diverged:
-        return Diverged(f"{what} is not finite at step {step} with learning rate {self.learning_rate:.3g}")
+        return Diverged(f"{what}, at step {step} with learning rate {self.learning_rate:.3g}")
 
     def _write_row(self, step: int) -> None:
-        loggers: Iterable[Any] = self.loggers
-        for logger in loggers:
+        for logger in self.loggers:
             logger.log_metrics(dict(self._row), step=step)
         self._row = {}
+
+
+def _moved(split: Split, device: torch.device) -> Split:
+    labels = None if split.labels is None else split.labels.to(device)
+    return Split(split.x.to(device), split.y.to(device), labels)

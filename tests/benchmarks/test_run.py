@@ -193,7 +193,7 @@ def test_an_interrupted_sweep_shows_what_there_is(tmp_path):
 
 
 def test_an_interrupt_before_the_job_has_begun(tmp_path):
-    code, out, err, alive = interrupt(tmp_path, ENDLESS, lambda: list(tmp_path.glob("results/*/status.json")))
+    code, out, err, alive = interrupt(tmp_path, ENDLESS, lambda: list(tmp_path.glob("results/*/config.json")))
     assert code == 128 + signal.SIGINT
     assert list(statuses(tmp_path).values()) == ["interrupted"]
     assert "interrupted" in out.splitlines()[-1]
@@ -242,6 +242,22 @@ def test_a_misused_key_is_one_line(entry, monkeypatch, capsys, tmp_path, argumen
     assert named in told[0]
     assert all(text in told[0] for text in remedy)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("results_dir=here", "here"),
+        ("results_dir=my results", "my results"),
+        ("results_dir='my (old) results'", "my (old) results"),
+        ("results_dir=${oc.env:NTKODE_TEST_FOLDER}/results", "/there/results"),
+        ("results_dir=(", None),
+        ("sweep=s", None),
+    ],
+)
+def test_the_results_folder_is_read_as_hydra_reads_it(entry, monkeypatch, typed, value):
+    monkeypatch.setenv("NTKODE_TEST_FOLDER", "/there")
+    assert entry.given("results_dir", ["activation=tanh,relu", typed]) == value
 
 
 def test_cfg_shows_the_config_and_runs_nothing(tmp_path):

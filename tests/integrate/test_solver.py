@@ -98,6 +98,8 @@ def test_fixed_twin():
         ({"method": "dopri5", "rtol": -1e-6}, "solver.rtol=-1e-06"),
         ({"method": "dopri5", "atol": float("nan")}, "solver.atol=nan"),
         ({"method": "dopri5", "max_steps": 0}, "solver.max_steps=0"),
+        ({"method": "dopri5", "rtol": "abc"}, "solver.rtol=abc"),
+        ({"method": "rk4", "steps": True}, "solver.steps=True"),
     ],
 )
 def test_bad_settings_are_refused_by_name(arguments, named):
@@ -144,6 +146,6 @@ def test_evaluations_are_counted_per_pass():
         final = method.flow(Solver("rk4", steps=5), field, START, 1.0, [weight])
         field.end_forward()
         final.sum().backward()
-        counts[method.name] = (field.forward, field.backward)
+        counts[type(method)] = (field.forward, field.backward)
     # RK4 has four stages a step. The adjoint evaluates the field anew at as many stages.
-    assert counts == {"backprop": (20, 20), "adjoint": (20, 20)}
+    assert counts == {Backprop: (20, 20), Adjoint: (20, 20)}

@@ -10,7 +10,8 @@ from tests.reference import dense_full_kernel, dense_trace_kernel
 
 from ntkode import metrics
 from ntkode.data import Digits, Sine
-from ntkode.gradients import gradient_error
+from ntkode.gradients import Objective, loss_gradient
+from ntkode.gradients.reference import relative_error
 from ntkode.integrate import Adjoint, Backprop, Solver
 from ntkode.losses import CrossEntropy, SquaredError
 from ntkode.models import NeuralODE
@@ -53,6 +54,7 @@ def train(
     optimizer=torch.optim.SGD,
     batch_size=None,
     dtype="float64",
+    solver=Solver("rk4", steps=4),
     **learning_rate,
 ):
     L.seed_everything(0, verbose=False)
@@ -63,7 +65,7 @@ def train(
         32,
         data.out_features,
         activation=activation,
-        solver=Solver("rk4", steps=4),
+        solver=solver,
         gradient=gradient,
         subtract_initial_output=True,
     )
@@ -239,8 +241,11 @@ def test_evaluation_on_the_test_split(trained):
 def test_gradient_error_at_the_start(trained, initial):
     train_split = initial.data.train
     offset = initial.get_buffer("_initial_train")[:8]
-    errors = gradient_error(initial.model, train_split.x[:8], train_split.y[:8], offset=offset)
-    assert trained[1].rows[0]["gradient/relative_error"] == pytest.approx(errors.continuous.relative_error)
+    objective = Objective(SquaredError(), train_split.x[:8], train_split.y[:8], offset)
+    exact = initial.model.solved_by(Solver("dopri8", rtol=1e-12, atol=1e-12))
+    expected = relative_error(loss_gradient(initial.model, objective), loss_gradient(exact, objective))
+    # Both references are good to 1e-8 or better, of an error of 1e-4.
+    assert trained[1].rows[0]["gradient/relative_error"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_cost_counts_evaluations(trained):
@@ -284,6 +289,45 @@ def test_learning_rate_that_diverges_is_named_with_its_remedy():
     with pytest.raises(Diverged, match="learning rate") as caught:
         train([], lr_factor=50.0, dtype="float32", steps=400)
     assert "optimizer.lr_factor" in caught.value.remedy
+
+
+@pytest.mark.filterwarnings("ignore:TestEvaluation at step")
+def test_divergence_is_told_as_such_whatever_is_measured():
+    measures = [metrics.TestEvaluation(), metrics.NTKSpectrum(probe_size=4, every=1)]
+    with pytest.raises(Diverged):
+        train(measures, activation="relu", lr_factor=30.0, dtype="float32", steps=100)
+
+
+@pytest.mark.filterwarnings("ignore:GradientError at step")
+def test_a_reference_that_blows_up_leaves_the_training_alone():
+    # x² blows up in finite time; three Euler steps do not get there, the reference solve does.
+    options = {
+        "activation": "quadratic",
+        "steps": 3,
+        "learning_rate": 1e-6,
+        "solver": Solver("euler", steps=3),
+    }
+    bare, _ = train([], **options)
+    module, rows = train([metrics.GradientError(probe_size=4)], **options)
+    assert module.losses == bare.losses
+    assert math.isnan(rows.rows[0]["gradient/relative_error"])
+
+
+def test_a_run_that_has_converged_goes_on():
+    data = Sine(n_train=1, n_test=2, seed=0, steps=60, dtype="float64")
+    module, _ = train(all_metrics()[:5], data=data, steps=60)
+    assert module.losses[-1] < 1e-25
+
+
+def test_a_learning_rate_beyond_stability_guarantees_nothing():
+    _, rows = train([metrics.GuaranteedRate()], lr_factor=2.5, steps=1)
+    assert rows.rows[0]["loss/guaranteed_rate"] < 0
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, "abc"])
+def test_bad_learning_rate_factors_are_named(factor):
+    with pytest.raises(ValueError, match=f"optimizer.lr_factor={factor}"):
+        train([], lr_factor=factor)
 
 
 @pytest.mark.parametrize("lr", [0.0, -1.0, math.nan, "fast"])

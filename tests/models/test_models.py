@@ -2,9 +2,12 @@ import copy
 import itertools
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from tests.reference import finite_difference_gradient
 
 from ntkode import activations
@@ -13,6 +16,7 @@ from ntkode.integrate import Adjoint, Backprop, Solver
 from ntkode.losses import SquaredError
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
 
+ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
     "neural_ode": NeuralODE,
     "resnet": lambda d, n, k, **o: ResNet(d, n, k, depth=o.pop("solver").steps, **o),
@@ -46,23 +50,26 @@ def test_backprop_gradient_is_the_finite_difference_of_the_discrete_loss(name):
         assert torch.allclose(own, finite, rtol=1e-7, atol=1e-8), parameter
 
 
+# Every method of conf/gradient; backpropagation has the test above.
+GRADIENTS = {p.stem: instantiate(OmegaConf.load(p)) for p in (ROOT / "conf" / "gradient").glob("*.yaml")}
+
+
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "resnet"])
+@pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("method", ["midpoint", "rk4", "dopri5"])
-def test_adjoint_gradient_is_the_finite_difference_up_to_the_solver_error(name, method):
-    tolerance = 1e-9
-    solver = (
-        Solver(method, rtol=tolerance, atol=tolerance) if method == "dopri5" else Solver(method, steps=40)
-    )
-    model, (x, y) = make(name, solver=solver, gradient=Adjoint()), data()
+def test_every_gradient_method_is_right_up_to_the_solver_error(name, gradient, method):
+    tight = Solver("dopri5", rtol=1e-9, atol=1e-9)
+    solver = tight if method == "dopri5" else Solver(method, steps=40)
+    model, (x, y) = make(name, solver=solver, gradient=GRADIENTS[gradient]), data()
     objective = Objective(SquaredError(), x, y)
-    gradient = loss_gradient(model, objective)
+    own = loss_gradient(model, objective)
     with torch.no_grad():
-        expected = finite_difference_gradient(lambda: objective(model), list(model.parameters()))
-    # The adjoint solve has its own error: (1/40)² ≈ 6e-4 times a constant near 1 for midpoint, 4e-7 for
-    # RK4, and some hundred times the tolerance for dopri5, whose finite differences carry 1e-9/1e-6 noise.
-    bound = {"midpoint": 2e-3, "rk4": 1e-5, "dopri5": 2e-3}[method]
-    own, finite = (torch.cat([g.flatten() for g in gs]) for gs in (gradient.values(), expected))
-    assert (own - finite).norm() < bound * finite.norm()
+        fine = model.solved_by(Solver("rk4", steps=80))
+        finite = finite_difference_gradient(lambda: objective(fine), list(model.parameters()))
+    own, finite = (torch.cat([g.flatten() for g in gs]) for gs in (own.values(), finite))
+    # The solver's error: (1/40)² ≈ 6e-4 times a constant near 1 for midpoint, (1/40)⁴ ≈ 4e-7 for RK4, some
+    # hundred tolerances for dopri5. The finite differences of an 80-step RK4 solve are good to 1e-7.
+    assert (own - finite).norm() < {"midpoint": 2e-3, "rk4": 2e-6, "dopri5": 2e-6}[method] * finite.norm()
 
 
 def test_formula_of_the_paper_by_hand():
@@ -168,6 +175,8 @@ def test_models_survive_deepcopy_and_pickle():
         ("neural_ode", {"horizon": math.inf}, "model.horizon=inf"),
         ("neural_ode", {"sigma_w": -1.0}, "model.sigma_w=-1"),
         ("neural_ode", {"sigma_u": math.nan}, "model.sigma_u=nan"),
+        ("neural_ode", {"sigma_w": "abc"}, "model.sigma_w=abc"),
+        ("neural_ode", {"horizon": "abc"}, "model.horizon=abc"),
         ("neural_ode", {"activation": "tanhh"}, "tanhh"),
         ("augmented_ode", {"augment": 0}, "model.augment=0"),
         ("mlp_ode", {"k": 0}, "model.out_features=0"),

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.reference import dense_full_kernel, dense_jacobian, dense_trace_kernel
 from torch import nn
 
@@ -108,6 +109,45 @@ def test_other_uses_of_a_parameter_are_named_and_auto_takes_the_jacobian(x):
     torch.manual_seed(0)
     model = Gated()
     with pytest.raises(NotRecordableError, match="'gate'"):
+        empirical_ntk(model, x, method="pairs")
+    assert relative(empirical_ntk(model, x), dense_trace_kernel(model, x, x)) < EXACT
+
+
+class Own(nn.Module):
+    """A model made of a function of its parameters and the input."""
+
+    def __init__(self, compute, **shapes):
+        super().__init__()
+        self.compute = compute
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.randn(shape)))
+
+    def forward(self, x):
+        return self.compute(self, x)
+
+
+def two_layers(x, w1, b1, w2, b2):
+    return F.linear(torch.tanh(F.linear(x, w1, b1)), w2, b2)
+
+
+SQUARE = torch.randn(2, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+AWKWARD = {
+    "transposed": Own(lambda m, x: x @ m.W.T, W=(2, 6)),
+    "concatenated": Own(lambda m, x: x @ torch.cat([m.W, m.V], 1), W=(6, 1), V=(6, 1)),
+    "product of weights": Own(lambda m, x: x @ (m.W @ m.V), W=(6, 6), V=(6, 6)),
+    "parameter as input": Own(lambda m, x: F.linear(m.W, x).T, W=(2, 6)),
+    "bias alone": Own(lambda m, x: F.linear(x, SQUARE, m.b), b=(2,)),
+    "shared bias": Own(lambda m, x: two_layers(x, m.W, m.b, m.V, m.b), W=(6, 6), V=(6, 6), b=(6,)),
+    "bias at times": Own(lambda m, x: two_layers(x, m.W, m.b, m.W, None), W=(6, 6), b=(6,)),
+    "in place": nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(inplace=True)),
+    "in place first": nn.Sequential(nn.Linear(6, 8), nn.ReLU(inplace=True), nn.Linear(8, 2)),
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_what_cannot_be_recorded_is_never_wrong(name, x):
+    model = AWKWARD[name]
+    with pytest.raises(NotRecordableError, match="jacobian"):
         empirical_ntk(model, x, method="pairs")
     assert relative(empirical_ntk(model, x), dense_trace_kernel(model, x, x)) < EXACT
 

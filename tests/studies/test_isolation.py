@@ -167,10 +167,12 @@ def test_settling_writes_the_end_of_a_run_that_has_none(config, stored, after):
     record = record_of(config())
     if stored:
         record.begin(config())
+        record.append({"step": 0, "loss/train": 0.5})
     if stored == "done":
         record.finish("done")
     settle(record, Status.KILLED, "its process is gone")
     assert (record.status or {}).get("status") == after
+    assert after != "killed" or record.summary()["loss/train"] == 0.5
 
 
 def test_an_interrupt_ends_the_job_and_says_so(config):

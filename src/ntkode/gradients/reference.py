@@ -78,18 +78,18 @@ def continuous_gradient(
 ) -> ContinuousGradient:
     """The continuous gradient, by float64 RK4 whose steps double until the gradient stands still.
 
-    Steps start at 40 a unit of time. For smooth φ the change under the last doubling bounds the error
-    amply (order 4); for φ with kinks RK4's gradient is of order 1 only, the doubling ends at
-    `max_steps` a unit of time, and the last change estimates the error.
+    Steps start at 40 a unit of the scaled horizon T·max(1, σ_w). For smooth φ the change under the last
+    doubling bounds the error amply (order 4); for φ with kinks RK4's gradient is of order 1 only, the
+    doubling ends at `max_steps` a unit, and the last change estimates the error.
 
     Args:
         model: gives parameters and horizon; its own solver plays no part.
         objective: the loss.
         tolerance: relative change to stop at.
-        max_steps: steps a unit of time at which the doubling ends.
+        max_steps: steps a unit at which the doubling ends.
     """
     exact = model.in_double()
-    units = max(1, math.ceil(model.horizon))
+    units = max(1, math.ceil(model.scaled_horizon))
     steps, change = 40 * units, math.inf
     gradient = loss_gradient(exact.solved_by(Solver("rk4", steps=steps)), objective)
     while change > tolerance and 2 * steps <= max_steps * units:

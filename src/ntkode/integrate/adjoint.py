@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 from torchdiffeq import odeint_adjoint
@@ -20,8 +21,7 @@ class Adjoint:
     the gradient is that of neither the discrete nor the continuous problem, up to the solver's error.
     """
 
-    name: str = "adjoint"
-    reverses_time: bool = True
+    reverses_time: ClassVar[bool] = True
 
     def flow(
         self, solver: Solver, field: Field, state: Tensor, horizon: float, parameters: Sequence[Tensor]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torchdiffeq import odeint
@@ -15,8 +16,7 @@ from ntkode.integrate.solver import Field, Solver
 class Backprop:
     """The exact derivative of the discrete solve; memory grows with steps × stages × state."""
 
-    name: str = "backprop"
-    reverses_time: bool = False
+    reverses_time: ClassVar[bool] = False
 
     def flow(
         self, solver: Solver, field: Field, state: Tensor, horizon: float, parameters: Sequence[Tensor]

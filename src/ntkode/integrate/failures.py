@@ -30,7 +30,10 @@ class NonFiniteState(SolverFailure):
 class StepUnderflow(SolverFailure):
     """An adaptive solver's step fell below the resolution of t."""
 
-    remedy = "a looser tolerance (solver.rtol=1e-4 solver.atol=1e-4), dtype=float64, or solver=rk4"
+    remedy = (
+        "model.horizon=0.25 or model.sigma_w=0.5 against a blow-up, "
+        "else a looser tolerance (solver.rtol=1e-4 solver.atol=1e-4) or dtype=float64"
+    )
 
 
 class TooManySteps(SolverFailure):

@@ -14,11 +14,6 @@ class GradientMethod(Protocol):
     """A way to differentiate h(T) with respect to h(0) and the vector field's parameters."""
 
     @property
-    def name(self) -> str:
-        """The method's name in conf/gradient."""
-        ...
-
-    @property
     def reverses_time(self) -> bool:
         """Whether the backward pass integrates the state backwards."""
         ...

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from ntkode.checks import count, positive
 from ntkode.integrate.failures import NonFiniteState, typed_failures
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -72,16 +73,12 @@ class Solver:
                     object.__setattr__(self, name, 1e-6)
 
     def _check_ranges(self) -> None:
-        for name in ("steps", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"solver.{name}={value} must be an integer ≥ 1, as in solver.{name}=10")
+        count("solver.max_steps", self.max_steps)
+        if self.steps is not None:
+            count("solver.steps", self.steps)
         for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(
-                    f"solver.{name}={value} must be positive and finite, as in solver.{name}=1e-6"
-                )
+            if getattr(self, name) is not None:
+                positive(f"solver.{name}", getattr(self, name))
 
     def __str__(self) -> str:
         if self.adaptive:
@@ -105,8 +102,8 @@ class Solver:
         """
         return Solver("rk4", steps=max(20, math.ceil(20 * horizon))) if self.adaptive else self
 
-    def integrate(self, odeint: Callable[..., Tensor], field: Field, state: Tensor, horizon: float) -> Tensor:
-        """h(T) from h(0) = `state`, shape (N, m), by torchdiffeq's `odeint` or `odeint_adjoint`.
+    def integrate(self, solve: Callable[..., Tensor], field: Field, state: Tensor, horizon: float) -> Tensor:
+        """h(T) from h(0) = `state`, shape (N, m), by `solve`: torchdiffeq's `odeint` or `odeint_adjoint`.
 
         A negative `horizon` integrates backwards in time from T = |horizon| to 0.
 
@@ -114,9 +111,8 @@ class Solver:
             SolverFailure: a non-finite state, an underflow of the step, or too many steps.
         """
         ends = (0.0, horizon) if horizon > 0 else (-horizon, 0.0)
-        return self._solve(odeint, field, state, torch.tensor(ends, dtype=state.dtype, device=state.device))[
-            -1
-        ]
+        times = torch.tensor(ends, dtype=state.dtype, device=state.device)
+        return self._solve(solve, field, state, times)[-1]
 
     def trajectory(self, field: Field, state: Tensor, horizon: float) -> Tensor:
         """h at every grid point of a fixed-step solve over [0, T], shape (steps + 1, N, m).
@@ -130,11 +126,11 @@ class Solver:
         times = torch.linspace(0.0, horizon, self.steps + 1, dtype=state.dtype, device=state.device)
         return self._solve(odeint, field, state, times)
 
-    def _solve(self, odeint: Callable[..., Tensor], field: Field, state: Tensor, times: Tensor) -> Tensor:
+    def _solve(self, solve: Callable[..., Tensor], field: Field, state: Tensor, times: Tensor) -> Tensor:
         with typed_failures(self), warnings.catch_warnings():
             # float32 cannot satisfy the corrector's tolerance near its own rounding error.
             warnings.filterwarnings("ignore", message="Functional iteration did not converge")
-            states = odeint(field, state, times, method=self.method, **self._arguments(times))
+            states = solve(field, state, times, method=self.method, **self._arguments(times))
         if not states[-1].isfinite().all():
             raise NonFiniteState(f"{self}: non-finite state at t={float(times[-1]):g}")
         return states

@@ -1,6 +1,6 @@
 """Metrics as Lightning callbacks."""
 
-from ntkode.metrics.base import LossMetric, Metric
+from ntkode.metrics.base import LossMetric, Metric, ProbeMetric
 from ntkode.metrics.cost import Cost
 from ntkode.metrics.evaluation import TestEvaluation
 from ntkode.metrics.gradient import GradientError, KinkCrossings, ReverseDrift
@@ -20,6 +20,7 @@ __all__ = [
     "Metric",
     "NTKSpectrum",
     "ParameterDistance",
+    "ProbeMetric",
     "ReverseDrift",
     "TestEvaluation",
 ]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import time
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import lightning as L
 import torch
 
+from ntkode.checks import count
+from ntkode.integrate import SolverFailure
+from ntkode.ntk import NonFiniteKernelError
 from ntkode.training import TrainingModule
 
 Values = dict[str, float]
 R = TypeVar("R")
+# What may keep a metric from its value while the training itself goes on.
+UNMEASURABLE = (SolverFailure, NonFiniteKernelError)
 
 
 class Metric(L.Callback):
@@ -25,15 +31,16 @@ class Metric(L.Callback):
     Args:
         every: steps between measurements; None for the first and after the last step only.
 
+    Attributes:
+        active: whether the metric applies to the run; decided when training starts.
+
     Raises:
         ValueError: `every` below 1.
     """
 
     def __init__(self, every: int | None = 1) -> None:
-        if every is not None and (not isinstance(every, int) or every < 1):
-            raise ValueError(f"a metric's every={every} must be an integer ≥ 1, as in metrics.ntk.every=20")
-        self.every = every
-        self._applies = False
+        self.every = None if every is None else count("a metric's every", every)
+        self.active = False
 
     def applies(self, module: TrainingModule) -> bool:
         """Whether the metric means something for this run."""
@@ -52,22 +59,39 @@ class Metric(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Decide whether the metric applies, and prepare it."""
-        self._applies = self.applies(pl_module)
-        if self._applies:
-            undisturbed(pl_module, self.prepare)
+        self.active = self.applies(pl_module)
+        self._prepared = self.active and undisturbed(pl_module, self._prepare)
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at θ_k on schedule."""
         if self._due(batch_idx):
-            pl_module.record(undisturbed(pl_module, self.measure))
+            self._record(pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Measure after the last step."""
-        if self._applies:
-            pl_module.record(undisturbed(pl_module, self.measure))
+        if self.active:
+            self._record(pl_module)
+
+    def _prepare(self, module: TrainingModule) -> bool:
+        try:
+            self.prepare(module)
+        except UNMEASURABLE as error:
+            warnings.warn(f"{type(self).__name__} cannot be measured in this run: {error}", stacklevel=1)
+            return False
+        return True
+
+    def _record(self, module: TrainingModule) -> None:
+        """Record the values, or NaN where they cannot be had: measuring never ends a run."""
+        values = dict.fromkeys(self.names(module), math.nan)
+        if self._prepared:
+            try:
+                values = undisturbed(module, self.measure)
+            except UNMEASURABLE as error:
+                warnings.warn(f"{type(self).__name__} at step {module.step}: {error}", stacklevel=1)
+        module.record(values)
 
     def _due(self, step: int) -> bool:
-        return self._applies and (step == 0 if self.every is None else step % self.every == 0)
+        return self.active and (step == 0 if self.every is None else step % self.every == 0)
 
 
 class ProbeMetric(Metric):
@@ -83,11 +107,7 @@ class ProbeMetric(Metric):
 
     def __init__(self, probe_size: int = 64, every: int = 50) -> None:
         super().__init__(every)
-        if not isinstance(probe_size, int) or probe_size < 1:
-            raise ValueError(
-                f"a metric's probe_size={probe_size} must be an integer ≥ 1, as in metrics.ntk.probe_size=128"
-            )
-        self.probe_size = probe_size
+        self.probe_size = count("a metric's probe_size", probe_size)
 
 
 class LossMetric(Metric):
@@ -101,14 +121,14 @@ class LossMetric(Metric):
     ) -> None:
         """Measure on schedule; the row of step k is still open."""
         if self._due(batch_idx):
-            pl_module.record(undisturbed(pl_module, self.measure))
+            self._record(pl_module)
 
 
 def undisturbed(module: TrainingModule, work: Callable[[TrainingModule], R]) -> R:
     """Do `work` on the module with the random state put back afterwards, and its time noted."""
-    began = time.perf_counter()
+    began = module.clock()
     cuda = [module.device] if module.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         result = work(module)
-    module.metric_seconds += time.perf_counter() - began
+    module.metric_seconds += module.clock() - began
     return result

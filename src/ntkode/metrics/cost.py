@@ -19,7 +19,8 @@ class Cost(LossMetric):
     `cost/nfe_forward` and `cost/nfe_backward`: evaluations of the vector field in one step's forward
     pass, and evaluations with vector–Jacobian products in its backward pass. `cost/step_seconds`: one
     training step without metrics. `cost/metric_seconds`: all metrics so far. `cost/peak_memory`: MiB,
-    of the device's allocations on CUDA, else of the process's resident set.
+    of the device's allocations on CUDA, else of the process's resident set, so far and with all that was
+    measured: with `metrics=cheap` and a numeric `optimizer.lr` it is that of training.
     """
 
     def names(self, module: TrainingModule) -> set[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 
-from ntkode.metrics.base import LossMetric, Metric, Values, undisturbed
+from ntkode.metrics.base import LossMetric, Metric, Values
 from ntkode.theory import contraction_rate, decay_rate, predicted_losses, windows
 from ntkode.training import TrainingModule
 
@@ -27,6 +28,9 @@ class DecayRate(LossMetric):
     `loss/decay_rate` is that of the newest window.
     """
 
+    def __init__(self) -> None:
+        super().__init__(every=1)
+
     def names(self, module: TrainingModule) -> set[str]:
         """The newest, in any run of one step or more."""
         return {"loss/decay_rate"}
@@ -43,6 +47,9 @@ class LossPrediction(LossMetric):
     `loss/predicted_ratio` = P_k/L_0; `loss/predicted_rate` as `loss/decay_rate`, on P_k;
     `loss/rate_ratio` = measured/predicted; `loss/prediction_gap` = sup_k |L_k − P_k|/L_0 so far.
     """
+
+    def __init__(self) -> None:
+        super().__init__(every=1)
 
     def applies(self, module: TrainingModule) -> bool:
         """Plain gradient descent on the squared error."""
@@ -66,12 +73,13 @@ class LossPrediction(LossMetric):
 
     def measure(self, module: TrainingModule) -> Values:
         """The curve's value, and a fit where a window ends."""
-        step, first = len(module.losses) - 1, module.losses[0]
+        step, first = len(module.losses) - 1, module.losses[0] or math.nan
         self._gap = max(self._gap, abs(module.losses[step] - self._curve[step]) / first)
         rates = _rates_at(step, module.data.steps, self._curve, "loss/predicted_rate")
         if rates:
             measured = _rates_at(step, module.data.steps, module.losses, "loss/decay_rate")
-            rates["loss/rate_ratio"] = measured["loss/decay_rate"] / rates["loss/predicted_rate"]
+            predicted = rates["loss/predicted_rate"] or math.nan
+            rates["loss/rate_ratio"] = measured["loss/decay_rate"] / predicted
         return {"loss/predicted_ratio": self._curve[step] / first, "loss/prediction_gap": self._gap} | rates
 
 
@@ -96,7 +104,7 @@ class LocalRate(Metric):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         """Measure between the backward pass and the step."""
         if self._due(pl_module.step):
-            pl_module.record(undisturbed(pl_module, self.measure))
+            self._record(pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Nothing: there is no gradient after the last step."""
@@ -105,5 +113,6 @@ class LocalRate(Metric):
         """From the gradient of the step that is about to be taken."""
         gradients = (p.grad for p in module.model.parameters() if p.grad is not None)
         squared = sum(float(g.double().square().sum()) for g in gradients)
-        quotient = squared / (2 * module.losses[-1])
-        return {"loss/local_rate": contraction_rate(module.learning_rate, quotient)}
+        loss = module.losses[-1]
+        rate = contraction_rate(module.learning_rate, squared / (2 * loss)) if loss > 0 else math.nan
+        return {"loss/local_rate": rate}

@@ -46,7 +46,8 @@ class GuaranteedRate(Metric):
     """`loss/guaranteed_rate` = −2 log(1 − ηλ_min), λ_min of the full kernel of the whole training set.
 
     The theory's bound on the decay per step, were the kernel to stay as it is at θ₀; it is measured
-    there, once, and repeated at the end.
+    there, once, and repeated at the end. Where η is so large that |1 − ηλ_max| is the greater factor,
+    that one bounds, and a negative rate guarantees nothing.
 
     Args:
         max_rows: the largest N·k at which the full kernel is formed; above it the metric does not apply.
@@ -70,7 +71,8 @@ class GuaranteedRate(Metric):
         values = spectrum(kernel)
         # A λ_min that cannot be told from zero guarantees nothing.
         bound = 0.0 if values.below_resolution else values.lambda_min
-        self._rate = contraction_rate(module.learning_rate, bound)
+        rates = (contraction_rate(module.learning_rate, v) for v in (bound, values.lambda_max))
+        self._rate = min(rates)
 
     def measure(self, module: TrainingModule) -> Values:
         """The rate that θ₀ guarantees."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Self
 
 import torch
@@ -11,13 +10,14 @@ from torch import Tensor, nn
 
 from ntkode import activations
 from ntkode.activations import Activation
+from ntkode.checks import count, positive
 from ntkode.integrate import Backprop, CountedField, GradientMethod, Solver
 
 
 class ODEModel(nn.Module):
     """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
 
-    Subclasses define `encode`, `vector_field`, `readout` and `field_parameters`.
+    Subclasses define `encode`, `vector_field`, `preactivations`, `readout` and `field_parameters`.
 
     Args:
         in_features: d, the length of an input.
@@ -47,20 +47,20 @@ class ODEModel(nn.Module):
         subtract_initial_output: bool,
     ) -> None:
         super().__init__()
-        for name, size in (("in_features", in_features), ("width", width), ("out_features", out_features)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"model.{name}={size} must be an integer ≥ 1, as in model.{name}=256")
-        if not (math.isfinite(horizon) and horizon > 0):
-            raise ValueError(f"model.horizon={horizon} must be positive and finite, as in model.horizon=1.0")
-        self.in_features = in_features
-        self.width = width
-        self.out_features = out_features
+        self.in_features = count("model.in_features", in_features)
+        self.width = count("model.width", width)
+        self.out_features = count("model.out_features", out_features)
         self.activation = activations.get(activation) if isinstance(activation, str) else activation
-        self.horizon = float(horizon)
+        self.horizon = positive("model.horizon", horizon)
         self.solver = solver
         self.gradient = gradient
         self.subtract_initial_output = subtract_initial_output
         self.evaluations = CountedField(self.vector_field)
+
+    @property
+    def scaled_horizon(self) -> float:
+        """What the steps of a fine solve must grow with: T, times the field's scale where it is known."""
+        return self.horizon
 
     def encode(self, x: Tensor) -> Tensor:
         """h(0), shape (N, m), from inputs of shape (N, d)."""

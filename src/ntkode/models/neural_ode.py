@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ntkode.activations import Activation
+from ntkode.checks import nonnegative
 from ntkode.integrate import Backprop, GradientMethod, Solver
 from ntkode.models.base import ODEModel
 
@@ -65,13 +66,17 @@ class NeuralODE(ODEModel):
             gradient=gradient,
             subtract_initial_output=subtract_initial_output,
         )
-        for name, sigma in (("sigma_u", sigma_u), ("sigma_w", sigma_w), ("sigma_v", sigma_v)):
-            if not (math.isfinite(sigma) and sigma >= 0):
-                raise ValueError(f"model.{name}={sigma} must be finite and ≥ 0, as in model.{name}=1.0")
-        self.sigma_u, self.sigma_w, self.sigma_v = sigma_u, sigma_w, sigma_v
+        self.sigma_u = nonnegative("model.sigma_u", sigma_u)
+        self.sigma_w = nonnegative("model.sigma_w", sigma_w)
+        self.sigma_v = nonnegative("model.sigma_v", sigma_v)
         self.U = nn.Parameter(torch.randn(width, in_features))
         self.W = nn.Parameter(torch.randn(width, width))
         self.v = nn.Parameter(torch.randn(width, out_features))
+
+    @property
+    def scaled_horizon(self) -> float:
+        """T · max(1, σ_w)."""
+        return self.horizon * max(1.0, self.sigma_w)
 
     def encode(self, x: Tensor) -> Tensor:
         """h(0) = σ_u/√d · U x, shape (N, n)."""

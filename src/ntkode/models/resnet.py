@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ntkode.activations import Activation
+from ntkode.checks import count
 from ntkode.integrate import Backprop, Solver
 from ntkode.models.neural_ode import NeuralODE
 
@@ -31,8 +32,6 @@ class ResNet(NeuralODE):
         sigma_v: float = 1.0,
         subtract_initial_output: bool = False,
     ) -> None:
-        if not isinstance(depth, int) or depth < 1:
-            raise ValueError(f"model.depth={depth} must be an integer ≥ 1, as in model.depth=100")
         super().__init__(
             in_features,
             width,
@@ -42,7 +41,7 @@ class ResNet(NeuralODE):
             sigma_u=sigma_u,
             sigma_w=sigma_w,
             sigma_v=sigma_v,
-            solver=Solver("euler", steps=depth),
+            solver=Solver("euler", steps=count("model.depth", depth)),
             gradient=Backprop(),
             subtract_initial_output=subtract_initial_output,
         )

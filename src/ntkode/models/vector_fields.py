@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ntkode.activations import Activation
+from ntkode.checks import count
 from ntkode.integrate import Backprop, GradientMethod, Solver
 from ntkode.models.base import ODEModel
 
@@ -101,8 +102,7 @@ class AugmentedODE(MLPODE):
     def __init__(
         self, in_features: int, width: int, out_features: int = 1, *, augment: int = 5, **options: Any
     ) -> None:
-        if not isinstance(augment, int) or augment < 1:
-            raise ValueError(f"model.augment={augment} must be an integer ≥ 1, as in model.augment=5")
+        count("model.augment", augment)
         super().__init__(in_features, width, out_features, state_features=in_features + augment, **options)
         self.encoder = nn.ZeroPad1d((0, augment))
 

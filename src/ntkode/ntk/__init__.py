@@ -3,10 +3,11 @@
 from ntkode.ntk.empirical import empirical_ntk
 from ntkode.ntk.operator import KernelOperator, SpectralMeasure, lanczos
 from ntkode.ntk.recording import NotRecordableError
-from ntkode.ntk.spectrum import Spectrum, kernel_alignment, spectrum
+from ntkode.ntk.spectrum import NonFiniteKernelError, Spectrum, kernel_alignment, spectrum
 
 __all__ = [
     "KernelOperator",
+    "NonFiniteKernelError",
     "NotRecordableError",
     "SpectralMeasure",
     "Spectrum",

@@ -49,10 +49,15 @@ def _per_sample_gradients(inputs: Sequence[Tensor], cotangents: Sequence[Tensor]
     return torch.einsum("cnq,cnp->nqp", g, a).flatten(1)
 
 
+# Per-sample gradients larger than this are not built, however many flops that would save.
+MOST_BYTES = 2**30
+
+
 def cheaper(first: LinearCalls, second: LinearCalls) -> str:
-    """`pairs` or `build`, whichever takes fewer flops for these calls of one weight."""
+    """`pairs` or `build`, whichever takes fewer flops for these calls of one weight within `MOST_BYTES`."""
     calls, (rows1, p) = len(first.inputs), first.inputs[0].shape
     rows2, q = len(second.inputs[0]), first.cotangents[0][0].shape[1]
     flops_pairs = 2 * calls**2 * rows1 * rows2 * (p + q)
     flops_build = 2 * calls * (rows1 + rows2) * p * q + 2 * rows1 * rows2 * p * q
-    return "pairs" if flops_pairs <= flops_build else "build"
+    bytes_build = (rows1 + rows2) * p * q * first.inputs[0].element_size()
+    return "pairs" if flops_pairs <= flops_build or bytes_build > MOST_BYTES else "build"

@@ -69,7 +69,7 @@ def empirical_ntk(
 
 def _differentiable_twin(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(model, ODEModel):
-        model = model.solved_by(model.solver.fixed_twin(model.horizon))
+        model = model.solved_by(model.solver.fixed_twin(model.scaled_horizon))
     return copy.deepcopy(model).to(dtype)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call, jvp
 
 from ntkode.models import ODEModel
+from ntkode.ntk.spectrum import NonFiniteKernelError
 
 
 class KernelOperator:
@@ -25,16 +26,11 @@ class KernelOperator:
     """
 
     def __init__(self, model: ODEModel, x: Tensor) -> None:
-        self._model = model.solved_by(model.solver.fixed_twin(model.horizon))
+        self._model = model.solved_by(model.solver.fixed_twin(model.scaled_horizon))
         self._x = x
         self._parameters = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
         with torch.enable_grad():
             self._output = self._forward(self._parameters)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(N, k): the shape of the vectors that `__call__` takes."""
-        return (self._output.shape[0], self._output.shape[1])
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Θ v as a float64 tensor of shape (N, k), from v of the same shape."""
@@ -85,7 +81,8 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, iterations: int 
         iterations: Lanczos steps; fewer are taken when the Krylov space is exhausted.
 
     Raises:
-        ValueError: a start vector or a product that is zero or not finite.
+        ValueError: a start vector that is zero or not finite.
+        NonFiniteKernelError: a product that is not finite.
     """
     vector = start.double() / start.double().norm()
     if not vector.isfinite().all():
@@ -96,7 +93,9 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, iterations: int 
     while True:
         image = product(basis[-1])
         if not image.isfinite().all():
-            raise ValueError("a kernel–vector product is not finite: the model's output is not finite")
+            raise NonFiniteKernelError(
+                "a kernel–vector product is not finite: the model's output is not finite"
+            )
         diagonal.append(float((image * basis[-1]).sum()))
         for _ in range(2):  # twice is enough for orthogonality to rounding (Parlett 1980)
             for direction in basis:

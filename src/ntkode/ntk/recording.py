@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-
-# Ways in which a parameter may be looked at without being computed with.
-_INSPECTIONS = {"__get__", "size", "dim", "numel", "requires_grad_", "is_floating_point", "__len__"}
 
 
 class NotRecordableError(ValueError):
@@ -48,7 +45,8 @@ class _Recorder(TorchFunctionMode):
     names: Mapping[int, str]
     inputs: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     outputs: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
-    biases: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
+    versions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    biases: dict[str, set[str | None]] = field(default_factory=lambda: defaultdict(set))
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -57,30 +55,70 @@ class _Recorder(TorchFunctionMode):
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        tensors = [*args, *kwargs.values()]
-        used = [self.names[id(a)] for a in tensors if id(a) in self.names]
         output = func(*args, **kwargs)
-        if not used or getattr(func, "__name__", "") in _INSPECTIONS:
+        used = [self.names[id(leaf)] for leaf in _leaves((args, kwargs)) if id(leaf) in self.names]
+        # Looking at a parameter's shape or dtype gives no tensor, and is no use of it.
+        if not used or not any(isinstance(leaf, Tensor) for leaf in _leaves(output)):
             return output
-        # F.linear(a, W[, b]) and a @ v are the two ways in which parameters enter the models.
-        is_linear = func is F.linear and id(tensors[0]) not in self.names
-        is_product = func in (torch.matmul, Tensor.matmul, Tensor.__matmul__) and id(args[1]) in self.names
-        if not (is_linear or is_product) or tensors[0].ndim != 2:
+        call = _linear_call(func, args, kwargs)
+        if call is None or call[0].ndim != 2 or id(call[0]) in self.names or id(call[1]) not in self.names:
             raise NotRecordableError(
-                f"parameter {used[0]!r} is used by {getattr(func, '__name__', func)} on input of shape "
-                f"{tuple(getattr(tensors[0], 'shape', ()))}; recorded are linear calls on (N, p) inputs: "
-                "take method='jacobian'"
+                f"parameter {used[0]!r} is used by {getattr(func, '__name__', func)}; recorded are "
+                "F.linear(a, W, b) and a @ W with a of shape (N, p): take method='jacobian'"
             )
-        return self._record(used, tensors[0], output)
-
-    def _record(self, used: list[str], given: Tensor, output: Tensor) -> Tensor:
-        # Frozen weights leave the first call outside autograd's graph: its output becomes a leaf.
-        if not output.requires_grad:
-            output.requires_grad_()
-        self.inputs[used[0]].append(given.detach())
-        self.outputs[used[0]].append(output)
-        self.biases[used[0]].append(used[1] if len(used) > 1 else None)
+        given, weight, bias = call
+        self._record(self.names[id(weight)], given, output, self.names.get(id(bias)))
         return output
+
+    def _record(self, weight: str, given: Tensor, output: Tensor, bias: str | None) -> None:
+        self.inputs[weight].append(given.detach())
+        self.outputs[weight].append(output)
+        self.versions[weight].append(output._version)
+        self.biases[weight].add(bias)
+
+    def check(self) -> None:
+        """Refuse what the sum over calls of one weight would get wrong."""
+        for weight, outputs in self.outputs.items():
+            if [output._version for output in outputs] != self.versions[weight]:
+                raise NotRecordableError(
+                    f"an output of weight {weight!r} is changed in place: take method='jacobian'"
+                )
+        pairs = [(weight, bias) for weight, biases in self.biases.items() for bias in biases]
+        shared = [bias for _, bias in pairs if bias is not None]
+        if len(pairs) > len(self.biases) or len(shared) > len(set(shared)) or set(shared) & set(self.biases):
+            raise NotRecordableError(
+                "a weight and its bias do not always go together: take method='jacobian'"
+            )
+
+
+def _linear_call(
+    func: Callable, args: tuple, kwargs: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """(input, weight, bias) of a call by which parameters may enter a model, else None."""
+    if func is F.linear:
+        return _linear_arguments(*args, **kwargs)
+    if func in (torch.matmul, Tensor.matmul, Tensor.__matmul__) and len(args) == 2:
+        return (args[0], args[1], None)
+    return None
+
+
+def _linear_arguments(
+    input: Tensor,  # noqa: A002 — torch's name
+    weight: Tensor,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return input, weight, bias
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values within nested tuples, lists and dicts."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def record_linear_calls(model: nn.Module, x: Tensor) -> dict[str, LinearCalls]:
@@ -100,20 +138,18 @@ def record_linear_calls(model: nn.Module, x: Tensor) -> dict[str, LinearCalls]:
     frozen = copy.deepcopy(model).requires_grad_(False)
     recorder = _Recorder({id(p): name for name, p in frozen.named_parameters()})
     with torch.enable_grad(), recorder:
-        f = frozen(x.detach())
+        # An input that requires a gradient puts every call into autograd's graph, though no weight does.
+        f = frozen(x.detach().requires_grad_())
+    recorder.check()
     weights = list(recorder.outputs)
     flat = [output for name in weights for output in recorder.outputs[name]]
-    calls = {name: _calls(name, recorder) for name in weights}
+    calls = {
+        name: LinearCalls(inputs=recorder.inputs[name], with_bias=recorder.biases[name] != {None})
+        for name in weights
+    }
     for column in range(f.shape[1]):
         gradients = torch.autograd.grad(f[:, column].sum(), flat, retain_graph=True, materialize_grads=True)
         remaining = iter(gradients)
         for name in weights:
             calls[name].cotangents.append([next(remaining) for _ in calls[name].inputs])
     return calls
-
-
-def _calls(name: str, recorder: _Recorder) -> LinearCalls:
-    biases = set(recorder.biases[name])
-    if len(biases) > 1:
-        raise NotRecordableError(f"weight {name!r} is used with different biases: take method='jacobian'")
-    return LinearCalls(inputs=recorder.inputs[name], with_bias=biases != {None})

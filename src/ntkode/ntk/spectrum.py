@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+class NonFiniteKernelError(ValueError):
+    """A kernel, or a product with one, holds NaN or infinite entries."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """Eigenvalue summary of an N×N kernel.
@@ -41,12 +45,15 @@ def spectrum(kernel: Tensor) -> Spectrum:
         kernel: shape (N, N); its symmetric part is decomposed.
 
     Raises:
-        ValueError: a kernel that is not square, not symmetric to 1e-6 relative, or not finite.
+        ValueError: a kernel that is not square, or not symmetric to 1e-6 relative.
+        NonFiniteKernelError: a kernel that is not finite.
     """
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) == 0:
         raise ValueError(f"a spectrum needs a square kernel, not shape {tuple(kernel.shape)}")
     if not kernel.isfinite().all():
-        raise ValueError("the kernel holds NaN or infinite entries: the model's output is not finite")
+        raise NonFiniteKernelError(
+            "the kernel holds NaN or infinite entries: the model's output is not finite"
+        )
     epsilon = torch.finfo(kernel.dtype).eps
     kernel = kernel.double()
     asymmetry = (kernel - kernel.T).abs().max() / kernel.abs().max().clamp_min(

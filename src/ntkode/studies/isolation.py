@@ -10,18 +10,17 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from ntkode.results import RunLocked, RunRecord, Status, SweepIndex, run_id
+from ntkode.results import RunLocked, RunRecord, Status, SweepIndex, run_id, summarise
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
@@ -72,6 +71,8 @@ def settle(record: RunRecord, status: Status, message: str) -> None:
     while _status(record) is Status.RUNNING:
         with suppress(RunLocked), record.lock():
             if _status(record) is Status.RUNNING:
+                if record.summary() is None:
+                    record.write_summary(summarise(record.history()))
                 record.finish(status, message, "see log.txt in its folder" if status is Status.KILLED else "")
         if time.monotonic() > deadline:
             return
@@ -95,22 +96,15 @@ def _context() -> Any:
     # A joblib worker's default context is loky's, whose name the fork server does not know.
     multiprocessing.set_start_method("forkserver", force=True)
     multiprocessing.set_forkserver_preload(["ntkode.studies.training"])
-    # The server inherits that it ignores interrupts: one that comes while it imports must not end it.
-    with _interrupts_ignored():
-        forkserver.ensure_running()
-    return multiprocessing.get_context("forkserver")
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only that one may say
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The server inherits that interrupts are held back: one that comes while it imports must not end it.
+    # Its tracker first, because starting that one lets them through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return multiprocessing.get_context("forkserver")
 
 
 def _end(process: BaseProcess) -> None:
@@ -134,7 +128,7 @@ def _cause(exitcode: int | None) -> str:
 
 def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) -> None:
     """The body of the cell's process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server's children ignore it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the fork server holds it back
     try:
         ready.recv()
     except EOFError:

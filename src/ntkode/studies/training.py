@@ -54,7 +54,6 @@ class Training:
         record.set_phase("reading the data")
         data = _build_data(config)
         record.set_phase("preparing")
-        module = _build_module(config, data)
         metrics: list[Metric] = list(build(config["metrics"]).values())
         loggers = [HistoryLogger(record), *tracker.loggers]
         trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
@@ -66,7 +65,7 @@ class Training:
                 device=str(trainer.strategy.root_device),
             )
         )
-        module = module.to(trainer.strategy.root_device)
+        module = _build_module(config, data, trainer.strategy.root_device)
         record.set_phase(
             "spectrum of the training kernel" if config["optimizer"]["lr"] == "auto" else "training"
         )
@@ -75,16 +74,14 @@ class Training:
         try:
             trainer.fit(module, datamodule=data)
         finally:  # what a run that ends early has measured counts too
-            summary = summarise(record.history())
-            missing = _missing(metrics, module, summary)
-            record.write_summary(
-                summary
-                | {
-                    "learning_rate": learning_rate,
-                    "cost/run_seconds": time.perf_counter() - began,
-                    "metrics_missing": missing,
-                }
-            )
+            history = record.history()
+            missing = _missing((m for m in metrics if m.active), module, history)
+            told = {
+                "learning_rate": learning_rate,
+                "cost/run_seconds": time.perf_counter() - began,
+                "metrics_missing": missing,
+            }
+            record.write_summary(summarise(history) | told)
         if missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
 
@@ -95,13 +92,13 @@ def _build_data(config: Config) -> DataModule:
     return data
 
 
-def _build_module(config: Config, data: DataModule) -> TrainingModule:
+def _build_module(config: Config, data: DataModule, device: torch.device) -> TrainingModule:
     loss = build(config["loss"])
     check_loss(loss, data.task, data.out_features)
     model: ODEModel = build(config["model"])(in_features=data.in_features, out_features=data.out_features)
     optimizer = config["optimizer"]
     return TrainingModule(
-        model.to(data.dtype),
+        model.to(device, data.dtype),
         loss,
         data,
         build(optimizer["algorithm"]),
@@ -110,9 +107,13 @@ def _build_module(config: Config, data: DataModule) -> TrainingModule:
     )
 
 
-def _missing(metrics: Iterable[Metric], module: TrainingModule, summary: Mapping[str, Any]) -> list[str]:
-    expected = {"loss/train", "loss/ratio"}
+def _missing(
+    metrics: Iterable[Metric], module: TrainingModule, history: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Names that the metrics owe and did not deliver, and names with a value that is not finite."""
+    owed = {"loss/train", "loss/ratio"}
     for metric in metrics:
-        if metric.applies(module):
-            expected |= metric.names(module)
-    return sorted(name for name in expected if not math.isfinite(summary.get(name, math.nan)))
+        owed |= metric.names(module)
+    values = [(name, value) for row in history for name, value in row.items()]
+    infinite = {name for name, value in values if not math.isfinite(value)}
+    return sorted(owed - {name for name, _ in values} | infinite)
