@@ -40,7 +40,7 @@ format: install  ## Let ruff format and mend
 	$(BIN)/ruff format .
 
 test: lint  ## Lint and tests
-	$(BIN)/python -m pytest -n 2 -m "not integration"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not integration"
 
 test-integration: install  ## Tests that need minutes or other programs
 	$(BIN)/python -m pytest -m integration

@@ -142,6 +142,12 @@ def given(key: str, overrides: Sequence[str]) -> str | None:
 
 def misused(arguments: Sequence[str]) -> str | None:
     """What is wrong with an override that Hydra would refuse in terms of its own, or silently misread."""
+    axes = [argument.split("=")[0].split(".")[0] for argument in arguments]
+    if given("model", arguments) == "resnet" and {"solver", "gradient"} & set(axes):
+        return (
+            "model=resnet is Euler with model.depth steps and has one exact gradient: leave out solver and "
+            "gradient, or take model=neural_ode"
+        )
     for argument in arguments:
         key, _, value = argument.partition("=")
         choices = value.split(",")

@@ -76,6 +76,14 @@ def test_keys_that_a_choice_sets_elsewhere_are_not_told_again(store):
     assert list(labels(runs).values()) == ["w64", "w128"]
 
 
+def test_a_key_that_only_repeats_another_is_not_told_again(store):
+    for seed in (0, 1):
+        store("tanh", seed=seed, dataset={"seed": seed})
+    runs = load(store.results_dir, "s")
+    assert [name for name in comparison(runs) if "seed" in name] == ["seed"]
+    assert list(labels(runs).values()) == ["tanh", "tanh"]
+
+
 def test_where_results_went_is_never_told(store):
     for number, logger in enumerate(["wandb", "none"]):
         choices = {"activation": "tanh", "logger": logger, "hydra/launcher": logger}

@@ -117,7 +117,15 @@ def _telling_columns(runs: pd.DataFrame) -> list[str]:
         chosen = [groups[part] for part in path[1:] if part in groups]
         if not any(_determines(runs[choice], runs[name]) for choice in chosen):
             telling.append(name)
-    return telling
+    return _without_copies(runs, telling)
+
+
+def _without_copies(runs: pd.DataFrame, names: list[str]) -> list[str]:
+    """Leave out keys that hold what a key of the same last name holds, as `dataset.steps` does of `steps`."""
+    kept: dict[tuple[str, ...], str] = {}
+    for name in names:
+        kept.setdefault((name.rpartition(".")[2], *_comparable(runs[name])), name)
+    return list(kept.values())
 
 
 def _comparable(column: pd.Series) -> pd.Series:
