@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke lint format test test-integration clean
+.PHONY: help install run report smoke lint format test clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -40,10 +40,7 @@ format: install  ## Let ruff format and mend
 	$(BIN)/ruff format .
 
 test: lint  ## Lint and tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not integration"
-
-test-integration: install  ## Tests that need minutes or other programs
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 clean:  ## Remove .venv and caches; results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
