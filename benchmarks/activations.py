@@ -1,6 +1,6 @@
 """Print the profile of the activations and draw φ, φ' and φ''.
 
-python benchmarks/activations.py                       all of them, into results/activations
+python benchmarks/activations.py                       all of them, into outputs/activations
 python benchmarks/activations.py tanh softplus relu    some of them
 """
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Profile table and picture of the activations.")
     parser.add_argument("names", nargs="*", help="registered names (default: all)")
     parser.add_argument(
-        "--out", type=Path, default=Path("results/activations"), help="folder for the picture"
+        "--out", type=Path, default=Path("outputs/activations"), help="folder for the picture"
     )
     options = parser.parse_args(arguments)
     try:

@@ -6,7 +6,9 @@ Hydra composes a config a job; each job's body runs in a process of its own and 
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,7 +23,16 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ntkode.report import SweepMonitor, report_console, report_sweep
-from ntkode.results import NoResults, RunRecord, Status, SweepIndex, job_name, sweep_name, utc_now
+from ntkode.results import (
+    NoResults,
+    RunRecord,
+    Status,
+    SweepIndex,
+    code_version,
+    job_name,
+    sweep_name,
+    utc_now,
+)
 from ntkode.studies import run_job, settle
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -45,7 +56,7 @@ def main() -> int:
     """Run what the command line asks for; the exit code is 0 where every job is done."""
     register_resolvers()
     arguments = sys.argv[1:]
-    complaint = misused(arguments)
+    complaint = unknown(arguments) or misused(arguments)
     if complaint:
         print(complaint, file=sys.stderr)
         return 2
@@ -71,6 +82,7 @@ def main() -> int:
 def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     """Run all jobs under a progress display, then show what the records say; the exit code."""
     since, began, console = index.size(), utc_now(), report_console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a sweep as Ctrl-C does
     interrupted = False
     try:
         with SweepMonitor(results_dir, console) as monitor:
@@ -90,10 +102,25 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     kept = sum((status.get("finished") or began) < began for status in failed)
     if kept:
         console.print(f"{kept} of these failed earlier and did not run again: rerun=failed runs them")
+    stale = [run_id for run_id in jobs.values() if computed_by_other_code(results_dir, run_id, began)]
+    if stale:
+        console.print(
+            f"{len(stale)} of these were stored by other code than the present (another commit, or "
+            "uncommitted changes): rerun=all computes them anew"
+        )
     if interrupted:
         console.print("interrupted: the same command goes on with what is not done")
         return INTERRUPTED
     return 0 if jobs and not failed else 1
+
+
+def computed_by_other_code(results_dir: str, run_id: str, began: str) -> bool:
+    """Whether a run that was stored before `began` may be of other code; only a clean commit tells."""
+    record = RunRecord.open(results_dir, run_id)
+    stored = ((record.provenance() or {}).get("git")) or {}
+    if ((record.status or {}).get("finished") or began) >= began or not stored.get("commit"):
+        return False
+    return bool(stored["dirty"]) or stored != code_version()
 
 
 def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:
@@ -120,7 +147,8 @@ def compose_and_run(config: DictConfig) -> str:
     about = HydraConfig.get()
     groups = about.runtime.choices.items()
     plain["choices"] = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
-    return run_job(plain, job_name(about.overrides.task))
+    number = OmegaConf.select(cast(DictConfig, about), "job.num") or 0  # missing in a single run
+    return run_job(plain, job_name(about.overrides.task), number)
 
 
 def is_override(argument: str) -> bool:
@@ -138,6 +166,32 @@ def given(key: str, overrides: Sequence[str]) -> str | None:
     except HydraException:  # Hydra will say so
         return None
     return cast("str | None", OmegaConf.create({key: value})[key])
+
+
+def unknown(arguments: Sequence[str]) -> str | None:
+    """What is wrong with an override whose first key, or whose choice, there is not, with the nearest one."""
+    if any(a.startswith(("--config-", "-cd", "-cn", "-cp", "hydra.searchpath")) for a in arguments):
+        return None  # other folders may hold it
+    size_keys = OmegaConf.load(CONF / "size" / "default.yaml")
+    keys = {str(key) for key in [*OmegaConf.load(CONF / "config.yaml"), *size_keys]} | {"width", "hydra"}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    for argument in filter(is_override, arguments):
+        path, _, value = argument.lstrip("+~").partition("=")
+        key = re.split(r"[./@]", path)[0]
+        if key not in keys | groups:
+            return f"{argument}: there is no key {key}{nearest(key, keys | groups)}; --help shows the groups"
+        names = [choice.stem for choice in choice_files(path)] if path in groups else []
+        for choice in value.split(",") if names else []:
+            if re.fullmatch(r"[a-z]\w*", choice) and choice not in (*names, "null"):
+                known = ", ".join(names)
+                return f"{argument}: {path} has no choice {choice}{nearest(choice, names)}; one of {known}"
+    return None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A question after the most similar name, if one is similar."""
+    similar = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {similar[0]}?)" if similar else ""
 
 
 def misused(arguments: Sequence[str]) -> str | None:

@@ -38,7 +38,7 @@ def test_table_has_a_row_for_every_activation(everything):
 def test_picture_lies_where_the_script_says(everything):
     folder, finished = everything
     png, pdf = finished.stdout.splitlines()[-2:]
-    assert Path(png) == Path("results/activations/activations.png")
+    assert Path(png) == Path("outputs/activations/activations.png")
     image = matplotlib.image.imread(folder / png)
     assert min(image.shape[:2]) > 1000
     assert image[..., :3].std() > 0.05  # not blank

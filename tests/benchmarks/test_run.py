@@ -80,7 +80,7 @@ def test_the_table_tells_status_message_and_remedy(first):
     table = first.stdout.partition("─\n")[2]
     assert len(re.findall(r"^(tanh|quadratic) .*(done|solver_failed) *$", table, re.M)) == 4
     told = " ".join(table.split())
-    assert "non-finite state at t=1; model.horizon=0.25" in told
+    assert "non-finite state at t=1 → model.horizon=0.25" in told
 
 
 def test_the_picture_lies_where_the_sweep_says(first, cwd):
@@ -207,8 +207,7 @@ def test_an_interrupt_before_the_job_has_begun(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named", "remedy"),
     [
-        ("-m activation=tanh,tanhh", "tanhh", "tanh"),
-        ("nosuchkey=1", "nosuchkey", "not in struct"),
+        ("model.nosuchkey=1", "nosuchkey", "not in struct"),
         ("-m solver=euler,dopri5 solver.steps=10", "solver.steps", "not in struct"),
     ],
 )
@@ -229,6 +228,10 @@ def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, 
         ("--cfg job width=300", "width=300", ["width=w256"]),
         ("activation=3", "activation=3", ["tanh"]),
         ("-m experiment=a,b", "experiment=a,b", ["experiment=a"]),
+        ("-m activation=tanh,rleu", "no choice rleu", ["did you mean relu?"]),
+        ("nosuchkey=1", "nosuchkey", ["--help"]),
+        ("+lr=0.1", "no key lr", ["--help"]),
+        ("activatoin=tanh", "activatoin", ["did you mean activation?"]),
         ("model=resnet solver.steps=20", "model=resnet", ["model.depth"]),
         ("rerun=al", "rerun=al", ["rerun=failed"]),
         ("sweep=a/b", "sweep='a/b'", ["letters"]),

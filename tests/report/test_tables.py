@@ -117,7 +117,7 @@ def test_it_fits_a_hundred_columns_and_explains_failures(store):
     assert relu.split()[-1] == "diverged"
     assert "–" in relu  # no test accuracy was measured
     (note,) = [line for line in " ".join(shown.split()).split("diverged ") if line.startswith(failed.run_id)]
-    assert note == f"{failed.run_id}: the loss became inf; try optimizer.lr=0.1"
+    assert note == f"{failed.run_id}: the loss became inf → try optimizer.lr=0.1"
 
 
 def test_measures_that_no_run_has_are_left_out(store):

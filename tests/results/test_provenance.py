@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from ntkode.results import provenance
-from ntkode.results.provenance import _git, without_secrets
+from ntkode.results.provenance import code_version, without_secrets
 
 
 def recorded():
@@ -52,12 +52,12 @@ def checkout(tmp_path):
 
 def test_commit_and_dirty_flag(checkout):
     git, code = checkout
-    assert _git(code) == {"commit": None, "dirty": None}  # a file that the checkout does not track
+    assert code_version(code) == {"commit": None, "dirty": None}  # a file that the checkout does not track
     git("add", ".")
     git("commit", "-qm", "x")
-    assert _git(code) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert code_version(code) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     code.write_text("2")
-    assert _git(code)["dirty"] is True
+    assert code_version(code)["dirty"] is True
 
 
 def test_secrets_never_reach_the_record(monkeypatch):

@@ -17,6 +17,13 @@ def test_jobs_keep_their_order_and_their_last_run_counts(tmp_path):
     assert index.directory == tmp_path / "sweeps" / "s"
 
 
+def test_jobs_that_begin_in_any_order_are_told_as_typed(tmp_path):
+    index = SweepIndex(tmp_path, "s")
+    for number in (1, 0, 2):
+        index.add(f"r{number}", f"job {number}", number)
+    assert list(index.runs()) == ["job 0", "job 1", "job 2"]
+
+
 def test_what_was_added_since(tmp_path):
     index = SweepIndex(tmp_path, "s")
     assert index.size() == 0

@@ -1,6 +1,7 @@
 """Every way in which a job may end, as its record and `run_job` tell it."""
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -193,6 +194,20 @@ def test_an_interrupt_ends_the_job_and_says_so(config):
     assert record.status["message"] == "by the user"
     assert not psutil.pid_exists(record.last_row()["pid"])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_job_ends_with_the_process_that_started_it(config):
+    job = config("Sleeps")
+    record = record_of(job)
+    parent = multiprocessing.get_context("spawn").Process(target=run_job, args=(job, ""))
+    parent.start()
+    while record.last_row() is None:
+        time.sleep(0.02)
+    parent.kill()
+    parent.join()
+    cell = psutil.Process(record.last_row()["pid"])
+    cell.wait(timeout=20)
+    assert record.status["status"] == "interrupted"
 
 
 def test_jobs_at_once_get_one_index_line_each(config):

@@ -3,7 +3,7 @@
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -121,6 +121,14 @@ class SweepMonitor:
         self._display.show([reader.read(last) for reader in self._readers.values()])
 
 
+def _told_apart(jobs: list[JobProgress]) -> list[JobProgress]:
+    """The jobs without the overrides that all of them share."""
+    words = [job.label.split() for job in jobs]
+    shared = set.intersection(*map(set, words)) if len(jobs) > 1 else set()
+    labels = [" ".join(word for word in label if word not in shared) for label in words]
+    return [replace(job, label=label or job.label) for job, label in zip(jobs, labels, strict=True)]
+
+
 class _JobReader:
     """Reads the progress of one job; remembers what the newest rows no longer tell."""
 
@@ -188,7 +196,7 @@ class _Bars:
     def show(self, jobs: list[JobProgress]) -> None:
         if not self._live.is_started:
             self._live.start()
-        self._live.update(self._drawing(jobs), refresh=True)
+        self._live.update(self._drawing(_told_apart(jobs)), refresh=True)
 
     def close(self) -> None:
         self._live.stop()

@@ -33,7 +33,7 @@ _MEASURES = (
     _Measure("gradient/relative_error", "gradient error", "gradient\nerror"),
     _Measure("loss/decay_rate", "measured decay rate", "rate\nmeas."),
     _Measure("loss/predicted_rate", "predicted decay rate", "rate\npred."),
-    _Measure("cost/run_seconds", "seconds", "time\n[s]"),
+    _Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
 )
 _RESOLUTION = _Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
 _HEADERS = {measure.name: measure.header for measure in _MEASURES}
@@ -182,7 +182,7 @@ def _cell(name: str, run: pd.Series) -> str:
 
 def _note(run: pd.Series) -> str:
     """Why a run failed and what to try, as rich markup."""
-    told = "; ".join(
+    told = " → ".join(
         str(run[name]) for name in ("message", "remedy") if not _missing(run[name]) and run[name]
     )
     style = _STYLES.get(run["status"], _FAILED_STYLE)

@@ -5,7 +5,7 @@ Stands apart: imports nothing else of ntkode, and neither torch nor lightning, s
 
 from ntkode.results.identity import job_name, run_id, sweep_name
 from ntkode.results.load import NoResults, load, load_history
-from ntkode.results.provenance import provenance
+from ntkode.results.provenance import code_version, provenance
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
 from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
 from ntkode.results.sweeps import SweepIndex
@@ -17,6 +17,7 @@ __all__ = [
     "RunRecord",
     "Status",
     "SweepIndex",
+    "code_version",
     "job_name",
     "load",
     "load_history",

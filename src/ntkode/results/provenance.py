@@ -45,7 +45,7 @@ def provenance(
     """
     return {
         "recorded": utc_now(),
-        "git": _git(Path(__file__)),
+        "git": code_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -82,8 +82,8 @@ def without_secrets(arguments: Sequence[str], environment: Mapping[str, str]) ->
     return cleaned
 
 
-def _git(code: Path) -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that tracks the file `code`."""
+def code_version(code: Path = Path(__file__)) -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that tracks the file `code`; None of both outside one."""
     # A copy in site-packages may lie inside an unrelated checkout; that one does not track it.
     if _git_output(code, "ls-files", "--error-unmatch", code.name) is None:
         return {"commit": None, "dirty": None}

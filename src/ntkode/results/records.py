@@ -89,6 +89,10 @@ class RunRecord:
         """`summary.json`, or None where the run has not written one."""
         return read_json(self.directory / "summary.json")
 
+    def provenance(self) -> dict[str, Any] | None:
+        """`provenance.json`, or None where the run has not written one."""
+        return read_json(self.directory / "provenance.json")
+
     def history(self) -> list[dict[str, Any]]:
         """All whole rows; a last line that is still being written, or was cut short, is left out.
 

@@ -36,10 +36,16 @@ class SweepIndex:
         """The sweep whose index changed last; None where there is none."""
         return next(iter(SweepIndex.names(results_dir)), None)
 
-    def add(self, run_id: str, job: str) -> None:
-        """Say that `job` (its override string) is run `run_id`; several processes may do so at once."""
+    def add(self, run_id: str, job: str, number: int = 0) -> None:
+        """Say that `job` (its override string) is run `run_id`; several processes may do so at once.
+
+        Args:
+            run_id: the run.
+            job: its overrides.
+            number: its place in the sweep as typed; jobs that run side by side begin in any order.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"run_id": run_id, "job": job, "added": utc_now()}) + "\n"
+        line = json.dumps({"run_id": run_id, "job": job, "number": number, "added": utc_now()}) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             os.write(descriptor, line.encode())  # one write: lines of other processes never mix with it
@@ -51,7 +57,9 @@ class SweepIndex:
         return self._path.stat().st_size if self._path.exists() else 0
 
     def runs(self, since: int = 0) -> dict[str, str]:
-        """Run ids by job, in the order in which the jobs first appeared; a job's last run counts.
+        """Run ids by job, by number and then in the order in which they first appeared.
+
+        A job's last run counts.
 
         Args:
             since: leave out what was written before the index had this `size`.
@@ -59,4 +67,7 @@ class SweepIndex:
         if not self._path.exists():
             return {}
         entries = parsable_objects(self._path.read_bytes()[since:].splitlines())
-        return {entry["job"]: entry["run_id"] for entry in entries}
+        last = {entry["job"]: entry for entry in entries}
+        return {
+            job: entry["run_id"] for job, entry in sorted(last.items(), key=lambda item: item[1]["number"])
+        }

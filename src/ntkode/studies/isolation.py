@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ntkode.results import RunLocked, RunRecord, Status, SweepIndex, run_id, summarise
 
 # Seconds that an interrupted cell has to write its end.
@@ -29,20 +32,21 @@ PATIENCE = 2.0
 INTERRUPTED = "by the user"
 
 
-def run_job(config: Mapping[str, Any], job: str) -> Status:
+def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
     """Compute the cell of a resolved config, unless it is stored already, and say how it ended.
 
     Args:
         config: the resolved config as plain values, with `choices` (group → chosen name), `results_dir`,
             `sweep` and `rerun` ("none", "failed" or "all").
         job: the overrides that make this job, as its readable name.
+        number: the job's place in its sweep.
 
     Returns:
         The run's status; `Status.RUNNING` where another process is computing it. Failures are statuses:
         nothing is raised but KeyboardInterrupt.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
-    SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job)
+    SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job, number)
     stored = _status(record)
     if stored is not None and not _wants_running(stored, config["rerun"]):
         return stored
@@ -128,11 +132,13 @@ def _cause(exitcode: int | None) -> str:
 
 def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) -> None:
     """The body of the cell's process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the fork server holds it back
     try:
         ready.recv()
     except EOFError:
         return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     record = RunRecord(directory)
     try:
         with record.lock():
@@ -141,6 +147,18 @@ def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) 
             _compute(config, job, record)
     except RunLocked as error:
         print(error, file=sys.stderr)
+
+
+def _end_with_parent() -> None:
+    """Interrupt this process once the one that started it is gone: nobody waits for it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        # Where nobody reaps it, a process that is gone stays as a zombie.
+        with suppress(psutil.NoSuchProcess):
+            starter = psutil.Process(parent.pid)
+            while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _redirect_output(path: Path) -> None:
