@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Self
 
 import torch
@@ -14,7 +15,7 @@ from ntkode.checks import count, positive
 from ntkode.integrate import Backprop, CountedField, GradientMethod, Solver
 
 
-class ODEModel(nn.Module):
+class ODEModel(nn.Module, ABC):
     """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
 
     Subclasses define `encode`, `vector_field`, `preactivations`, `readout` and `field_parameters`.
@@ -62,25 +63,25 @@ class ODEModel(nn.Module):
         """What the steps of a fine solve must grow with: T, times the field's scale where it is known."""
         return self.horizon
 
+    @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """h(0), shape (N, m), from inputs of shape (N, d)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
         """dh/dt, shape (N, m), at time t (a scalar tensor) and states of shape (N, m)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
         """What φ is applied to inside the vector field, shape (N, units)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def readout(self, h: Tensor) -> Tensor:
         """The output f, shape (N, k), from final states of shape (N, m)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def field_parameters(self) -> list[nn.Parameter]:
         """The parameters of the vector field: those that an adjoint method differentiates."""
-        raise NotImplementedError
 
     def flow(self, state: Tensor) -> Tensor:
         """h(T), shape (N, m), from h(0) = `state`; counts the evaluations in `evaluations`."""
