@@ -16,98 +16,336 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
+
+from ntkode.ntk.layers import Layer, Linear, convolution
+
+# A sample's output may depend on the rest of its batch by as much: an adaptive solver's first step does by 1e-8.
+MOST_COUPLING = 1e-6
+# Adjoint passes of several outputs go through the graph at once up to as many rows (samples × outputs):
+# wider ones fall out of a core's cache and are slower.
+BATCHED_ROWS = 1024
 
 
 class NotRecordableError(ValueError):
-    """A parameter enters the model by another way than a recorded linear call."""
+    """A parameter enters the model by another way than recorded calls, or samples are not independent."""
 
 
-@dataclass
-class LinearCalls:
-    """All calls of one weight in one batched forward pass.
+@dataclass(frozen=True)
+class Calls:
+    """Calls of one weight in one batched forward pass, all of one shape.
 
     Attributes:
-        inputs: a_c, one (N, p) tensor a call.
-        cotangents: g_c for each output: `cotangents[o][c]` has shape (N, q).
-        with_bias: whether a bias is added in every call, which adds 1 to ⟨a_c, a_c'⟩.
+        layer: how input and output make the weight's derivative.
+        inputs: a_c, shape (C, N, …).
+        cotangents: g_c by output, shape (C, K, N, …).
     """
 
-    inputs: list[Tensor] = field(default_factory=list)
-    cotangents: list[list[Tensor]] = field(default_factory=list)
-    with_bias: bool = False
+    layer: Layer
+    inputs: Tensor
+    cotangents: Tensor
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a batch of N samples leaves behind, for K outputs (or combinations of outputs).
+
+    Attributes:
+        calls: of each weight, by the parameter's name.
+        gradients: per-sample gradients, float64, shape (K, N, size), of biases and of parameters that
+            enter elementwise.
+    """
+
+    calls: dict[str, list[Calls]]
+    gradients: dict[str, Tensor]
+
+
+class Recorder:
+    """Records a model's calls, batch by batch.
+
+    Args:
+        model: maps (N, …) to (N, k), each row by itself. Its trained parameters enter through `F.linear`,
+            `F.conv1d`, `F.conv2d` (the modules use them) or `@`, as their biases, or by elementwise
+            arithmetic with the batch. It is copied.
+
+    Raises:
+        NotRecordableError: a module that draws random numbers or couples the samples of a batch.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        for name, module in model.named_modules():
+            if module.training and isinstance(
+                module, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._NormBase
+            ):
+                raise NotRecordableError(
+                    f"module {name!r} ({type(module).__name__}) makes a sample's output depend on chance or on "
+                    "its batch while it trains: take model.eval()"
+                )
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        self._model = copy.deepcopy(model).requires_grad_(False)
+        self._names = {id(p): name for name, p in self._model.named_parameters() if name in trained}
+        modules = dict(self._model.named_modules())
+        self._owners = {n: _described(n, modules[n.rpartition(".")[0]]) for n in self._names.values()}
+
+    def __call__(self, x: Tensor, seeds: Tensor) -> Recording:
+        """Calls on the rows of x.
+
+        Args:
+            x: inputs of shape (N, …) in the parameters' dtype.
+            seeds: combinations of outputs to differentiate, shape (K, k): the unit matrix for each output.
+
+        Raises:
+            NotRecordableError: a parameter enters in another way; it and its module are named.
+        """
+        tape, f = self._run(x)
+        gradients = _adjoint_passes(f, tape.edges, seeds.to(f))
+        calls = {
+            name: [_stacked(tape.calls[key], gradients) for key in tape.calls if key[0] == name]
+            for name in dict.fromkeys(key[0] for key in tape.calls)
+        }
+        direct = {
+            name: sum(_bias_gradient(call, gradients) for call in calls_)
+            for name, calls_ in tape.biases.items()
+        }
+        for name, (edge, shape) in tape.leaves.items():
+            own = _filled(gradients[edge], (len(seeds), len(x), *shape), f).flatten(2).double()
+            direct[name] = direct[name] + own if name in direct else own
+        return Recording(calls, direct)
+
+    def coupling(self, x: Tensor) -> tuple[float, int]:
+        """(Relative derivative of the first row's output by other rows' calls; recorded numbers a row).
+
+        Raises:
+            NotRecordableError: the rows depend on one another by more than `MOST_COUPLING`.
+        """
+        tape, f = self._run(x[:3])
+        edges = [edge for edge, _ in tape.edges]
+        gradients = torch.autograd.grad(f[0].sum(), edges, allow_unused=True)
+        own = other = 0.0
+        for gradient in gradients:
+            if gradient is not None:
+                own = max(own, float(gradient[0].abs().max()))
+                other = max(other, float(gradient[1:].abs().max()) if len(gradient) > 1 else 0.0)
+        leak = other / own if own > 0 else 0.0
+        if leak > MOST_COUPLING:
+            raise NotRecordableError(
+                f"the samples of a batch depend on one another (relative derivative {leak:.1e}): the kernel of "
+                "such a model is none of single samples; normalise over features, or take method='jacobian'"
+            )
+        return leak, tape.numbers // len(f) + f.shape[1] * sum(e[1].numel() for e in tape.edges) // len(f)
+
+    def _run(self, x: Tensor) -> tuple[_Tape, Tensor]:
+        tape = _Tape(len(x), dict(self._names), self._owners)
+        with torch.enable_grad(), tape:
+            # An input that requires a gradient puts every call into autograd's graph, though no weight does.
+            f = self._model(x.detach().clone().requires_grad_())
+        tape.check()
+        if f.ndim != 2 or len(f) != len(x):
+            raise ValueError(f"the model's output has shape {tuple(f.shape)}, not (N={len(x)}, k)")
+        return tape, f
+
+
+def _described(parameter: str, module: nn.Module) -> str:
+    path = parameter.rpartition(".")[0]
+    return f"parameter {parameter!r}" + (f" of module {path!r} ({type(module).__name__})" if path else "")
+
+
+def _adjoint_passes(
+    f: Tensor, edges: Sequence[tuple[GradientEdge, torch.Size]], seeds: Tensor
+) -> list[Tensor | None]:
+    """∂(seed · f)/∂(call output) for every edge, shape (K, N, …), several seeds at once."""
+    points = [edge for edge, _ in edges]
+    at_once = max(1, BATCHED_ROWS // len(f))
+    parts = []
+    for some in seeds.split(at_once):
+        cotangent = some[:, None, :].expand(-1, len(f), -1)
+        if len(some) > 1:
+            part = torch.autograd.grad(
+                f, points, cotangent, is_grads_batched=True, retain_graph=True, allow_unused=True
+            )
+        else:
+            single = torch.autograd.grad(f, points, cotangent[0], retain_graph=True, allow_unused=True)
+            part = tuple(None if g is None else g[None] for g in single)
+        parts.append(part)
+    # A call on which no output depends has none.
+    return [None if of_edge[0] is None else torch.cat(of_edge) for of_edge in zip(*parts, strict=True)]
+
+
+def _filled(gradient: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
+    return like.new_zeros(*shape) if gradient is None else gradient
+
+
+@dataclass(frozen=True)
+class _Call:
+    layer: Layer
+    given: Tensor
+    version: int
+    edge: int
+    shape: torch.Size
+
+
+def _stacked(calls: Sequence[_Call], gradients: Sequence[Tensor | None]) -> Calls:
+    k = next((len(g) for g in gradients if g is not None), 1)
+    inputs = torch.stack([call.given for call in calls])
+    cotangents = [_filled(gradients[call.edge], (k, *call.shape), inputs) for call in calls]
+    return Calls(calls[0].layer, inputs, torch.stack(cotangents))
+
+
+def _bias_gradient(call: _Call, gradients: Sequence[Tensor | None]) -> Tensor:
+    """Σ over positions of one call's cotangents, shape (K, N, size), float64."""
+    gradient = gradients[call.edge]
+    if gradient is None:
+        k = next((len(g) for g in gradients if g is not None), 1)
+        gradient = call.given.new_zeros(k, *call.shape)
+    channels = call.layer.channels(gradient.flatten(0, 1)).double().sum(1)  # (groups, K·N, q)
+    return channels.transpose(0, 1).flatten(1).unflatten(0, gradient.shape[:2])
 
 
 @dataclass
-class _Recorder(TorchFunctionMode):
-    """Keeps inputs and outputs of linear calls; refuses any other use of a parameter."""
+class _Tape(TorchFunctionMode):
+    """Watches torch functions: keeps the calls of parameters, refuses any other use of one."""
 
-    names: Mapping[int, str]
-    inputs: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
-    outputs: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
-    versions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    biases: dict[str, set[str | None]] = field(default_factory=lambda: defaultdict(set))
+    rows: int
+    names: dict[int, str]
+    owners: Mapping[str, str]
+    calls: dict[tuple[str, Any], list[_Call]] = field(default_factory=lambda: defaultdict(list))
+    biases: dict[str, list[_Call]] = field(default_factory=lambda: defaultdict(list))
+    edges: list[tuple[GradientEdge, torch.Size]] = field(default_factory=list)
+    leaves: dict[str, tuple[int, torch.Size]] = field(default_factory=dict)
+    numbers: int = 0
 
     def __post_init__(self) -> None:
         super().__init__()
+        self._kept: list[Tensor] = []  # transposed weights, whose ids must not be given to others
+        self._expanded: dict[str, Tensor] = {}
 
     def __torch_function__(
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        used = [leaf for leaf in _leaves((args, kwargs)) if id(leaf) in self.names]
+        if not used:
+            return func(*args, **kwargs)
+        if func in ELEMENTWISE and not kwargs:
+            return func(*self._by_sample(func, args))
         output = func(*args, **kwargs)
-        used = [self.names[id(leaf)] for leaf in _leaves((args, kwargs)) if id(leaf) in self.names]
         # Looking at a parameter's shape or dtype gives no tensor, and is no use of it.
-        if not used or not any(isinstance(leaf, Tensor) for leaf in _leaves(output)):
+        if not any(isinstance(leaf, Tensor) for leaf in _leaves(output)) or output is used[0]:
             return output
-        call = _linear_call(func, args, kwargs)
-        if call is None or call[0].ndim != 2 or id(call[0]) in self.names or id(call[1]) not in self.names:
-            raise NotRecordableError(
-                f"parameter {used[0]!r} is used by {getattr(func, '__name__', func)}; recorded are "
-                "F.linear(a, W, b) and a @ W with a of shape (N, p): take method='jacobian'"
-            )
-        given, weight, bias = call
-        self._record(self.names[id(weight)], given, output, self.names.get(id(bias)))
+        if func in TRANSPOSED and used[0].ndim == 2:
+            self.names[id(output)] = self.names[id(used[0])]
+            self._kept.append(output)
+            return output
+        self._record(func, args, kwargs, output, used[0])
         return output
 
-    def _record(self, weight: str, given: Tensor, output: Tensor, bias: str | None) -> None:
-        self.inputs[weight].append(given.detach())
-        self.outputs[weight].append(output)
-        self.versions[weight].append(output._version)
-        self.biases[weight].add(bias)
+    def _record(
+        self, func: Callable, args: tuple, kwargs: dict[str, Any], output: Tensor, used: Tensor
+    ) -> None:
+        call = _linear_call(func, args, kwargs)
+        given, weight, bias, layer = call or (used, used, None, Linear())
+        by_rows = given.ndim >= 2 and len(given) == self.rows and id(given) not in self.names
+        if call is None or not by_rows:
+            raise self._refusal(func, used)
+        if not output.requires_grad:  # a layer that sees no input, only the time, say
+            output.requires_grad_()
+        index = self._edge(output)
+        entry = _Call(layer, given.detach(), given._version, index, output.shape)
+        self.numbers += given.numel()
+        if id(weight) in self.names:
+            self.calls[self.names[id(weight)], (layer, given.shape, output.shape)].append(entry)
+        if id(bias) in self.names:
+            self.biases[self.names[id(bias)]].append(entry)
+
+    def _edge(self, output: Tensor) -> int:
+        self.edges.append((get_gradient_edge(output), output.shape))
+        return len(self.edges) - 1
+
+    def _by_sample(self, func: Callable, args: tuple) -> tuple:
+        """The arguments with each parameter repeated by sample, so that its gradient comes by sample."""
+        batch = [a for a in args if isinstance(a, Tensor) and id(a) not in self.names and a.ndim > 0]
+        if not batch or len(batch[0]) != self.rows:
+            raise self._refusal(func, next(a for a in args if id(a) in self.names))
+        return tuple(self._repeated(a, batch[0].ndim, func) if id(a) in self.names else a for a in args)
+
+    def _repeated(self, parameter: Tensor, dimensions: int, func: Callable) -> Tensor:
+        name = self.names[id(parameter)]
+        if parameter.ndim >= dimensions or name in {key[0] for key in self.calls}:
+            raise self._refusal(func, parameter)
+        if name not in self.leaves:
+            leaf = parameter.detach().expand(self.rows, *parameter.shape).clone().requires_grad_()
+            self.leaves[name] = (self._edge(leaf), parameter.shape)
+            self._expanded[name] = leaf
+        ones = (1,) * (dimensions - 1 - parameter.ndim)
+        return self._expanded[name].view(self.rows, *ones, *parameter.shape)
+
+    def _refusal(self, func: Callable, used: Tensor) -> NotRecordableError:
+        owner = self.owners[self.names[id(used)]]
+        return NotRecordableError(
+            f"{owner} is used by {getattr(func, '__name__', func)}; recorded are Linear, Conv1d and Conv2d layers, "
+            "x @ W with a batch x of shape (N, …), and elementwise arithmetic with it: take method='jacobian'"
+        )
 
     def check(self) -> None:
-        """Refuse what the sum over calls of one weight would get wrong."""
-        for weight, outputs in self.outputs.items():
-            if [output._version for output in outputs] != self.versions[weight]:
+        """Refuse inputs that were changed in place after their call, and weights used in both ways."""
+        for (name, _), calls in self.calls.items():
+            if any(call.given._version != call.version for call in calls) or name in self.leaves:
                 raise NotRecordableError(
-                    f"an output of weight {weight!r} is changed in place: take method='jacobian'"
+                    f"{self.owners[name]}: an input of one of its calls is changed in place afterwards, or it is "
+                    "used elementwise too: take method='jacobian'"
                 )
-        pairs = [(weight, bias) for weight, biases in self.biases.items() for bias in biases]
-        shared = [bias for _, bias in pairs if bias is not None]
-        if len(pairs) > len(self.biases) or len(shared) > len(set(shared)) or set(shared) & set(self.biases):
-            raise NotRecordableError(
-                "a weight and its bias do not always go together: take method='jacobian'"
-            )
+
+
+def _functions(*names: str) -> set[Any]:
+    return {getattr(place, name) for place in (torch, Tensor) for name in names if hasattr(place, name)}
+
+
+ELEMENTWISE = _functions(
+    *(
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "true_divide",
+        "subtract",
+        "multiply",
+        "divide",
+        "maximum",
+        "minimum",
+        "pow",
+    ),
+    *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__rtruediv__"),
+)
+MATMUL = _functions("matmul", "mm", "__matmul__")
+TRANSPOSED = _functions("t") | {Tensor.T.__get__, Tensor.mT.__get__}  # type: ignore[attr-defined]
 
 
 def _linear_call(
     func: Callable, args: tuple, kwargs: Mapping[str, Any]
-) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """(input, weight, bias) of a call by which parameters may enter a model, else None."""
+) -> tuple[Tensor, Tensor, Tensor | None, Layer] | None:
+    """(input, weight, bias, layer) of a call by which parameters may enter a model, else None."""
     if func is F.linear:
-        return _linear_arguments(*args, **kwargs)
-    if func in (torch.matmul, Tensor.matmul, Tensor.__matmul__) and len(args) == 2:
-        return (args[0], args[1], None)
+        given, weight, bias = _layer_arguments(*args, **kwargs)[:3]
+        return given, weight, bias, Linear()
+    if func in (F.conv1d, F.conv2d):
+        given, weight, bias, options = _layer_arguments(*args, **kwargs)
+        batched = given.ndim == weight.ndim
+        return (given, weight, bias, convolution(weight, **options)) if batched else None
+    if func in MATMUL and len(args) == 2 and args[1].ndim == 2:
+        return args[0], args[1], None, Linear()
     return None
 
 
-def _linear_arguments(
+def _layer_arguments(
     input: Tensor,  # noqa: A002 — torch's name
     weight: Tensor,
     bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    return input, weight, bias
+    *positional: Any,
+    **named: Any,
+) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
+    options = dict(zip(("stride", "padding", "dilation", "groups"), positional, strict=False)) | named
+    return input, weight, bias, options
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -119,37 +357,3 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield value
-
-
-def record_linear_calls(model: nn.Module, x: Tensor) -> dict[str, LinearCalls]:
-    """Inputs and cotangents of every linear call of `model` on `x`.
-
-    Args:
-        model: maps (N, d) to (N, k), each row by itself; its parameters enter through `F.linear`
-            (every `nn.Linear` does) or as the right factor of `@`. It is not changed.
-        x: inputs of shape (N, d) in the parameters' dtype.
-
-    Returns:
-        Calls by the weight's name.
-
-    Raises:
-        NotRecordableError: a parameter enters in another way; it is named.
-    """
-    frozen = copy.deepcopy(model).requires_grad_(False)
-    recorder = _Recorder({id(p): name for name, p in frozen.named_parameters()})
-    with torch.enable_grad(), recorder:
-        # An input that requires a gradient puts every call into autograd's graph, though no weight does.
-        f = frozen(x.detach().requires_grad_())
-    recorder.check()
-    weights = list(recorder.outputs)
-    flat = [output for name in weights for output in recorder.outputs[name]]
-    calls = {
-        name: LinearCalls(inputs=recorder.inputs[name], with_bias=recorder.biases[name] != {None})
-        for name in weights
-    }
-    for column in range(f.shape[1]):
-        gradients = torch.autograd.grad(f[:, column].sum(), flat, retain_graph=True, materialize_grads=True)
-        remaining = iter(gradients)
-        for name in weights:
-            calls[name].cotangents.append([next(remaining) for _ in calls[name].inputs])
-    return calls
