@@ -7,15 +7,19 @@ from dataclasses import asdict
 import torch
 
 from ntkode.metrics.base import Metric, ProbeMetric, Values
-from ntkode.ntk import empirical_ntk, kernel_alignment, spectrum
+from ntkode.ntk import kernel_alignment, measure_ntk, spectrum
 from ntkode.theory import contraction_rate
 from ntkode.training import TrainingModule
 
+# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
+MAX_BYTES = 2**31
+
 
 class NTKSpectrum(ProbeMetric):
-    """Spectrum of the trace kernel (1/k) Σ_c Θ_cc on the probe, in float64, and its change.
+    """Spectrum of the trace kernel (1/k) Σ_c Θ_cc on the probe, and its change.
 
-    Logs `ntk/lambda_min`, `ntk/lambda_max`, `ntk/condition_number`, `ntk/effective_rank`,
+    The solve runs in the model's dtype, all that follows in float64. Logs `ntk/lambda_min`,
+    `ntk/lambda_max`, `ntk/condition_number`, `ntk/effective_rank`,
     `ntk/resolution` (the floor under which λ_min is noise), `ntk/trace`,
     `ntk/drift` = ‖Θ_k − Θ₀‖_F / ‖Θ₀‖_F, and `ntk/alignment` (centred kernel–target alignment).
     """
@@ -32,10 +36,12 @@ class NTKSpectrum(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """One kernel and its eigenvalues."""
         probe = module.probe(self.probe_size)
-        kernel = empirical_ntk(module.model, probe.x)
+        measured = measure_ntk(module.model, probe.x, max_bytes=MAX_BYTES)
+        kernel = measured.kernel
+        values = spectrum(kernel, jacobian_error=measured.report.jacobian_error)
         if self._initial is None:
             self._initial = kernel
-        return {f"ntk/{name}": value for name, value in asdict(spectrum(kernel)).items()} | {
+        return {f"ntk/{name}": value for name, value in asdict(values).items()} | {
             "ntk/trace": float(kernel.trace()),
             "ntk/drift": float((kernel - self._initial).norm() / self._initial.norm()),
             "ntk/alignment": kernel_alignment(kernel, probe.y),
@@ -67,8 +73,9 @@ class GuaranteedRate(Metric):
 
     def prepare(self, module: TrainingModule) -> None:
         """The full kernel at θ₀."""
-        kernel = empirical_ntk(module.model, module.split("train").x, outputs="full")
-        values = spectrum(kernel)
+        x = module.split("train").x
+        measured = measure_ntk(module.model, x, outputs="full", max_bytes=MAX_BYTES)
+        values = spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error)
         # A λ_min that cannot be told from zero guarantees nothing.
         bound = 0.0 if values.below_resolution else values.lambda_min
         rates = (contraction_rate(module.learning_rate, v) for v in (bound, values.lambda_max))

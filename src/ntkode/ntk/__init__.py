@@ -1,11 +1,22 @@
 """Neural Tangent Kernels: empirical kernels, matrix-free products, spectra."""
 
-from ntkode.ntk.empirical import MeasuredKernel, Report, empirical_ntk, measure_ntk
-from ntkode.ntk.operator import KernelOperator, SpectralMeasure, lanczos
+from ntkode.ntk.distributed import distributed_ntk
+from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
+from ntkode.ntk.engine import Report
+from ntkode.ntk.lanczos import SpectralMeasure, lanczos
+from ntkode.ntk.operator import (
+    AutogradOperator,
+    FactoredOperator,
+    KernelOperator,
+    TraceEstimate,
+    kernel_operator,
+)
 from ntkode.ntk.recording import NotRecordableError
-from ntkode.ntk.spectrum import NonFiniteKernelError, Spectrum, kernel_alignment, spectrum
+from ntkode.ntk.spectrum import NonFiniteKernelError, Spectrum, eigenpairs, kernel_alignment, spectrum
 
 __all__ = [
+    "AutogradOperator",
+    "FactoredOperator",
     "KernelOperator",
     "MeasuredKernel",
     "NonFiniteKernelError",
@@ -13,8 +24,12 @@ __all__ = [
     "Report",
     "SpectralMeasure",
     "Spectrum",
+    "TraceEstimate",
+    "distributed_ntk",
+    "eigenpairs",
     "empirical_ntk",
     "kernel_alignment",
+    "kernel_operator",
     "lanczos",
     "measure_ntk",
     "spectrum",

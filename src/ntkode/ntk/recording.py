@@ -21,11 +21,13 @@ from torch.overrides import TorchFunctionMode
 
 from ntkode.ntk.layers import Layer, Linear, convolution
 
-# A sample's output may depend on the rest of its batch by as much: an adaptive solver's first step does by 1e-8.
+# A sample's output may depend on its batch by as much: an adaptive solver's first step does, by 1e-8.
 MOST_COUPLING = 1e-6
+# Modules whose output for one sample, in training, is drawn at random or depends on the others.
+OF_THE_BATCH = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 # Adjoint passes of several outputs go through the graph at once up to as many rows (samples × outputs):
 # wider ones fall out of a core's cache and are slower.
-BATCHED_ROWS = 1024
+BATCHED_ROWS = 2048
 
 
 class NotRecordableError(ValueError):
@@ -75,12 +77,10 @@ class Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         for name, module in model.named_modules():
-            if module.training and isinstance(
-                module, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._NormBase
-            ):
+            if module.training and isinstance(module, OF_THE_BATCH):
                 raise NotRecordableError(
-                    f"module {name!r} ({type(module).__name__}) makes a sample's output depend on chance or on "
-                    "its batch while it trains: take model.eval()"
+                    f"module {name!r} ({type(module).__name__}) makes a sample's output depend on chance or "
+                    "on its batch while it trains: take model.eval()"
                 )
         trained = {name for name, p in model.named_parameters() if p.requires_grad}
         self._model = copy.deepcopy(model).requires_grad_(False)
@@ -100,18 +100,16 @@ class Recorder:
         """
         tape, f = self._run(x)
         gradients = _adjoint_passes(f, tape.edges, seeds.to(f))
-        calls = {
-            name: [_stacked(tape.calls[key], gradients) for key in tape.calls if key[0] == name]
-            for name in dict.fromkeys(key[0] for key in tape.calls)
-        }
-        direct = {
-            name: sum(_bias_gradient(call, gradients) for call in calls_)
-            for name, calls_ in tape.biases.items()
-        }
-        for name, (edge, shape) in tape.leaves.items():
-            own = _filled(gradients[edge], (len(seeds), len(x), *shape), f).flatten(2).double()
-            direct[name] = direct[name] + own if name in direct else own
-        return Recording(calls, direct)
+        calls: dict[str, list[Calls]] = defaultdict(list)
+        for (name, _), alike in tape.calls.items():
+            calls[name].append(_stacked(alike, gradients))
+        whole: dict[str, Tensor] = {}
+        for name, of_bias in tape.biases.items():
+            whole[name] = torch.stack([_bias_gradient(call, gradients) for call in of_bias]).sum(0)
+        for name, edge in tape.leaves.items():
+            own = gradients[edge].flatten(2).double()
+            whole[name] = whole[name] + own if name in whole else own
+        return Recording(dict(calls), whole)
 
     def coupling(self, x: Tensor) -> tuple[float, int]:
         """(Relative derivative of the first row's output by other rows' calls; recorded numbers a row).
@@ -130,8 +128,8 @@ class Recorder:
         leak = other / own if own > 0 else 0.0
         if leak > MOST_COUPLING:
             raise NotRecordableError(
-                f"the samples of a batch depend on one another (relative derivative {leak:.1e}): the kernel of "
-                "such a model is none of single samples; normalise over features, or take method='jacobian'"
+                f"the samples of a batch depend on one another (relative derivative {leak:.1e}), as no "
+                "kernel of single samples can: take model.eval(), or method='jacobian' one by one"
             )
         return leak, tape.numbers // len(f) + f.shape[1] * sum(e[1].numel() for e in tape.edges) // len(f)
 
@@ -153,27 +151,34 @@ def _described(parameter: str, module: nn.Module) -> str:
 
 def _adjoint_passes(
     f: Tensor, edges: Sequence[tuple[GradientEdge, torch.Size]], seeds: Tensor
-) -> list[Tensor | None]:
+) -> list[Tensor]:
     """∂(seed · f)/∂(call output) for every edge, shape (K, N, …), several seeds at once."""
     points = [edge for edge, _ in edges]
-    at_once = max(1, BATCHED_ROWS // len(f))
     parts = []
-    for some in seeds.split(at_once):
-        cotangent = some[:, None, :].expand(-1, len(f), -1)
-        if len(some) > 1:
-            part = torch.autograd.grad(
-                f, points, cotangent, is_grads_batched=True, retain_graph=True, allow_unused=True
-            )
-        else:
-            single = torch.autograd.grad(f, points, cotangent[0], retain_graph=True, allow_unused=True)
-            part = tuple(None if g is None else g[None] for g in single)
-        parts.append(part)
-    # A call on which no output depends has none.
-    return [None if of_edge[0] is None else torch.cat(of_edge) for of_edge in zip(*parts, strict=True)]
+    for some in seeds.split(max(1, BATCHED_ROWS // len(f))):
+        cotangents = some[:, None, :].expand(-1, len(f), -1)
+        batched = len(some) > 1
+        part = torch.autograd.grad(
+            f,
+            points,
+            cotangents if batched else cotangents[0],
+            is_grads_batched=batched,
+            retain_graph=True,
+            allow_unused=True,
+        )
+        parts.append(part if batched else [None if g is None else g[None] for g in part])
+    return [
+        _joined(of_edge, (len(seeds), *shape), f)
+        for of_edge, (_, shape) in zip(zip(*parts, strict=True), edges, strict=True)
+    ]
 
 
-def _filled(gradient: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
-    return like.new_zeros(*shape) if gradient is None else gradient
+def _joined(parts: Sequence[Tensor | None], shape: Sequence[int], like: Tensor) -> Tensor:
+    """One edge's cotangents from the passes; zero where no output depends on the call."""
+    given = [part for part in parts if part is not None]
+    if not given:
+        return like.new_zeros(shape)
+    return given[0] if len(given) == 1 else torch.cat(given)
 
 
 @dataclass(frozen=True)
@@ -185,19 +190,14 @@ class _Call:
     shape: torch.Size
 
 
-def _stacked(calls: Sequence[_Call], gradients: Sequence[Tensor | None]) -> Calls:
-    k = next((len(g) for g in gradients if g is not None), 1)
-    inputs = torch.stack([call.given for call in calls])
-    cotangents = [_filled(gradients[call.edge], (k, *call.shape), inputs) for call in calls]
-    return Calls(calls[0].layer, inputs, torch.stack(cotangents))
+def _stacked(calls: Sequence[_Call], gradients: Sequence[Tensor]) -> Calls:
+    cotangents = torch.stack([gradients[call.edge] for call in calls])
+    return Calls(calls[0].layer, torch.stack([call.given for call in calls]), cotangents)
 
 
-def _bias_gradient(call: _Call, gradients: Sequence[Tensor | None]) -> Tensor:
+def _bias_gradient(call: _Call, gradients: Sequence[Tensor]) -> Tensor:
     """Σ over positions of one call's cotangents, shape (K, N, size), float64."""
     gradient = gradients[call.edge]
-    if gradient is None:
-        k = next((len(g) for g in gradients if g is not None), 1)
-        gradient = call.given.new_zeros(k, *call.shape)
     channels = call.layer.channels(gradient.flatten(0, 1)).double().sum(1)  # (groups, K·N, q)
     return channels.transpose(0, 1).flatten(1).unflatten(0, gradient.shape[:2])
 
@@ -212,7 +212,7 @@ class _Tape(TorchFunctionMode):
     calls: dict[tuple[str, Any], list[_Call]] = field(default_factory=lambda: defaultdict(list))
     biases: dict[str, list[_Call]] = field(default_factory=lambda: defaultdict(list))
     edges: list[tuple[GradientEdge, torch.Size]] = field(default_factory=list)
-    leaves: dict[str, tuple[int, torch.Size]] = field(default_factory=dict)
+    leaves: dict[str, int] = field(default_factory=dict)
     numbers: int = 0
 
     def __post_init__(self) -> None:
@@ -275,7 +275,7 @@ class _Tape(TorchFunctionMode):
             raise self._refusal(func, parameter)
         if name not in self.leaves:
             leaf = parameter.detach().expand(self.rows, *parameter.shape).clone().requires_grad_()
-            self.leaves[name] = (self._edge(leaf), parameter.shape)
+            self.leaves[name] = self._edge(leaf)
             self._expanded[name] = leaf
         ones = (1,) * (dimensions - 1 - parameter.ndim)
         return self._expanded[name].view(self.rows, *ones, *parameter.shape)
@@ -283,8 +283,9 @@ class _Tape(TorchFunctionMode):
     def _refusal(self, func: Callable, used: Tensor) -> NotRecordableError:
         owner = self.owners[self.names[id(used)]]
         return NotRecordableError(
-            f"{owner} is used by {getattr(func, '__name__', func)}; recorded are Linear, Conv1d and Conv2d layers, "
-            "x @ W with a batch x of shape (N, …), and elementwise arithmetic with it: take method='jacobian'"
+            f"{owner} is used by {getattr(func, '__name__', func)}; recorded are Linear, Conv1d and Conv2d "
+            "layers, x @ W with a batch x of shape (N, …), and elementwise arithmetic with a batch: "
+            "take method='jacobian'"
         )
 
     def check(self) -> None:
@@ -292,8 +293,8 @@ class _Tape(TorchFunctionMode):
         for (name, _), calls in self.calls.items():
             if any(call.given._version != call.version for call in calls) or name in self.leaves:
                 raise NotRecordableError(
-                    f"{self.owners[name]}: an input of one of its calls is changed in place afterwards, or it is "
-                    "used elementwise too: take method='jacobian'"
+                    f"{self.owners[name]}: an input of one of its calls is changed in place afterwards, or "
+                    "it is used elementwise too: take method='jacobian'"
                 )
 
 
