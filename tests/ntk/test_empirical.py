@@ -1,81 +1,118 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from tests.reference import dense_full_kernel, dense_jacobian, dense_trace_kernel
 from torch import nn
 
 from ntkode.integrate import Adjoint, Solver
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
-from ntkode.ntk import NotRecordableError, empirical_ntk
-from ntkode.ntk.recording import record_linear_calls
+from ntkode.ntk import NotRecordableError, empirical_ntk, measure_ntk, spectrum
 
-RK4 = Solver("rk4", steps=4)
-MODELS = {
-    "rk4": lambda: NeuralODE(6, 9, 3, activation="tanh", solver=RK4),
-    "euler": lambda: NeuralODE(6, 9, 3, activation="relu", solver=Solver("euler", steps=5)),
-    "midpoint": lambda: NeuralODE(6, 9, 3, activation="softplus", solver=Solver("midpoint", steps=5)),
-    "implicit_adams": lambda: NeuralODE(6, 9, 3, activation="gelu", solver=Solver("implicit_adams", steps=6)),
-    "one output": lambda: NeuralODE(6, 9, activation="erf", solver=RK4),
-    "resnet": lambda: ResNet(6, 9, 3, depth=5, activation="tanh"),
-    "mlp": lambda: MLPODE(6, 9, 3, activation="silu", solver=RK4),
-    "augmented": lambda: AugmentedODE(6, 9, 3, activation="tanh", solver=RK4),
-    "time-dependent": lambda: TimeDependentODE(6, 9, 3, activation="tanh", solver=RK4),
+FIXED = {
+    "euler": Solver("euler", steps=5),
+    "midpoint": Solver("midpoint", steps=5),
+    "rk4": Solver("rk4", steps=4),
+    "implicit_adams": Solver("implicit_adams", steps=6),
 }
+MODELS = {
+    "neural_ode": NeuralODE,
+    "mlp": MLPODE,
+    "augmented": AugmentedODE,
+    "time_dependent": TimeDependentODE,
+}
+# smooth, kinked, polynomial, linear; a polynomial at a short horizon stays finite
+ACTIVATIONS = {"tanh": 1.0, "relu": 1.0, "quadratic": 0.1, "identity": 1.0}
+METHODS = ("auto", "pairs", "build", "compressed", "jacobian")
 # All ways sum the same products in float64 in another order: a few hundred roundings of 1e-16.
 EXACT = 1e-12
 
 
-@pytest.fixture(params=MODELS)
-def model(request):
+def make(kind, solver="rk4", activation="tanh", outputs=3):
     torch.manual_seed(0)
-    return MODELS[request.param]().double()
+    horizon = ACTIVATIONS.get(activation, 1.0)
+    options = {"activation": activation, "horizon": horizon}
+    if kind == "resnet":
+        return ResNet(6, 9, outputs, depth=5, **options).double()
+    return MODELS[kind](6, 9, outputs, solver=FIXED[solver], **options).double()
 
 
-@pytest.fixture
-def x():
-    return torch.randn(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def inputs(rows=5, seed=1):
+    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def dense(model, x1, x2, outputs):
+    if outputs == "full":
+        return dense_full_kernel(model, x1, x2)
+    if outputs == "trace":
+        return dense_trace_kernel(model, x1, x2)
+    return dense_jacobian(model, x1).sum(1) @ dense_jacobian(model, x2).sum(1).T
 
 
 def relative(kernel, reference):
     return float((kernel - reference).norm() / reference.norm())
 
 
-@pytest.mark.parametrize("method", ["auto", "pairs", "build", "jacobian"])
-def test_every_method_equals_the_dense_reference(model, x, method):
-    assert relative(empirical_ntk(model, x, method=method), dense_trace_kernel(model, x, x)) < EXACT
-    full = empirical_ntk(model, x, method=method, outputs="full")
-    assert relative(full, dense_full_kernel(model, x, x)) < EXACT
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("solver", FIXED)
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_model_solver_and_activation(kind, solver, activation):
+    model, x = make(kind, solver, activation), inputs()
+    for outputs in ("trace", "full", "sum"):
+        reference = dense(model, x, x, outputs)
+        for method in METHODS:
+            kernel = empirical_ntk(model, x, method=method, outputs=outputs)
+            assert relative(kernel, reference) < EXACT, (method, outputs)
 
 
-@pytest.mark.parametrize("method", ["pairs", "build", "jacobian"])
-def test_rectangular_kernels(model, x, method):
-    other = x[:3] + 0.5
-    assert (
-        relative(empirical_ntk(model, x, other, method=method), dense_trace_kernel(model, x, other)) < EXACT
-    )
-    full = empirical_ntk(model, x, other, method=method, outputs="full")
-    assert relative(full, dense_full_kernel(model, x, other)) < EXACT
+@pytest.mark.parametrize("outputs", ["trace", "full", "sum"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", [*MODELS, "resnet"])
+def test_rectangular_kernels_and_blocks(kind, method, outputs):
+    model, x1, x2 = make(kind), inputs(), inputs(3, seed=2)
+    reference = dense(model, x1, x2, outputs)
+    assert relative(empirical_ntk(model, x1, x2, method=method, outputs=outputs), reference) < EXACT
+    for other, whole in ((x2, reference), (None, dense(model, x1, x1, outputs))):
+        blocks = empirical_ntk(model, x1, other, method=method, outputs=outputs, blocks=True)
+        assert blocks.keys() == dict(model.named_parameters()).keys()
+        assert relative(sum(blocks.values()), whole) < EXACT
 
 
-def test_recorded_calls_cover_the_whole_jacobian(model, x):
-    size = sum(p.numel() for p in model.parameters())
-    assert dense_jacobian(model, x).shape == (5, model.out_features, size)
-    named = dict(model.named_parameters())
-    weights = {n: p for n, p in named.items() if p.ndim == 2}
-    assert record_linear_calls(model, x).keys() == weights.keys()
+def test_each_block_is_the_kernel_of_its_parameter_alone():
+    model, x = make("mlp"), inputs()
+    for name, block in empirical_ntk(model, x, blocks=True).items():
+        for other, parameter in model.named_parameters():
+            parameter.requires_grad_(other == name)
+        assert relative(block, empirical_ntk(model, x, method="jacobian")) < EXACT, name
 
 
-def test_kernel_is_symmetric_positive_semidefinite(model, x):
-    kernel = empirical_ntk(model, x)
-    assert torch.allclose(kernel, kernel.T, rtol=EXACT)
-    eigenvalues = torch.linalg.eigvalsh(kernel)
-    assert eigenvalues[0] > -5 * torch.finfo(torch.float64).eps * eigenvalues[-1]
+def test_frozen_parameters_have_no_share():
+    model, x = make("neural_ode"), inputs()
+    shares = empirical_ntk(model, x, blocks=True)
+    model.W.requires_grad_(False)
+    for method in METHODS:
+        assert relative(empirical_ntk(model, x, method=method), shares["U"] + shares["v"]) < EXACT
+    with pytest.raises(ValueError, match="no parameter that requires a gradient"):
+        empirical_ntk(model.requires_grad_(False), x)
 
 
-def test_the_run_is_left_alone(x):
+def test_one_output_needs_no_trace():
+    model, x = make("neural_ode", outputs=1), inputs()
+    kernels = [empirical_ntk(model, x, outputs=outputs) for outputs in ("trace", "full", "sum")]
+    for kernel in kernels:
+        assert relative(kernel, dense_trace_kernel(model, x, x)) < EXACT
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_kernel_is_symmetric_positive_semidefinite(kind):
+    kernel = empirical_ntk(make(kind), inputs(20))
+    assert torch.equal(kernel, kernel.T)
+    assert float(torch.linalg.eigvalsh(kernel)[0]) > -spectrum(kernel).resolution
+
+
+def test_the_run_is_left_alone():
+    torch.manual_seed(0)
     model = NeuralODE(6, 9, 2, activation="tanh", gradient=Adjoint())
     before = {n: p.clone() for n, p in model.named_parameters()}
-    kernel = empirical_ntk(model, x.float())
+    kernel = empirical_ntk(model, inputs().float())
     assert kernel.dtype == torch.float64
     assert all(
         torch.equal(p, before[n]) and p.requires_grad and p.grad is None for n, p in model.named_parameters()
@@ -83,93 +120,138 @@ def test_the_run_is_left_alone(x):
     assert model.gradient == Adjoint()
 
 
-def test_adaptive_solver_gives_way_to_fixed_steps(x):
+def wide(activation="tanh", dtype=torch.float32, rows=60):
+    """Enough calls and rows that the calls compress."""
+    torch.manual_seed(0)
+    model = NeuralODE(6, 64, 2, activation=activation, solver=Solver("rk4", steps=10)).to(dtype)
+    return model, inputs(rows)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "relu"])
+def test_mixed_precision_is_as_good_as_its_solve(activation):
+    model, x = wide(activation)
+    exact = empirical_ntk(model, x, dtype=torch.float64)
+    measured = measure_ntk(model, x)
+    assert measured.kernel.dtype == torch.float64
+    assert measured.report.solve_dtype == torch.float32
+    # float32 rounds each call to 6e-8, and ten steps add up a few of them.
+    assert relative(measured.kernel, exact) < 1e-6
+    # All in float32 is no better than that, and its λ_min is worse.
+    single = empirical_ntk(model, x, dtype=torch.float32)
+    assert single.dtype == torch.float32
+    assert relative(single.double(), exact) < 1e-5
+
+
+def test_lambda_min_survives_a_float32_solve():
+    model, x = wide(rows=30)
+    x = torch.cat([x, x + 0.02 * inputs(30, seed=5)])  # near-duplicates: condition about 1e6
+    exact = spectrum(empirical_ntk(model, x, dtype=torch.float64))
+    measured = measure_ntk(model, x)
+    mixed = spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error)
+    assert 1e5 < exact.condition_number < 1e7
+    assert not mixed.below_resolution
+    assert mixed.lambda_min == pytest.approx(exact.lambda_min, rel=1e-4)
+    # All in float32, the kernel's own rounding is as large as λ_min.
+    assert spectrum(empirical_ntk(model, x, dtype=torch.float32)).below_resolution
+
+
+def test_identity_is_rank_deficient_in_every_precision():
+    model, x = wide("identity", rows=20)  # 20 rows in 6 dimensions: the trace kernel has rank 6
+    for dtype in (None, torch.float64):
+        measured = measure_ntk(model, x, dtype=dtype)
+        assert spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error).below_resolution
+
+
+def test_report_tells_what_was_chosen_and_how_well():
+    model, x = wide(dtype=torch.float64)
+    report = measure_ntk(model, x, method="compressed", tolerance=1e-5).report
+    assert report.method == "recorded"
+    assert report.choices["W"].calls == 40
+    assert report.choices["W"].terms < 8
+    assert 0 < report.compression_error <= 1e-5 <= 100 * report.jacobian_error
+    assert "compressed to" in str(report.choices["W"])
+    assert report.solver is None
+    assert report.coupling == 0
+    assert measure_ntk(model, x, method="jacobian").report.method == "jacobian"
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
+def test_compression_keeps_its_tolerance(tolerance):
+    model, x = wide(dtype=torch.float64)
+    kernel = empirical_ntk(model, x, method="compressed", tolerance=tolerance)
+    # ‖ΔΘ‖ ≤ 2 ‖J‖ ‖ΔJ‖ to first order.
+    assert relative(kernel, dense_trace_kernel(model, x, x)) < 2 * tolerance
+
+
+def test_rows_unlike_those_seen_first_are_taken_exactly():
+    model, _ = wide("tanh", torch.float64)
+    tame = 1e-3 * inputs(3, seed=4)  # where tanh is linear, fewer terms do
+    wild = 10 * inputs(40)
+    measured = measure_ntk(model, tame, wild, method="compressed", tolerance=1e-4)
+    assert measured.report.choices["W"].bases is None
+    assert relative(measured.kernel, dense_trace_kernel(model, tame, wild)) < EXACT
+
+
+def test_adaptive_solver_gives_way_to_fixed_steps_of_known_accuracy():
     torch.manual_seed(0)
     adaptive = NeuralODE(6, 9, 2, activation="tanh", solver=Solver("dopri5")).double()
+    x = inputs()
+    measured = measure_ntk(adaptive, x)
     fine = adaptive.solved_by(Solver("rk4", steps=20))
-    assert torch.equal(empirical_ntk(adaptive, x), empirical_ntk(fine, x))
-    # RK4 with 20 steps against 160: (1/20)⁴ ≈ 6e-6 times a small constant.
-    exact = adaptive.solved_by(Solver("rk4", steps=160))
-    assert relative(empirical_ntk(adaptive, x), empirical_ntk(exact, x)) < 1e-6
+    assert torch.equal(measured.kernel, empirical_ntk(fine, x))
+    assert measured.report.solver == "rk4(20 steps)"
+    exact = empirical_ntk(adaptive.solved_by(Solver("rk4", steps=160)), x)
+    true = relative(measured.kernel, exact)
+    # RK4 with 20 steps: (1/20)⁴ ≈ 6e-6 times a small constant; the estimate leaves out 1/16 of it.
+    assert 0.3 * true < measured.report.solver_error < 1e-6
 
 
-class Gated(nn.Module):
-    """A parameter that enters by a product of its own: no linear call."""
+class Normalised(nn.Module):
+    """LayerNorm's parameters enter by a function of their own."""
 
     def __init__(self):
         super().__init__()
-        self.linear = nn.Linear(6, 2)
-        self.gate = nn.Parameter(torch.randn(2))
+        self.linear = nn.Linear(6, 4)
+        self.norm = nn.LayerNorm(4)
+        self.head = nn.Linear(4, 2)
 
     def forward(self, x):
-        return self.linear(x) * self.gate
+        return self.head(self.norm(self.linear(x)))
 
 
-def test_other_uses_of_a_parameter_are_named_and_auto_takes_the_jacobian(x):
+def test_other_uses_of_a_parameter_are_named_and_auto_takes_the_jacobian():
     torch.manual_seed(0)
-    model = Gated()
-    with pytest.raises(NotRecordableError, match="'gate'"):
+    model, x = Normalised().double(), inputs()
+    with pytest.raises(NotRecordableError, match=r"'norm\.weight' of module 'norm' \(LayerNorm\)"):
         empirical_ntk(model, x, method="pairs")
-    assert relative(empirical_ntk(model, x), dense_trace_kernel(model, x, x)) < EXACT
-
-
-class Own(nn.Module):
-    """A model made of a function of its parameters and the input."""
-
-    def __init__(self, compute, **shapes):
-        super().__init__()
-        self.compute = compute
-        for name, shape in shapes.items():
-            self.register_parameter(name, nn.Parameter(torch.randn(shape)))
-
-    def forward(self, x):
-        return self.compute(self, x)
-
-
-def two_layers(x, w1, b1, w2, b2):
-    return F.linear(torch.tanh(F.linear(x, w1, b1)), w2, b2)
-
-
-SQUARE = torch.randn(2, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-AWKWARD = {
-    "transposed": Own(lambda m, x: x @ m.W.T, W=(2, 6)),
-    "concatenated": Own(lambda m, x: x @ torch.cat([m.W, m.V], 1), W=(6, 1), V=(6, 1)),
-    "product of weights": Own(lambda m, x: x @ (m.W @ m.V), W=(6, 6), V=(6, 6)),
-    "parameter as input": Own(lambda m, x: F.linear(m.W, x).T, W=(2, 6)),
-    "bias alone": Own(lambda m, x: F.linear(x, SQUARE, m.b), b=(2,)),
-    "shared bias": Own(lambda m, x: two_layers(x, m.W, m.b, m.V, m.b), W=(6, 6), V=(6, 6), b=(6,)),
-    "bias at times": Own(lambda m, x: two_layers(x, m.W, m.b, m.W, None), W=(6, 6), b=(6,)),
-    "in place": nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(inplace=True)),
-    "in place first": nn.Sequential(nn.Linear(6, 8), nn.ReLU(inplace=True), nn.Linear(8, 2)),
-}
-
-
-@pytest.mark.parametrize("name", AWKWARD)
-def test_what_cannot_be_recorded_is_never_wrong(name, x):
-    model = AWKWARD[name]
-    with pytest.raises(NotRecordableError, match="jacobian"):
-        empirical_ntk(model, x, method="pairs")
-    assert relative(empirical_ntk(model, x), dense_trace_kernel(model, x, x)) < EXACT
-
-
-def test_plain_networks_work_too(x):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2, bias=False))
-    assert relative(empirical_ntk(model, x, method="build"), dense_trace_kernel(model, x, x)) < EXACT
+    measured = measure_ntk(model, x)
+    assert measured.report.method == "jacobian"
+    assert relative(measured.kernel, dense_trace_kernel(model, x, x)) < EXACT
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
-    [({"outputs": "sum2"}, "sum2"), ({"method": "fast"}, "fast")],
+    ("options", "named"),
+    [
+        ({"outputs": "sum2"}, "sum2"),
+        ({"method": "fast"}, "fast"),
+        ({"dtype": torch.float16}, "float16"),
+        ({"tolerance": 2.0}, r"tolerance=2\.0"),
+        ({"max_bytes": 0}, "max_bytes=0"),
+        ({"max_bytes": 100}, "max_bytes=100"),
+    ],
 )
-def test_unknown_choices_are_named(x, arguments, named):
+def test_unknown_choices_are_named(options, named):
     with pytest.raises(ValueError, match=named):
-        empirical_ntk(MODELS["rk4"](), x, **arguments)
+        empirical_ntk(make("neural_ode"), inputs(), **options)
 
 
-def test_bad_inputs_are_refused(x):
+def test_bad_inputs_are_refused():
+    x = inputs()
     bad = x.clone()
     bad[2, 1] = float("nan")
-    for wrong in (bad, x[0]):
+    model = make("neural_ode")
+    for wrong in (bad, x[0], x[:0]):
         with pytest.raises(ValueError, match=r"\(N, d\) and finite"):
-            empirical_ntk(MODELS["rk4"](), wrong)
+            empirical_ntk(model, wrong)
+    with pytest.raises(ValueError, match="samples of shape"):
+        empirical_ntk(model, x, x[:, :5])

@@ -1,16 +1,40 @@
+import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import eigsh
+from torch import nn
 
 from ntkode.integrate import Solver
 from ntkode.models import MLPODE, NeuralODE
-from ntkode.ntk import KernelOperator, empirical_ntk, lanczos
+from ntkode.ntk import AutogradOperator, FactoredOperator, empirical_ntk, kernel_operator
+
+TINY = 1_000  # bytes: nothing fits, so that products go through autograd
 
 
-@pytest.fixture(params=["neural_ode", "mlp_ode"])
+class Gated(nn.Module):
+    """A parameter by itself, a convolution, and biases."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Parameter(torch.randn(5))
+        self.convolution = nn.Conv1d(1, 4, 3, padding=1)
+        self.head = nn.Linear(20, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.convolution((x * self.gate)[:, None])).flatten(1))
+
+
+MODELS = {
+    "neural_ode": lambda: NeuralODE(5, 12, 3, activation="tanh", solver=Solver("rk4", steps=4)),
+    "mlp_ode": lambda: MLPODE(5, 12, 3, activation="tanh", solver=Solver("rk4", steps=4)),
+    "gated": Gated,
+}
+
+
+@pytest.fixture(params=MODELS)
 def model(request):
     torch.manual_seed(0)
-    kind = {"neural_ode": NeuralODE, "mlp_ode": MLPODE}[request.param]
-    return kind(5, 12, 3, activation="tanh", solver=Solver("rk4", steps=4)).double()
+    return MODELS[request.param]().double()
 
 
 def problem(rows=7):
@@ -19,18 +43,29 @@ def problem(rows=7):
     return x, torch.randn(rows, 3, generator=generator, dtype=torch.float64)
 
 
-def test_product_equals_the_full_kernel_times_the_vector(model):
+@pytest.mark.parametrize(("max_bytes", "kind"), [(None, FactoredOperator), (TINY, AutogradOperator)])
+def test_product_equals_the_full_kernel_times_the_vector(model, max_bytes, kind):
     x, v = problem()
-    operator = KernelOperator(model, x)
+    operator = kernel_operator(model, x, max_bytes=max_bytes)
+    assert type(operator) is kind
     kernel = empirical_ntk(model, x, outputs="full")
     expected = (kernel @ v.flatten()).reshape(7, 3)
     # The same sums in another order.
     assert torch.allclose(operator(v), expected, rtol=1e-11, atol=1e-11 * float(expected.abs().max()))
 
 
-def test_operator_keeps_the_parameters_of_its_making(model):
+def test_many_rows_are_recorded_in_chunks_and_compressed():
+    torch.manual_seed(0)
+    model = NeuralODE(5, 32, 3, activation="tanh", solver=Solver("rk4", steps=10)).double()
+    x, v = problem(300)
+    held, passes = (kernel_operator(model, x, max_bytes=b) for b in (None, TINY))
+    assert torch.allclose(held(v), passes(v), rtol=1e-10, atol=1e-10 * float(passes(v).abs().max()))
+
+
+@pytest.mark.parametrize("max_bytes", [None, TINY])
+def test_operator_keeps_the_parameters_of_its_making(model, max_bytes):
     x, v = problem()
-    operator = KernelOperator(model, x)
+    operator = kernel_operator(model, x, max_bytes=max_bytes)
     before = operator(v)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -38,38 +73,52 @@ def test_operator_keeps_the_parameters_of_its_making(model):
     assert torch.equal(operator(v), before)
 
 
-def test_float32_model_gives_products_to_single_precision(model):
+@pytest.mark.parametrize("max_bytes", [None, TINY])
+def test_float32_model_gives_products_to_single_precision(model, max_bytes):
     x, v = problem()
-    exact = KernelOperator(model, x)(v)
-    single = KernelOperator(model.float(), x.float())(v)
+    exact = kernel_operator(model, x)(v)
+    single = kernel_operator(model.float(), x, max_bytes=max_bytes)(v)
     assert single.dtype == torch.float64
     assert torch.allclose(single, exact, rtol=1e-3, atol=1e-5 * float(exact.abs().max()))
 
 
-def test_lanczos_gives_moments_and_extreme_eigenvalue(model):
+def test_frozen_parameters_have_no_share(model):
     x, v = problem()
+    next(model.parameters()).requires_grad_(False)
     kernel = empirical_ntk(model, x, outputs="full")
-    measure = lanczos(KernelOperator(model, x), v, iterations=10)
-    start = v.flatten() / v.norm()
-    assert float(measure.weights.sum()) == pytest.approx(1)
-    image = start
-    for power in range(1, 8):
-        image = kernel @ image
-        moment = float((measure.weights * measure.ritz_values**power).sum())
-        # Gauss quadrature with 10 nodes is exact up to degree 19.
-        assert moment == pytest.approx(float(start @ image), rel=1e-9)
-    assert measure.lambda_max == pytest.approx(float(torch.linalg.eigvalsh(kernel)[-1]), rel=1e-6)
+    for max_bytes in (None, TINY):
+        product = kernel_operator(model, x, max_bytes=max_bytes)(v).flatten()
+        assert torch.allclose(product, kernel @ v.flatten(), rtol=1e-11, atol=1e-11)
 
 
-def test_lanczos_ends_when_the_krylov_space_does():
-    matrix = torch.diag(torch.tensor([1.0, 1.0, 3.0, 3.0], dtype=torch.float64))
-    measure = lanczos(lambda v: matrix @ v, torch.ones(4), iterations=30)
-    assert measure.ritz_values.tolist() == pytest.approx([1, 3])
-    assert measure.weights.tolist() == pytest.approx([0.5, 0.5])
+def test_what_cannot_be_recorded_goes_through_autograd():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 3)).double()
+    x, v = problem()
+    operator = kernel_operator(model, x)
+    assert type(operator) is AutogradOperator
+    expected = empirical_ntk(model, x, outputs="full") @ v.flatten()
+    assert torch.allclose(operator(v).flatten(), expected, rtol=1e-11, atol=1e-11)
 
 
-def test_zero_start_and_infinite_products_are_refused():
-    with pytest.raises(ValueError, match="residual is zero"):
-        lanczos(lambda v: v, torch.zeros(3))
-    with pytest.raises(ValueError, match="not finite"):
-        lanczos(lambda v: v * float("inf"), torch.ones(3))
+def test_largest_eigenvalue_and_trace(model):
+    x, _ = problem()
+    kernel, operator = empirical_ntk(model, x, outputs="full"), kernel_operator(model, x)
+    exact = float(torch.linalg.eigvalsh(kernel)[-1])
+    assert operator.lambda_max() == pytest.approx(exact, rel=1e-9)  # 21 steps in 21 dimensions
+    estimate = operator.trace(probes=64)
+    # Hutchinson's error is known from its own spread: within five standard errors, which are not large.
+    assert abs(estimate.value - float(kernel.trace())) < 5 * estimate.standard_error
+    assert estimate.standard_error < 0.2 * float(kernel.trace())
+    with pytest.raises(ValueError, match="probes=1"):
+        operator.trace(probes=1)
+
+
+def test_scipy_takes_it(model):
+    x, v = problem()
+    kernel = empirical_ntk(model, x, outputs="full").numpy()
+    operator = kernel_operator(model, x).linear_operator()
+    assert operator.shape == kernel.shape
+    assert np.allclose(operator @ v.flatten().numpy(), kernel @ v.flatten().numpy(), rtol=1e-11)
+    largest = eigsh(operator, k=1, which="LA", return_eigenvectors=False)
+    assert largest[0] == pytest.approx(np.linalg.eigvalsh(kernel)[-1], rel=1e-9)

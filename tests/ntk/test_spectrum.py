@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ntkode.ntk import kernel_alignment, spectrum
+from ntkode.ntk import eigenpairs, kernel_alignment, spectrum
 
 
 def with_eigenvalues(values):
@@ -64,3 +64,36 @@ def test_alignment_against_the_definition():
     assert kernel_alignment(kernel, y) == pytest.approx(float((k * t).sum() / (k.norm() * t.norm())))
     assert kernel_alignment(y @ y.T, y) == pytest.approx(1)
     assert math.isnan(kernel_alignment(kernel, torch.ones(6, 1)))
+
+
+def test_an_error_of_the_derivatives_raises_the_floor_by_its_square():
+    kernel = with_eigenvalues([1e-9, 1.0, 2.0])
+    assert not spectrum(kernel, jacobian_error=1e-5).below_resolution
+    coarse = spectrum(kernel, jacobian_error=1e-4)
+    assert coarse.resolution == pytest.approx((3 * 2**-52 + 1e-8) * 2)
+    assert coarse.below_resolution
+    assert coarse.condition_number == pytest.approx(1e8, rel=1e-6)
+
+
+def test_the_floor_holds_what_rounded_derivatives_make_of_a_singular_kernel():
+    generator = torch.Generator().manual_seed(0)
+    jacobian = torch.randn(40, 20, generator=generator, dtype=torch.float64)  # 40 samples, rank 20
+    error = 1e-6
+    noise = torch.randn(40, 500, generator=generator, dtype=torch.float64)
+    noise *= error * jacobian.norm() / noise.norm()
+    rounded = torch.cat([jacobian, noise[:, 20:]], 1)
+    rounded[:, :20] += noise[:, :20]
+    result = spectrum(rounded @ rounded.T, jacobian_error=error)
+    # Without the derivatives' error, noise would pass for a smallest eigenvalue.
+    assert result.lambda_min > spectrum(rounded @ rounded.T).resolution
+    assert result.below_resolution
+
+
+def test_chosen_eigenpairs():
+    kernel = with_eigenvalues([1.0, 2.0, 5.0, 8.0])
+    values, vectors = eigenpairs(kernel, 0, 1)
+    assert values.tolist() == pytest.approx([1, 2])
+    assert torch.allclose(kernel @ vectors, vectors * values, atol=1e-12)
+    assert eigenpairs(kernel, -1, -1)[0].tolist() == pytest.approx([8])
+    with pytest.raises(ValueError, match="0 … 4"):
+        eigenpairs(kernel, 0, 4)

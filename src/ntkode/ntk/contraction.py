@@ -87,6 +87,10 @@ def contract(first: Factor, second: Factor, kernel: Tensor, *, mixed: bool = Fal
             block = (left.flatten(0, 1) @ right.flatten(0, 1).T).view(*left.shape[:2], *right.shape[:2])
         else:
             raise TypeError(f"a kernel of {type(first).__name__} with {type(second).__name__}")
+        if symmetric:
+            # The same sums in another order: equal but for rounding, which averaging takes away.
+            own = block[:, :, :, :tile]
+            own.copy_((own + own.permute(2, 3, 0, 1)) / 2)
         kernel[:, here, :, there] += block
         if symmetric:
             below = block[:, :, :, tile:]
