@@ -53,6 +53,7 @@ class TrainingModule(L.LightningModule):
     Attributes:
         losses: L_0, L_1, … as trained; for minibatches scaled to the whole training set.
         metric_seconds: time that metrics took so far.
+        seconds_by_metric: the same by the metric's name.
         step_seconds: time of the newest step.
         nfe_forward: evaluations of the vector field in its forward pass.
         nfe_backward: evaluations with vector–Jacobian products in its backward pass.
@@ -74,6 +75,7 @@ class TrainingModule(L.LightningModule):
         self.data = data
         self.losses: list[float] = []
         self.metric_seconds = 0.0
+        self.seconds_by_metric: dict[str, float] = {}
         self.step_seconds = 0.0
         self.nfe_forward = self.nfe_backward = 0
         self._row: dict[str, float] = {}
@@ -203,6 +205,11 @@ class TrainingModule(L.LightningModule):
     def on_train_end(self) -> None:
         """Hand on the last row."""
         self._write_row(self.data.steps)
+
+    def note_metric_seconds(self, metric: str, seconds: float) -> None:
+        """Add to the time that a metric took."""
+        self.metric_seconds += seconds
+        self.seconds_by_metric[metric] = self.seconds_by_metric.get(metric, 0.0) + seconds
 
     def clock(self) -> float:
         """Seconds, once the device has done all that it was given."""

@@ -251,7 +251,9 @@ def test_gradient_error_at_the_start(trained, initial):
 def test_cost_counts_evaluations(trained):
     row = trained[1].rows[5]
     assert (row["cost/nfe_forward"], row["cost/nfe_backward"]) == (16, 16)
-    assert row["cost/metric_seconds"] > 0
+    by_metric = {n: s for n, s in row.items() if n.startswith("cost/metric_seconds/")}
+    assert 0 < by_metric["cost/metric_seconds/NTKSpectrum"] < row["cost/metric_seconds"]
+    assert sum(by_metric.values()) == pytest.approx(row["cost/metric_seconds"])
     assert row["cost/step_seconds"] > 0
     assert row["cost/peak_memory"] > 50
 

@@ -25,8 +25,7 @@ class Metric(L.Callback):
     """A measurement at θ_k for k = 0, `every`, 2·`every`, … and after the last step.
 
     Subclasses define `measure`, and where needed `applies`, `names` and `prepare`. The random state
-    and the parameters' gradients are as before when a measurement is over; its time is added to the
-    module's `metric_seconds`.
+    and the parameters' gradients are as before when a measurement is over; its time is noted on the module.
 
     Args:
         every: steps between measurements; None for the first and after the last step only.
@@ -60,7 +59,7 @@ class Metric(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Decide whether the metric applies, and prepare it."""
         self.active = self.applies(pl_module)
-        self._prepared = self.active and undisturbed(pl_module, self._prepare)
+        self._prepared = self.active and self._undisturbed(pl_module, self._prepare)
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at θ_k on schedule."""
@@ -85,10 +84,19 @@ class Metric(L.Callback):
         values = dict.fromkeys(self.names(module), math.nan)
         if self._prepared:
             try:
-                values = undisturbed(module, self.measure)
+                values = self._undisturbed(module, self.measure)
             except UNMEASURABLE as error:
                 warnings.warn(f"{type(self).__name__} at step {module.step}: {error}", stacklevel=1)
         module.record(values)
+
+    def _undisturbed(self, module: TrainingModule, work: Callable[[TrainingModule], R]) -> R:
+        """Do `work` on the module with the random state put back afterwards, and its time noted."""
+        began = module.clock()
+        cuda = [module.device] if module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            result = work(module)
+        module.note_metric_seconds(type(self).__name__, module.clock() - began)
+        return result
 
     def _due(self, step: int) -> bool:
         return self.active and (step == 0 if self.every is None else step % self.every == 0)
@@ -122,13 +130,3 @@ class LossMetric(Metric):
         """Measure on schedule; the row of step k is still open."""
         if self._due(batch_idx):
             self._record(pl_module)
-
-
-def undisturbed(module: TrainingModule, work: Callable[[TrainingModule], R]) -> R:
-    """Do `work` on the module with the random state put back afterwards, and its time noted."""
-    began = module.clock()
-    cuda = [module.device] if module.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        result = work(module)
-    module.metric_seconds += module.clock() - began
-    return result

@@ -18,7 +18,8 @@ class Cost(LossMetric):
 
     `cost/nfe_forward` and `cost/nfe_backward`: evaluations of the vector field in one step's forward
     pass, and evaluations with vector–Jacobian products in its backward pass. `cost/step_seconds`: one
-    training step without metrics. `cost/metric_seconds`: all metrics so far. `cost/peak_memory`: MiB,
+    training step without metrics. `cost/metric_seconds`: all metrics so far, and
+    `cost/metric_seconds/<metric>` each of them. `cost/peak_memory`: MiB,
     of the device's allocations on CUDA, else of the process's resident set, so far and with all that was
     measured: with `metrics=cheap` and a numeric `optimizer.lr` it is that of training.
     """
@@ -36,7 +37,7 @@ class Cost(LossMetric):
             "cost/step_seconds": module.step_seconds,
             "cost/metric_seconds": module.metric_seconds,
             "cost/peak_memory": peak_memory(module.device),
-        }
+        } | {f"cost/metric_seconds/{name}": s for name, s in module.seconds_by_metric.items()}
 
 
 def peak_memory(device: torch.device) -> float:
