@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.polynomial import Chebyshev
 from torch import Tensor
 
 from ntkode.activations import Activation
 from ntkode.ntk.dual_activations import DualActivation, dual_activation
-from ntkode.ntk.picard import Trajectories, iterate
+from ntkode.ntk.pair_kernel import Limits, PairKernel, in_chunks
+from ntkode.ntk.picard import Dual, Integral, Trajectories, iterate
 from ntkode.ntk.time_rules import TensorRule, TriangleRule, gauss_rule, interpolation, triangle_rule
 
 TRIANGLE_LEVELS = (6, 8, 11, 14, 18, 24, 32, 44)
 GAUSS_LEVELS = (4, 6, 8, 10, 13, 16, 20, 26, 34, 44, 56)
-# Elements of one array that are worked on at once: fits the caches of a core, with its temporaries.
-_CHUNK = 2**17
 
 
 class BlowUpError(ValueError):
@@ -32,26 +32,7 @@ class BlowUpError(ValueError):
         self.critical = critical
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Kernels for σ_v = 1, shape (P,), and a bound on the error of either, shape (P,)."""
-
-    nngp: Tensor
-    ntk: Tensor
-    error: Tensor
-
-
-class PairKernel(Protocol):
-    """Kernels of pairs of inputs, known by q = K0(x, x), q' and their cosine."""
-
-    def diagonal(self, q: Tensor) -> Limits:
-        """x = x', for q of shape (P,)."""
-
-    def pairs(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> Limits:
-        """x ≠ x', for q, q' and cosines of shape (P,)."""
-
-
-class Continuum:
+class Continuum(PairKernel):
     """The limit of the exact flow, for γ = σ_w·T.
 
     The number of nodes is raised, for each pair by itself, until two levels differ by less than the
@@ -64,6 +45,7 @@ class Continuum:
     """
 
     def __init__(self, activation: Activation, gamma: float, tolerance: float) -> None:
+        super().__init__()
         self._activation = activation
         self._dual: DualActivation = dual_activation(activation, 0.01 * tolerance)
         self._gamma = gamma
@@ -71,62 +53,46 @@ class Continuum:
         # Kinks of φ' come back as kinks of Φ' at ρ = 1 and cones at ρ = −1, milder ones of φ'' likewise.
         self._kinked = activation.profile.smoothness < math.inf
 
-    def diagonal(self, q: Tensor) -> Limits:
-        """Kernels of x = x'.
+    def solve_diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
+        """Kernels of x = x', and v(s) = K(s, s) at 0 and the Radau nodes, shape (P, m + 1).
 
         Raises:
             BlowUpError: the flow ends before the horizon.
         """
-        return self._diagonal(q)[0]
-
-    def pairs(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> Limits:
-        """Kernels of pairs x ≠ x' (x = x' too, but slowly).
-
-        Raises:
-            BlowUpError: the flow ends before the horizon.
-        """
-        distinct, index = torch.unique(torch.cat([q1, q2]), return_inverse=True)
-        _, curves, rule = self._diagonal(distinct)
-        first, second = index.split(len(q1))
-        levels = TRIANGLE_LEVELS if self._kinked else GAUSS_LEVELS
-        nngp, ntk = torch.full_like(q1, math.nan), torch.full_like(q1, math.nan)
-        error = torch.full_like(q1, math.inf)
-        active = torch.arange(len(q1), device=q1.device)
-        for level in levels:
-            size = max(1, _CHUNK // (2 * level**2 if self._kinked else level**2))
-            solve = self._split_pairs if self._kinked else self._smooth_pairs
-            parts = [
-                solve(level, rule.curve_times, curves[first[p]], curves[second[p]], cosine[p])
-                for p in active.split(size)
-            ]
-            new_nngp, new_ntk = (torch.cat(part) for part in zip(*parts, strict=True))
-            error[active] = _difference(new_nngp, new_ntk, nngp[active], ntk[active])
-            nngp[active], ntk[active] = new_nngp, new_ntk
-            active = active[~(error[active] <= self._tolerance)]
-            if not len(active):
-                break
-        return Limits(nngp, ntk, error)
-
-    def _diagonal(self, q: Tensor) -> tuple[Limits, Tensor, TriangleRule]:
-        """Kernels of x = x', and v(s) = K(s, s) at the rule's curve times, shape (P, m + 1)."""
         previous: tuple[Tensor, Tensor] | None = None
-        failures = 0
+        survival_known = False
         for level in TRIANGLE_LEVELS:
-            rule = triangle_rule(level)
-            size = max(1, _CHUNK // level**2)
-            parts = [self._solve_diagonal(rule, part, self._gamma) for part in q.split(size)]
-            nngp, ntk, curves = (torch.cat(part) for part in zip(*parts, strict=True))
-            failures = 0 if bool(ntk.isfinite().all()) else failures + 1
-            if failures == 3:
-                self._raise_blow_up(float(q.max()))
+            solve = partial(self._solve_triangle, triangle_rule(level), self._gamma)
+            nngp, ntk, curves = in_chunks(solve, [q], numbers=level**2)
+            if not survival_known and not bool(ntk.isfinite().all()):
+                # More nodes may help near a blow-up, none beyond it: the largest variance tells which.
+                if not bool(self._curve(float(q.max()), self._gamma, TRIANGLE_LEVELS[-1]).isfinite().all()):
+                    self._raise_blow_up(float(q.max()))
+                survival_known = True
             if previous is not None:
                 error = _difference(nngp, ntk, *previous)
                 if bool((error <= self._tolerance).all()):
                     break
             previous = nngp, ntk
-        return Limits(nngp, ntk, error.nan_to_num(nan=math.inf)), curves, rule
+        return Limits(nngp, ntk, error), curves
 
-    def _solve_diagonal(self, rule: TriangleRule, q: Tensor, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
+    def solve_pairs(self, curves1: Tensor, curves2: Tensor, cosine: Tensor) -> Limits:
+        """Kernels of pairs x ≠ x' (x = x' too, but slowly), from the curves of `solve_diagonal`."""
+        nngp, ntk = torch.full_like(cosine, math.nan), torch.full_like(cosine, math.nan)
+        error = torch.full_like(cosine, math.inf)
+        active = torch.arange(len(cosine), device=cosine.device)
+        for level in TRIANGLE_LEVELS if self._kinked else GAUSS_LEVELS:
+            solve = partial(self._split_pairs if self._kinked else self._smooth_pairs, level)
+            numbers = 2 * level**2 if self._kinked else level**2
+            found = in_chunks(solve, [curves1[active], curves2[active], cosine[active]], numbers)
+            error[active] = _difference(*found, nngp[active], ntk[active])
+            nngp[active], ntk[active] = found
+            active = active[~(error[active] <= self._tolerance)]
+            if not len(active):
+                break
+        return Limits(nngp, ntk, error)
+
+    def _solve_triangle(self, rule: TriangleRule, gamma: float, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         at_t, on_diagonal = rule.at_t.to(q.device), rule.on_diagonal.to(q.device)
         level = len(on_diagonal)
 
@@ -143,15 +109,14 @@ class Continuum:
 
         k0 = q[:, None].expand(-1, level**2).contiguous()
         found = self._iterate(k0, gamma, dual, rule.integrate_symmetric)
-        v, theta = found.kernel[:, -1], found.tangent[:, -1]
         phi, slope = found.phi[:, -1], found.slope[:, -1]
-        return phi, phi + slope * theta, variances(found.kernel) + 0 * v[:, None]
+        return phi, phi + slope * found.tangent[:, -1], variances(found.kernel)
 
     def _smooth_pairs(
-        self, level: int, times: Tensor, curve1: Tensor, curve2: Tensor, cosine: Tensor
+        self, level: int, curve1: Tensor, curve2: Tensor, cosine: Tensor
     ) -> tuple[Tensor, Tensor]:
         rule: TensorRule = gauss_rule(level)
-        at_nodes = interpolation(times, rule.times).T.to(curve1.device)
+        at_nodes = _interpolation(curve1, rule.times)
         va, vb = (curve1 @ at_nodes)[:, :, None], (curve2 @ at_nodes)[:, None, :]
         k0 = cosine * (curve1[:, 0] * curve2[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, level, level).contiguous()
@@ -161,11 +126,10 @@ class Continuum:
         return phi, phi + slope * theta
 
     def _split_pairs(
-        self, level: int, times: Tensor, curve1: Tensor, curve2: Tensor, cosine: Tensor
+        self, level: int, curve1: Tensor, curve2: Tensor, cosine: Tensor
     ) -> tuple[Tensor, Tensor]:
         rule = triangle_rule(level)
-        at_s = interpolation(times, rule.s).T.to(curve1.device)
-        at_t = interpolation(times, rule.t).T.to(curve1.device)
+        at_s, at_t = _interpolation(curve1, rule.s), _interpolation(curve1, rule.t)
         # The second triangle is the mirror image: x at t, x' at s.
         va = torch.stack([curve1 @ at_s, curve1 @ at_t], dim=1)
         vb = torch.stack([curve2 @ at_t, curve2 @ at_s], dim=1)
@@ -175,31 +139,50 @@ class Continuum:
         phi, slope = found.phi[:, 0, -1], found.slope[:, 0, -1]
         return phi, phi + slope * found.tangent[:, 0, -1]
 
-    def _iterate(self, k0, gamma, dual, integrate) -> Trajectories:  # noqa: ANN001
+    def _iterate(self, k0: Tensor, gamma: float, dual: Dual, integrate: Integral) -> Trajectories:
         return iterate(k0, gamma, dual, integrate, 0.03 * self._tolerance)
 
     def _raise_blow_up(self, q: float) -> None:
         critical = self.critical(q)
+        beyond = f"before σ_w·T = {self._gamma:.3g}"
+        if critical > self._gamma:
+            beyond = f"too close to σ_w·T = {self._gamma:.3g} to be resolved"
         raise BlowUpError(
             f"activation {self._activation.name!r}: at infinite width the variance K(t, t) blows up at "
-            f"σ_w·t ≈ {critical:.3g} for K(0, 0) = {q:.3g} (the largest of these inputs), before "
-            f"σ_w·T = {self._gamma:.3g}; try model.horizon={0.5 * critical:.2g} (with σ_w = 1)",
+            f"σ_w·t ≈ {critical:.3g} for K(0, 0) = {q:.3g} (the largest of these inputs), {beyond}; "
+            f"try model.horizon={0.5 * critical:.2g} (with σ_w = 1)",
             critical,
         )
 
     def critical(self, q: float) -> float:
-        """The largest σ_w·T that the flow from K(0, 0) = q survives, by bisection on convergence."""
-        rule = triangle_rule(TRIANGLE_LEVELS[-3])
-        start = torch.tensor([q], dtype=torch.float64)
+        """The σ_w·T at which the flow from K(0, 0) = q blows up, given that it does not survive γ.
+
+        Bisection finds what collocation survives, a few per cent less. From there v ≈ C/(R − s)^α is
+        continued: v/v' ≈ (R − s)/α is nearly linear, whatever α.
+        """
         low, high = 0.0, self._gamma
-        while high - low > 1e-3 * high:
+        while high - low > 0.01 * high:
             middle = (low + high) / 2
-            finite = bool(self._solve_diagonal(rule, start, middle)[1].isfinite().all())
-            low, high = (middle, high) if finite else (low, middle)
-        return high
+            survives = bool(self._curve(q, middle, level=18).isfinite().all())
+            low, high = (middle, high) if survives else (low, middle)
+        start = 0.95 * low
+        v = Chebyshev.fit(triangle_rule(32).curve_times, self._curve(q, start, level=32), 32, domain=[0, 1])
+        s = np.linspace(0.8, 1.0, 9)
+        roots = np.roots(np.polyfit(s - 1, v(s) / v.deriv()(s), 2))
+        return start * (1 + min((float(r.real) for r in roots if r.real > 0), default=0.0))
+
+    def _curve(self, q: float, gamma: float, level: int) -> Tensor:
+        start = torch.tensor([q], dtype=torch.float64)
+        return self._solve_triangle(triangle_rule(level), gamma, start)[2][0]
+
+
+def _interpolation(curves: Tensor, times: Tensor) -> Tensor:
+    """Matrix of shape (m + 1, len(times)) that takes curves to their values at these times."""
+    known = triangle_rule(curves.shape[1] - 1).curve_times
+    return interpolation(known, times).T.to(curves.device)
 
 
 def _difference(nngp: Tensor, ntk: Tensor, old_nngp: Tensor, old_ntk: Tensor) -> Tensor:
     """The larger change of the two, relative above one; inf where either is missing."""
     change = torch.maximum((nngp - old_nngp).abs(), (ntk - old_ntk).abs()) / ntk.abs().clamp_min(1.0)
-    return change.nan_to_num(nan=math.inf)
+    return change.nan_to_num(nan=math.inf, posinf=math.inf)

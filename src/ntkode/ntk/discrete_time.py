@@ -5,16 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ntkode.ntk.continuum import Limits
 from ntkode.ntk.dual_activations import DualActivation
+from ntkode.ntk.pair_kernel import Limits, PairKernel, in_chunks
 from ntkode.ntk.picard import iterate
 from ntkode.ntk.time_rules import RungeKutta
 
-# Elements of one array that are worked on at once: fits the caches of a core, with its temporaries.
-_CHUNK = 2**17
 
-
-class EulerNetwork:
+class EulerNetwork(PairKernel):
     """The limit of the residual network of depth L, h_{l+1} = h_l + T/L · σ_w/√n · W φ(h_l).
 
     Row by row, K_{l+1,m} = K_{l,m} + (γ/L)² Σ_{b<m} Φ_{l,b} and likewise Θ: L + 1 numbers of memory a pair.
@@ -26,24 +23,19 @@ class EulerNetwork:
     """
 
     def __init__(self, dual: DualActivation, gamma: float, depth: int) -> None:
+        super().__init__()
         self._dual = dual
         self._squared_step = (gamma / depth) ** 2
         self._depth = depth
 
-    def diagonal(self, q: Tensor) -> Limits:
-        """Kernels of x = x', for q of shape (P,)."""
-        return self._diagonal(q)[0]
+    def solve_diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
+        """Kernels of x = x', and K_{l,l} for l = 0, …, L, shape (P, L + 1)."""
+        nngp, ntk, curves = in_chunks(self._solve_diagonal, [q], numbers=self._depth + 1)
+        return Limits(nngp, ntk, torch.zeros_like(nngp)), curves
 
-    def pairs(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> Limits:
-        """Kernels of pairs, for q, q' and cosines of shape (P,)."""
-        distinct, index = torch.unique(torch.cat([q1, q2]), return_inverse=True)
-        curves = self._diagonal(distinct)[1]
-        first, second = index.split(len(q1))
-        parts = [
-            self._solve(curves[first[p]], curves[second[p]], cosine[p])
-            for p in torch.arange(len(q1), device=q1.device).split(max(1, _CHUNK // (self._depth + 1)))
-        ]
-        nngp, ntk = (torch.cat(part) for part in zip(*parts, strict=True))
+    def solve_pairs(self, curves1: Tensor, curves2: Tensor, cosine: Tensor) -> Limits:
+        """Kernels of pairs, from the curves of `solve_diagonal`."""
+        nngp, ntk = in_chunks(self._solve, [curves1, curves2, cosine], numbers=self._depth + 1)
         return Limits(nngp, ntk, torch.zeros_like(nngp))
 
     def _solve(self, va: Tensor, vb: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,12 +47,6 @@ class EulerNetwork:
             tangent = tangent + self._squared_step * _sum_before(phi + slope * tangent)
         phi, slope = self._dual(va[:, -1], vb[:, -1], kernel[:, -1])
         return phi, phi + slope * tangent[:, -1]
-
-    def _diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
-        """Kernels of x = x', and K_{l,l} for l = 0, …, L, shape (P, L + 1)."""
-        parts = [self._solve_diagonal(part) for part in q.split(max(1, _CHUNK // (self._depth + 1)))]
-        nngp, ntk, curves = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Limits(nngp, ntk, torch.zeros_like(nngp)), curves
 
     def _solve_diagonal(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Row l is known up to m = l; by symmetry its last entry's row sum is a column sum.
@@ -85,7 +71,7 @@ class EulerNetwork:
         return torch.cat([up_to_diagonal, corner], dim=1)
 
 
-class RungeKuttaSolve:
+class RungeKuttaSolve(PairKernel):
     """The limit of the network whose flow is solved by a Runge–Kutta method.
 
     K = K0 + γ² A Φ Aᵀ and Θ = K0 + γ² A (Φ + Φ'∘Θ) Aᵀ over all stages of all steps, by Picard iteration to
@@ -98,44 +84,30 @@ class RungeKuttaSolve:
     """
 
     def __init__(self, dual: DualActivation, gamma: float, method: RungeKutta) -> None:
+        super().__init__()
         self._dual = dual
         self._gamma = gamma
         self._rule = method.stages()
 
-    def diagonal(self, q: Tensor) -> Limits:
-        """Kernels of x = x', for q of shape (P,)."""
-        return self._diagonal(q)[0]
+    def solve_diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
+        """Kernels of x = x', and the variances at start, stages and end, shape (P, S + 2)."""
+        nngp, ntk, curves = in_chunks(self._solve_diagonal, [q], numbers=len(self._rule.weights) ** 2)
+        return Limits(nngp, ntk, torch.zeros_like(nngp)), curves
 
-    def pairs(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> Limits:
-        """Kernels of pairs, for q, q' and cosines of shape (P,)."""
-        distinct, index = torch.unique(torch.cat([q1, q2]), return_inverse=True)
-        curves = self._diagonal(distinct)[1]
-        first, second = index.split(len(q1))
-        parts = [
-            self._solve(curves[first[p]], curves[second[p]], cosine[p] * (q1[p] * q2[p]).sqrt())
-            for p in torch.arange(len(q1), device=q1.device).split(self._chunk)
-        ]
-        nngp, ntk = (torch.cat(part) for part in zip(*parts, strict=True))
+    def solve_pairs(self, curves1: Tensor, curves2: Tensor, cosine: Tensor) -> Limits:
+        """Kernels of pairs, from the curves of `solve_diagonal`."""
+        nngp, ntk = in_chunks(self._solve, [curves1, curves2, cosine], numbers=len(self._rule.weights) ** 2)
         return Limits(nngp, ntk, torch.zeros_like(nngp))
 
-    @property
-    def _chunk(self) -> int:
-        return max(1, _CHUNK // len(self._rule.weights) ** 2)
-
-    def _solve(self, va: Tensor, vb: Tensor, k0: Tensor) -> tuple[Tensor, Tensor]:
+    def _solve(self, va: Tensor, vb: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
         stages = len(self._rule.weights)
-        first, second = va[:, :stages, None], vb[:, None, :stages]
+        first, second = va[:, 1:-1, None], vb[:, None, 1:-1]
+        k0 = cosine * (va[:, 0] * vb[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, stages, stages).contiguous()
         found = iterate(grid, self._gamma, lambda k: self._dual(first, second, k), self._rule.integrate, 1e-15)
         k, theta = found.limits(k0, self._gamma, self._rule.total)
         phi, slope = self._dual(va[:, -1], vb[:, -1], k)
         return phi, phi + slope * theta
-
-    def _diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
-        """Kernels of x = x', and the variances at the stages and at the end, shape (P, S + 1)."""
-        parts = [self._solve_diagonal(part) for part in q.split(self._chunk)]
-        nngp, ntk, curves = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Limits(nngp, ntk, torch.zeros_like(nngp)), curves
 
     def _solve_diagonal(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         stages = len(self._rule.weights)
@@ -148,7 +120,7 @@ class RungeKuttaSolve:
         found = iterate(grid, self._gamma, dual, self._rule.integrate, 1e-15)
         k, theta = found.limits(q, self._gamma, self._rule.total)
         phi, slope = self._dual(k, k, k)
-        curve = torch.cat([found.kernel.diagonal(dim1=1, dim2=2), k[:, None]], dim=1)
+        curve = torch.cat([q[:, None], found.kernel.diagonal(dim1=1, dim2=2), k[:, None]], dim=1)
         return phi, phi + slope * theta, curve
 
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+Dual = Callable[[Tensor], tuple[Tensor, Tensor]]
+Integral = Callable[[Tensor], Tensor]
+
 MOST_SWEEPS = 400
 _OVERFLOW = 1e100  # far beyond any kernel, and its powers up to the third can still be formed
 
@@ -30,7 +33,7 @@ class Trajectories:
     phi: Tensor
     slope: Tensor
 
-    def limits(self, k0: Tensor, gamma: float, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def limits(self, k0: Tensor, gamma: float, total: Integral) -> tuple[Tensor, Tensor]:
         """K(1, 1) and Θ(1, 1), shape (P,), by a rule's `total`."""
         k = k0 + gamma**2 * total(self.phi)
         return k, k0 + gamma**2 * total(self.phi + self.slope * self.tangent)
@@ -39,8 +42,8 @@ class Trajectories:
 def iterate(
     k0: Tensor,
     gamma: float,
-    dual: Callable[[Tensor], tuple[Tensor, Tensor]],
-    integrate: Callable[[Tensor], Tensor],
+    dual: Dual,
+    integrate: Integral,
     tolerance: float,
 ) -> Trajectories:
     """The fixed point, K and Θ together, Θ one sweep behind.
