@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from rich.progress import Progress
 from torch import Tensor
@@ -13,14 +15,26 @@ from ntkode.ntk.pair_kernel import PairKernel
 FEW_PAIRS = 2000  # solved one by one
 
 
+@dataclass(frozen=True)
+class Symmetries:
+    """What φ's form tells about its kernels.
+
+    Attributes:
+        homogeneous: φ(rx) = rφ(x) for r > 0: kernels are proportional to √(qq'), those at q = q' = 1 tell all.
+        odd: φ(−x) = −φ(x): the kernels of (x, −x) are minus those of (x, x).
+    """
+
+    homogeneous: bool
+    odd: bool
+
+
 class Assembly:
     """Fills the matrices for one set of inputs.
 
     Args:
         kernel: solves pairs.
         geometry: the inputs.
-        homogeneous: whether φ(rx) = rφ(x) for r > 0. Then kernels are proportional to √(qq'), and those at
-            q = q' = 1 tell them all.
+        symmetries: of φ.
         tolerance: on either kernel; relative for values above one.
         pairs_a_block: bound on the pairs that are worked on at once.
     """
@@ -29,15 +43,15 @@ class Assembly:
         self,
         kernel: PairKernel,
         geometry: InputGeometry,
-        homogeneous: bool,
+        symmetries: Symmetries,
         tolerance: float,
         pairs_a_block: int,
     ) -> None:
         self._kernel = kernel
         self._geometry = geometry
-        self._homogeneous = homogeneous
-        self._q1 = torch.ones_like(geometry.q1) if homogeneous else geometry.q1
-        self._q2 = torch.ones_like(geometry.q2) if homogeneous else geometry.q2
+        self._symmetries = symmetries
+        self._q1 = torch.ones_like(geometry.q1) if symmetries.homogeneous else geometry.q1
+        self._q2 = torch.ones_like(geometry.q2) if symmetries.homogeneous else geometry.q2
         self._tolerance = tolerance
         self._pairs_a_block = pairs_a_block
 
@@ -54,10 +68,11 @@ class Assembly:
         nngp = geometry.q1.new_empty(len(geometry.q1), len(geometry.q2))
         ntk = torch.empty_like(nngp)
         for block in geometry.blocks(self._pairs_a_block):
-            *values, block_error = self._off_diagonal(block, table)
+            known = self._known(block)
+            *values, block_error = self._off_diagonal(block, known == 0, table)
             error = max(error, block_error)
             for matrix, value, own in zip((nngp, ntk), values, diagonal, strict=True):
-                whole = torch.where(block.same, own[block.first : block.last, None], value)
+                whole = torch.where(known != 0, known * own[block.first : block.last, None], value)
                 self._store(matrix, block, self._scaled(block, whole))
             bar.update(task, completed=block.last)
         return nngp, ntk, error
@@ -68,11 +83,12 @@ class Assembly:
         nngp, ntk, error = tabulate_diagonal(self._kernel.diagonal, distinct, self._tolerance)
         return nngp[index], ntk[index], error
 
-    def _off_diagonal(self, block: Block, table: KernelTable | None) -> tuple[Tensor, Tensor, float]:
+    def _off_diagonal(
+        self, block: Block, wanted: Tensor, table: KernelTable | None
+    ) -> tuple[Tensor, Tensor, float]:
         q1, q2 = self._q1[block.first : block.last], self._q2[block.left :]
         if table is not None:
             return *table(q1, q2, block.cosine), table.error
-        wanted = ~block.same
         if self._geometry.symmetric:
             wanted = wanted.triu(1)
         i, j = wanted.nonzero(as_tuple=True)
@@ -83,8 +99,16 @@ class Assembly:
         nngp[i, j], ntk[i, j] = limits.nngp, limits.ntk
         return nngp, ntk, float(limits.error.max())
 
+    def _known(self, block: Block) -> Tensor:
+        """1 where x' = x (or as good), −1 where x' = −x and φ is odd, else 0."""
+        q = self._q1[block.first : block.last, None]
+        # Equal rows of two sets may have norms that differ by rounding.
+        alike = (q - self._q2[None, block.left :]).abs() <= 1e-15 * q
+        known = (alike & (block.cosine == 1.0)).to(q.dtype)
+        return known - (alike & (block.cosine == -1.0)).to(q.dtype) if self._symmetries.odd else known
+
     def _scaled(self, block: Block, value: Tensor) -> Tensor:
-        if not self._homogeneous:
+        if not self._symmetries.homogeneous:
             return value
         q1, q2 = self._geometry.q1[block.first : block.last], self._geometry.q2[block.left :]
         return value * q1.sqrt()[:, None] * q2.sqrt()
@@ -115,7 +139,7 @@ class Assembly:
         generator = torch.Generator().manual_seed(0)
         chosen = []
         for block in self._geometry.blocks(self._pairs_a_block):
-            rows, columns = (~block.same).nonzero(as_tuple=True)
+            rows, columns = (self._known(block) == 0).nonzero(as_tuple=True)
             if not len(rows):
                 continue
             cosine = block.cosine[rows, columns]

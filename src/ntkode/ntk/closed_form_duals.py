@@ -33,7 +33,8 @@ def dual_of(function: Callable[..., Tensor]) -> Callable[[ClosedForm], ClosedFor
 
 def closed_form(activation: Activation) -> Callable[[Tensor, Tensor, Tensor], Pair] | None:
     """(va, vb, c) ↦ (Φ, Φ') with the activation's parameters bound, or None where no formula is known."""
-    function, given = activation.function, {}
+    function: Callable[..., Tensor] = activation.function
+    given: dict[str, float] = {}
     if isinstance(function, partial):
         function, given = function.func, function.keywords
     dual = _CLOSED_FORMS.get(function)
@@ -105,10 +106,10 @@ def erf(va: Tensor, vb: Tensor, c: Tensor) -> Pair:
 
 @dual_of(functions.gelu)
 def gelu(va: Tensor, vb: Tensor, c: Tensor) -> Pair:
-    """Φ = cQ + M(va·vb + κc²) and Φ' = Q + cM(1 + 2κ) + cM(va·vb + κc²)/D, where
+    """Φ = cQ + M(va·vb + κc²), Φ' = Q + cM(1 + 2κ) + cM(va·vb + κc²)/D (after Tsuchida et al. 2021, Prop. 3).
 
     D = (1 + va)(1 + vb) − c², M = 1/(2π√D), κ = 1/(1 + va) + 1/(1 + vb) − 1,
-    Q = 1/4 + asin(c/√((1 + va)(1 + vb)))/2π (as Tsuchida et al. 2021, Prop. 3, rearranged).
+    Q = 1/4 + asin(c/√((1 + va)(1 + vb)))/2π.
     """
     product = (1 + va) * (1 + vb)
     determinant = product - c * c

@@ -52,6 +52,8 @@ class Continuum(PairKernel):
         self._tolerance = tolerance
         # Kinks of φ' come back as kinks of Φ' at ρ = 1 and cones at ρ = −1, milder ones of φ'' likewise.
         self._kinked = activation.profile.smoothness < math.inf
+        # Near a kink of Φ' at ρ = ±1, an error ε of the variances becomes one of √ε.
+        self._curve_tolerance = min(tolerance, 1e-12) if self._kinked else tolerance
 
     def solve_diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
         """Kernels of x = x', and v(s) = K(s, s) at 0 and the Radau nodes, shape (P, m + 1).
@@ -71,7 +73,7 @@ class Continuum(PairKernel):
                 survival_known = True
             if previous is not None:
                 error = _difference(nngp, ntk, *previous)
-                if bool((error <= self._tolerance).all()):
+                if bool((error <= self._curve_tolerance).all()):
                     break
             previous = nngp, ntk
         return Limits(nngp, ntk, error), curves
@@ -85,7 +87,8 @@ class Continuum(PairKernel):
             solve = partial(self._split_pairs if self._kinked else self._smooth_pairs, level)
             numbers = 2 * level**2 if self._kinked else level**2
             found = in_chunks(solve, [curves1[active], curves2[active], cosine[active]], numbers)
-            error[active] = _difference(*found, nngp[active], ntk[active])
+            new_nngp, new_ntk = found
+            error[active] = _difference(new_nngp, new_ntk, nngp[active], ntk[active])
             nngp[active], ntk[active] = found
             active = active[~(error[active] <= self._tolerance)]
             if not len(active):
@@ -140,7 +143,7 @@ class Continuum(PairKernel):
         return phi, phi + slope * found.tangent[:, 0, -1]
 
     def _iterate(self, k0: Tensor, gamma: float, dual: Dual, integrate: Integral) -> Trajectories:
-        return iterate(k0, gamma, dual, integrate, 0.03 * self._tolerance)
+        return iterate(k0, gamma, dual, integrate, 0.03 * self._curve_tolerance)
 
     def _raise_blow_up(self, q: float) -> None:
         critical = self.critical(q)

@@ -104,7 +104,9 @@ class RungeKuttaSolve(PairKernel):
         first, second = va[:, 1:-1, None], vb[:, None, 1:-1]
         k0 = cosine * (va[:, 0] * vb[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, stages, stages).contiguous()
-        found = iterate(grid, self._gamma, lambda k: self._dual(first, second, k), self._rule.integrate, 1e-15)
+        found = iterate(
+            grid, self._gamma, lambda k: self._dual(first, second, k), self._rule.integrate, 1e-15
+        )
         k, theta = found.limits(k0, self._gamma, self._rule.total)
         phi, slope = self._dual(va[:, -1], vb[:, -1], k)
         return phi, phi + slope * theta

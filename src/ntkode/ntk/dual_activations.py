@@ -1,10 +1,9 @@
-"""Dual activations: Φ(va, vb, c) = E[φ(a)φ(b)] and Φ' = ∂Φ/∂c = E[φ'(a)φ'(b)] for centred Gaussians (a, b)."""
+"""Dual activations: Φ(va, vb, c) = E[φ(a)φ(b)] and Φ' = ∂Φ/∂c = E[φ'(a)φ'(b)] for (a, b) ~ N(0, ·)."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ntkode import activations
@@ -18,13 +17,11 @@ from ntkode.ntk.polynomial_duals import Polynomial
 __all__ = ["DualActivation", "dual_activation", "dual_of"]
 
 
-class DualActivation(Protocol):
-    """(va, vb, c) ↦ (Φ, Φ'), elementwise on float64 tensors that broadcast, with va, vb > 0, |c| ≤ √(va·vb).
+DualActivation = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(va, vb, c) ↦ (Φ, Φ'), elementwise on float64 tensors that broadcast, with va, vb > 0, |c| ≤ √(va·vb).
 
-    Where c = va = vb, ρ is exactly 1.
-    """
-
-    def __call__(self, va: Tensor, vb: Tensor, c: Tensor) -> tuple[Tensor, Tensor]: ...
+Where c = va = vb, ρ is exactly 1.
+"""
 
 
 def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> DualActivation:
@@ -52,6 +49,4 @@ def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> D
             f"activation {activation.name!r} jumps, so E[φ'(a)φ'(b)] and the NTK do not exist; "
             "try a continuous one, such as activation=relu"
         )
-    return (
-        Polynomial.of(activation) or PiecewiseLinear.of(activation) or HermiteSeries(activation, tolerance)
-    )
+    return Polynomial.of(activation) or PiecewiseLinear.of(activation) or HermiteSeries(activation, tolerance)

@@ -86,7 +86,7 @@ class HermiteSeries:
         return result.reshape(terms, *v.shape)
 
     def _tails(self, cells: list[int], available: int) -> np.ndarray:
-        """Bounds on |c_k|² over the cells, shape (available + 1,); the last one stands for all that follow."""
+        """Bounds on |c_k|² over the cells, shape (available + 1,); the last one for all that follow."""
         largest = np.zeros(available)
         for index in cells:
             nodes = self._cell(index, available).numpy() @ _chebyshev_values_at_nodes()

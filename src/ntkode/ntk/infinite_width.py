@@ -22,7 +22,7 @@ from ntkode import activations
 from ntkode.activations import Activation
 from ntkode.activations.smoothness import grid
 from ntkode.checks import count, nonnegative, positive
-from ntkode.ntk.assembly import Assembly
+from ntkode.ntk.assembly import Assembly, Symmetries
 from ntkode.ntk.continuum import BlowUpError, Continuum
 from ntkode.ntk.discrete_time import EulerNetwork, RungeKuttaSolve
 from ntkode.ntk.dual_activations import dual_activation
@@ -105,7 +105,8 @@ def infinite_width_kernels(
     if homogeneous:
         scale *= float(torch.maximum(geometry.q1.max(), geometry.q2.max()))
     kernel = _pair_kernel(activation, gamma, depth, tableau, tolerance / max(1.0, scale))
-    assembly = Assembly(kernel, geometry, homogeneous, tolerance / max(1.0, scale), _pairs_a_block(max_bytes))
+    symmetries = Symmetries(homogeneous, odd=activation.profile.parity == "odd")
+    assembly = Assembly(kernel, geometry, symmetries, tolerance / max(1.0, scale), _pairs_a_block(max_bytes))
     console = Console(stderr=True)
     many = len(geometry.q1) * len(geometry.q2) >= _MANY_PAIRS
     shown = progress if progress is not None else many and console.is_terminal
@@ -113,7 +114,7 @@ def infinite_width_kernels(
         nngp, ntk, error = assembly.run(bar)
     if not bool(ntk.isfinite().all()):
         raise BlowUpError(
-            f"activation {activation.name!r}: kernels overflow in this discretisation at σ_w·T = {gamma:.3g}; "
+            f"activation {activation.name!r}: this discretisation overflows at σ_w·T = {gamma:.3g}; "
             f"try model.horizon={0.5 * horizon:.2g}",
             gamma,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 # Cosines closer to ±1 are recomputed from differences, which keep their accuracy there.
@@ -22,14 +21,12 @@ class Block:
         last: row after the last one.
         left: first column.
         cosine: shape (last − first, N2 − left).
-        same: where x = x', of the same shape.
     """
 
     first: int
     last: int
     left: int
     cosine: Tensor
-    same: Tensor
 
 
 class InputGeometry:
@@ -68,10 +65,7 @@ class InputGeometry:
             left = first if self.symmetric else 0
             cosine = self._unit1[first:last] @ self._unit2[left:].T
             self._refine(cosine, first, left)
-            q = self.q1[first:last, None]
-            # Equal rows of two sets may have norms that differ by rounding.
-            same = (cosine == 1.0) & ((q - self.q2[None, left:]).abs() <= 1e-15 * q)
-            yield Block(first, last, left, cosine, same)
+            yield Block(first, last, left, cosine)
 
     def _refine(self, cosine: Tensor, first: int, left: int) -> None:
         """1 ∓ cos = |u ∓ u'|²/2 where that is small: exactly 0 for parallel inputs."""

@@ -1,7 +1,7 @@
 """Kernels of many pairs from few: Chebyshev interpolation in log q, log q' and the angle θ of the inputs.
 
-A kernel depends on a pair of inputs through q = K0(x, x), q' and θ = arccos(K0(x, x')/√(qq')) alone. In θ even
-ReLU's kernels are smooth, where in cos θ they are not. Inputs of equal norm leave one variable.
+A kernel depends on a pair of inputs through q = K0(x, x), q' and θ = arccos(K0(x, x')/√(qq')) alone. In θ
+even ReLU's kernels are smooth, where in cos θ they are not. Inputs of equal norm leave one variable.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ class PairQuadrature:
         meetings = (places_a[:, None] - places_b[None]).flatten(0, 1) / (2 * sine)
         y, weights_y = _panels(self._outer, meetings.T)  # (E, Y)
         shift = y * sine[:, None]
-        breaks = torch.cat([places_a.T[:, None] - shift[..., None], places_b.T[:, None] + shift[..., None]], -1)
+        breaks = torch.cat(
+            [places_a.T[:, None] - shift[..., None], places_b.T[:, None] + shift[..., None]], -1
+        )
         z, weights_z = _panels(self._inner, breaks / cosine[:, None, None])  # (E, Y, Z)
         common = z * cosine[:, None, None]
         a = roots[0][:, None, None] * (common + shift[..., None])

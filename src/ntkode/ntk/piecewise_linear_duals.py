@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class PiecewiseLinear:
         edges = torch.tensor([-13.0, *places, 13.0], dtype=torch.float64)
         values = activation(edges).detach()
         slopes = (torch.diff(values) / torch.diff(edges)).tolist()
-        jumps = (after - before for before, after in zip(slopes, slopes[1:], strict=False))
+        jumps = (after - before for before, after in pairwise(slopes))
         offset = float(values[0]) + 13.0 * slopes[0]
         found = cls(offset, slopes[0], tuple(zip(places, jumps, strict=True)))
         x = torch.cat([grid(), 100 * grid()])
@@ -60,7 +61,9 @@ class PiecewiseLinear:
             for root in (ra, rb):
                 h = place / root
                 above = _upper(h)
-                value = value + jump * (self.offset * root * (_density(h) - h * above) + self.slope * c * above)
+                value = value + jump * (
+                    self.offset * root * (_density(h) - h * above) + self.slope * c * above
+                )
                 derivative = derivative + jump * self.slope * above
             for other, other_jump in self.kinks:
                 ramps, quadrant = _quadrant_moments(place / ra, other / rb, rho)
@@ -101,7 +104,7 @@ _NODES, _WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss
 def _owens_t(h: Tensor, ah: Tensor) -> Tensor:
     """Owen's T(h, a) = 1/2π ∫₀ᵃ e^{−h²(1+x²)/2}/(1 + x²) dx, given h ≠ 0 and the product ah.
 
-    |a| > 1 is reduced by T(h, a) = (1 − erf(h/√2) erf(ah/√2))/4 − T(ah, 1/a) for h, a > 0 (Owen 1956, eq. 2.3).
+    |a| > 1 is reduced by T(h, a) = (1 − erf(h/√2) erf(ah/√2))/4 − T(ah, 1/a), h, a > 0 (Owen 1956, eq. 2.3).
     """
     sign = h.sign() * ah.sign()
     h, ah = h.abs(), ah.abs()

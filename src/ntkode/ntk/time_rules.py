@@ -35,7 +35,9 @@ class RungeKutta:
     def __post_init__(self) -> None:
         a, b = np.asarray(self.a, dtype=float), np.asarray(self.b, dtype=float)
         if b.ndim != 1 or a.shape != (len(b), len(b)) or not np.isfinite(a).all() or not np.isfinite(b).all():
-            raise ValueError(f"a tableau needs finite a of shape (r, r) and b of shape (r,), not {a.shape}, {b.shape}")
+            raise ValueError(
+                f"a tableau needs finite a of shape (r, r) and b of shape (r,), not {a.shape}, {b.shape}"
+            )
         if abs(b.sum() - 1) > 1e-12:
             raise ValueError(f"the weights b of a tableau must add up to 1, not {b.sum():g}")
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
@@ -166,7 +168,9 @@ def triangle_rule(m: int) -> TriangleRule:
     reach = -np.log(nodes)
     outer = np.exp(reach[:, None] * unit)  # a/t, shape (m, Q), by τ
     fraction = 1 / outer
-    cumulative = fraction[..., None] * np.einsum("r,jqrl->jql", weights, _lagrange(nodes, fraction[..., None] * unit))
+    cumulative = fraction[..., None] * np.einsum(
+        "r,jqrl->jql", weights, _lagrange(nodes, fraction[..., None] * unit)
+    )
     a = t.reshape(m, m, 1) * outer  # (s, τ, Q)
     scale = reach[:, None] * weights * a**2
     strip = np.einsum("ijq,ijqk,jql->ijkl", scale, _lagrange(nodes, a), cumulative, optimize=True)
