@@ -20,7 +20,7 @@ class Symmetries:
     """What φ's form tells about its kernels.
 
     Attributes:
-        homogeneous: φ(rx) = rφ(x) for r > 0: kernels are proportional to √(qq'), those at q = q' = 1 tell all.
+        homogeneous: φ(rx) = rφ(x) for r > 0: kernels are those at q = q' = 1 times √(qq').
         odd: φ(−x) = −φ(x): the kernels of (x, −x) are minus those of (x, x).
     """
 

@@ -33,10 +33,8 @@ def dual_of(function: Callable[..., Tensor]) -> Callable[[ClosedForm], ClosedFor
 
 def closed_form(activation: Activation) -> Callable[[Tensor, Tensor, Tensor], Pair] | None:
     """(va, vb, c) ↦ (Φ, Φ') with the activation's parameters bound, or None where no formula is known."""
-    function: Callable[..., Tensor] = activation.function
-    given: dict[str, float] = {}
-    if isinstance(function, partial):
-        function, given = function.func, function.keywords
+    bound = activation.function
+    function, given = (bound.func, bound.keywords) if isinstance(bound, partial) else (bound, {})
     dual = _CLOSED_FORMS.get(function)
     if dual is None:
         return None

@@ -73,7 +73,8 @@ class Continuum(PairKernel):
                 survival_known = True
             if previous is not None:
                 error = _difference(nngp, ntk, *previous)
-                if bool((error <= self._curve_tolerance).all()):
+                settled = _difference(nngp, nngp, previous[0], previous[0]) <= self._curve_tolerance
+                if bool((settled & (error <= self._tolerance)).all()):
                     break
             previous = nngp, ntk
         return Limits(nngp, ntk, error), curves
@@ -111,7 +112,7 @@ class Continuum(PairKernel):
             return self._dual(at_s, other, kernel)
 
         k0 = q[:, None].expand(-1, level**2).contiguous()
-        found = self._iterate(k0, gamma, dual, rule.integrate_symmetric)
+        found = iterate(k0, gamma, dual, rule.integrate_symmetric, 0.03 * self._curve_tolerance)
         phi, slope = found.phi[:, -1], found.slope[:, -1]
         return phi, phi + slope * found.tangent[:, -1], variances(found.kernel)
 
@@ -123,7 +124,7 @@ class Continuum(PairKernel):
         va, vb = (curve1 @ at_nodes)[:, :, None], (curve2 @ at_nodes)[:, None, :]
         k0 = cosine * (curve1[:, 0] * curve2[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, level, level).contiguous()
-        found = self._iterate(grid, self._gamma, lambda k: self._dual(va, vb, k), rule.integrate)
+        found = self._iterate(grid, lambda k: self._dual(va, vb, k), rule.integrate)
         k, theta = found.limits(k0, self._gamma, rule.total)
         phi, slope = self._dual(curve1[:, -1], curve2[:, -1], k)
         return phi, phi + slope * theta
@@ -138,12 +139,12 @@ class Continuum(PairKernel):
         vb = torch.stack([curve2 @ at_t, curve2 @ at_s], dim=1)
         k0 = cosine * (curve1[:, 0] * curve2[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, 2, level**2).contiguous()
-        found = self._iterate(grid, self._gamma, lambda k: self._dual(va, vb, k), rule.integrate)
+        found = self._iterate(grid, lambda k: self._dual(va, vb, k), rule.integrate)
         phi, slope = found.phi[:, 0, -1], found.slope[:, 0, -1]
         return phi, phi + slope * found.tangent[:, 0, -1]
 
-    def _iterate(self, k0: Tensor, gamma: float, dual: Dual, integrate: Integral) -> Trajectories:
-        return iterate(k0, gamma, dual, integrate, 0.03 * self._curve_tolerance)
+    def _iterate(self, k0: Tensor, dual: Dual, integrate: Integral) -> Trajectories:
+        return iterate(k0, self._gamma, dual, integrate, 0.03 * self._tolerance)
 
     def _raise_blow_up(self, q: float) -> None:
         critical = self.critical(q)

@@ -18,8 +18,8 @@ from ntkode.activations.hermite import hermite_functions
 from ntkode.ntk.closed_form_duals import Pair, correlation
 from ntkode.ntk.pair_quadrature import PairQuadrature
 
-# Terms computed: the first is enough off the diagonal, the last for tanh at ρ = 1 and variance 10.
-LADDER = (64, 256, 1024)
+# Terms computed: the first is enough off the diagonal, the last for tanh at ρ = 1 and variance 30.
+LADDER = (64, 256, 1024, 4096)
 _CELL_NODES = 20  # Chebyshev nodes in log₂ v an octave: c_k is analytic in v > 0
 _PANELS = 96
 _REACH = 12.0
@@ -151,7 +151,7 @@ def _chebyshev_values_at_nodes() -> np.ndarray:
 def _normal_rule(breakpoints: tuple[float, ...]) -> Pair:
     """Gauss–Legendre panels on [−12, 12] for the normal density, with edges at the breakpoints.
 
-    Panels of 1/4 with 20 nodes resolve the oscillations of He_k, of wave number √k, up to k = 1024.
+    Panels of 1/4 with 20 nodes resolve the oscillations of He_k, of wave number √k, up to k = 4096.
     """
     edges = torch.tensor(sorted({*np.linspace(-_REACH, _REACH, _PANELS + 1).tolist(), *breakpoints}))
     edges = edges.to(torch.float64)

@@ -26,7 +26,7 @@ _POINTS_AT_ONCE = 2**20
 
 
 class PairQuadrature:
-    """The dual of an activation by quadrature; about a millisecond a value.
+    """The dual of an activation by quadrature; about two milliseconds a value.
 
     Exact to 1e-11 for φ as smooth, between its breakpoints, as tanh of arguments up to 4x (4 = √variance).
     """
@@ -34,8 +34,8 @@ class PairQuadrature:
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
         self._breakpoints = [location for location, _ in activation.profile.breakpoints]
-        self._outer = torch.linspace(-REACH, REACH, 10, dtype=torch.float64)
-        self._inner = torch.linspace(-REACH, REACH, 13, dtype=torch.float64)
+        self._outer = torch.linspace(-REACH, REACH, 13, dtype=torch.float64)
+        self._inner = torch.linspace(-REACH, REACH, 19, dtype=torch.float64)
 
     def __call__(self, va: Tensor, vb: Tensor, c: Tensor) -> Pair:
         """(Φ, Φ') of the broadcast shape."""

@@ -18,6 +18,8 @@ Dual = Callable[[Tensor], tuple[Tensor, Tensor]]
 Integral = Callable[[Tensor], Tensor]
 
 MOST_SWEEPS = 400
+# At a kink of Φ' near ρ = ±1, rounding ε of K is √ε in Φ': there changes stop falling before the tolerance.
+_NOISE = 1e-7
 _OVERFLOW = 1e100  # far beyond any kernel, and its powers up to the third can still be formed
 
 
@@ -56,6 +58,7 @@ def iterate(
         tolerance: on the change in a sweep, absolute for values below one, else relative.
     """
     kernel = tangent = k0
+    previous, idle = math.inf, 0
     for _ in range(MOST_SWEEPS):
         if not bool((kernel.abs() < _OVERFLOW).all()):
             break
@@ -64,7 +67,9 @@ def iterate(
         new_tangent = k0 + gamma**2 * integrate(phi + slope * tangent)
         change = max(_change(new_kernel, kernel), _change(new_tangent, tangent))
         kernel, tangent = new_kernel, new_tangent
-        if change <= tolerance:
+        idle = idle + 1 if previous <= change < _NOISE else 0
+        previous = change
+        if change <= tolerance or idle == 2:
             phi, slope = dual(kernel)
             return Trajectories(kernel, tangent, phi, slope)
     lost = torch.full_like(k0, math.nan)
