@@ -3,13 +3,14 @@
 python benchmarks/perf/infinite_width.py                     all cases, N = 1000
 python benchmarks/perf/infinite_width.py --rows 300 --activations tanh relu --out outputs/perf
 
-Protocol. Inputs are standard normal with 20 features, float64: rows of all distinct norms, or scaled to norm √d.
-A case is one call of `infinite_width_kernels` (σ = 1, T = 1, every pair of N rows, diagonal included) in a fresh
-process with one thread, so that no table or rule is there before it; the first, cold call counts, the interpreter's
-start and imports do not. Pin the process to a core (`taskset -c 1`). Its error is the largest difference, over a
-subset of 12 rows, to the same kernels with every pair solved at tolerance 1e-10 (relative above one, as the tolerance
-is); the error that the call itself estimated stands beside it. `repeats` calls in as many processes give the median
-time and its range. Limits: closed-form φ 15 s, other analytic φ 120 s at 1e-6, equal norms 3 s at 1e-8.
+Protocol. Inputs are standard normal with 20 features, float64: rows of all distinct norms, or scaled to
+norm √d. A case is one call of `infinite_width_kernels` (σ = 1, T = 1, every pair of N rows, diagonal
+included) in a fresh process with one thread, so that no table or rule is there before it; the first, cold
+call counts, the interpreter's start and imports do not. Pin the process to a core (`taskset -c 1`). Its
+error is the largest difference, over a subset of 12 rows, to the same kernels with every pair solved at
+tolerance 1e-10 (relative above one, as the tolerance is); the error that the call itself estimated stands
+beside it. `repeats` calls in as many processes give the median time and its range. Limits: closed-form φ 15
+s, other analytic φ 120 s at 1e-6, equal norms 3 s at 1e-8.
 """
 
 import argparse

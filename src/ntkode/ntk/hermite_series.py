@@ -1,6 +1,7 @@
 """Φ and Φ' of any φ by the Hermite series Φ = Σ_k c_k(va) c_k(vb) ρᵏ, summed by Horner's rule.
 
-c_k(v) = E[φ(√v Z) He_k(Z)]/√k! (Daniely et al. 2016, Lemma 11). It is tabulated once an octave of v.
+c_k(v) = E[φ(√v Z) He_k(Z)]/√k! (Daniely et al. 2016, Lemma 11). It is tabulated once an octave of v. Where φ
+has a kink at 0, the products s_k(va) s_k(vb) of its `KinkPart` are taken off term by term and its dual is added.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from ntkode.activations import Activation
 from ntkode.activations.hermite import hermite_functions
 from ntkode.ntk.closed_form_duals import Pair, correlation
+from ntkode.ntk.kink_part import KinkPart, unit_coefficients
 from ntkode.ntk.pair_quadrature import PairQuadrature
 
 # Terms computed: the first is enough off the diagonal, the last for tanh at ρ = 1 and variance 30.
@@ -40,6 +42,7 @@ class HermiteSeries:
         self._activation = activation
         self._tolerance = tolerance
         self._breakpoints = [location for location, _ in activation.profile.breakpoints]
+        self._kink = KinkPart.of(activation)
         self._quadrature = PairQuadrature(activation)
         self._cell = cache(self._tabulate)
 
@@ -58,10 +61,18 @@ class HermiteSeries:
     def _sum(self, va: Tensor, vb: Tensor, rho: Tensor, terms: int, available: int) -> Pair:
         first, second = (self._coefficients(v, terms, available) for v in (va, vb))
         value, slope = torch.zeros_like(rho), torch.zeros_like(rho)
+        if self._kink is None:
+            for k in range(terms - 1, -1, -1):
+                slope.mul_(rho).add_(value)
+                value.mul_(rho).addcmul_(first[k], second[k])
+            return value, slope.div_((va * vb).sqrt())
+        unit = _unit_coefficients(available)[:terms].to(rho.device)
+        kink1, kink2 = (self._kink.coefficients(v, unit) for v in (va, vb))
         for k in range(terms - 1, -1, -1):
             slope.mul_(rho).add_(value)
-            value.mul_(rho).addcmul_(first[k], second[k])
-        return value, slope.div_((va * vb).sqrt())
+            value.mul_(rho).addcmul_(first[k], second[k]).addcmul_(kink1[k], kink2[k], value=-1)
+        own_value, own_slope = self._kink(va, vb, rho)
+        return value + own_value, slope.div_((va * vb).sqrt()) + own_slope
 
     def _split(self, va: Tensor, vb: Tensor, c: Tensor, rho: Tensor, tails: np.ndarray) -> Pair:
         """The series where it reaches the tolerance, quadrature elsewhere."""
@@ -86,12 +97,18 @@ class HermiteSeries:
         return result.reshape(terms, *v.shape)
 
     def _tails(self, cells: list[int], available: int) -> np.ndarray:
-        """Bounds on |c_k|² over the cells, shape (available + 1,); the last one for all that follow."""
+        """Bounds on the terms over the cells, shape (available + 1,); the last one for all that follow."""
         largest = np.zeros(available)
         for index in cells:
-            nodes = self._cell(index, available).numpy() @ _chebyshev_values_at_nodes()
+            nodes = self._cell(index, available) @ torch.from_numpy(_chebyshev_values_at_nodes())
+            bound = nodes.square()
+            if self._kink is not None:
+                v = 2.0 ** torch.from_numpy(index + (1 + chebyshev.chebpts1(_CELL_NODES)) / 2)
+                kink = self._kink.coefficients(v, _unit_coefficients(available))
+                # |c c' − s s'| ≤ |c − s||c'| + |s||c' − s'|
+                bound = (nodes - kink).abs().amax(1, keepdim=True) * (nodes.abs() + kink.abs())
             # Φ' divides by √(va·vb).
-            largest = np.maximum(largest, (nodes**2).max(axis=1) * max(1.0, 2.0**-index))
+            largest = np.maximum(largest, bound.amax(1).numpy() * max(1.0, 2.0**-index))
         return np.append(largest, largest[-available // 8 :].max())
 
     def _tabulate(self, index: int, available: int) -> Tensor:
@@ -111,6 +128,11 @@ class HermiteSeries:
 @cache
 def _common_basis(available: int) -> Pair:
     return _weighted_basis(available, ())
+
+
+@cache
+def _unit_coefficients(available: int) -> Tensor:
+    return unit_coefficients(*_common_basis(available))
 
 
 def _weighted_basis(available: int, breakpoints: tuple[float, ...]) -> Pair:
