@@ -1,8 +1,10 @@
-"""Neural Tangent Kernels: empirical kernels, matrix-free products, spectra."""
+"""Neural Tangent Kernels: empirical and infinite-width kernels, matrix-free products, spectra."""
 
 from ntkode.ntk.distributed import distributed_ntk
+from ntkode.ntk.dual_activations import dual_activation
 from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
 from ntkode.ntk.engine import Report
+from ntkode.ntk.infinite_width import BlowUpError, Kernels, RungeKutta, infinite_width_kernels
 from ntkode.ntk.lanczos import SpectralMeasure, lanczos
 from ntkode.ntk.operator import (
     AutogradOperator,
@@ -16,18 +18,23 @@ from ntkode.ntk.spectrum import NonFiniteKernelError, Spectrum, eigenpairs, kern
 
 __all__ = [
     "AutogradOperator",
+    "BlowUpError",
     "FactoredOperator",
     "KernelOperator",
+    "Kernels",
     "MeasuredKernel",
     "NonFiniteKernelError",
     "NotRecordableError",
     "Report",
+    "RungeKutta",
     "SpectralMeasure",
     "Spectrum",
     "TraceEstimate",
     "distributed_ntk",
+    "dual_activation",
     "eigenpairs",
     "empirical_ntk",
+    "infinite_width_kernels",
     "kernel_alignment",
     "kernel_operator",
     "lanczos",
