@@ -1,0 +1,200 @@
+"""Matched initialisation: scales at which the infinite-width limits of all activations agree.
+
+With the paper's σ_w = σ_v = 1 a bounded φ starts from a smaller output and a smaller NTK than an unbounded one,
+so that activations are compared at different effective step sizes. Two targets fix both scales: σ_w sets a ratio
+that does not depend on σ_v (NTK to output variance, or the hidden variance itself), σ_v then sets the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from ntkode.activations import Activation
+from ntkode.checks import positive
+from ntkode.ntk.continuum import BlowUpError, Continuum
+from ntkode.ntk.discrete_time import EulerNetwork
+from ntkode.ntk.dual_activations import dual_activation
+
+# σ_w·T among which a target is looked for: at 4 a relu network's hidden variance has grown fifty-fold.
+GAMMAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+TOLERANCE = 1e-7
+
+
+class UnreachableTarget(ValueError):
+    """No σ_w gives the target; the message names what can be reached."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Means over the inputs of the limits for x = x' with σ_v = 1.
+
+    Attributes:
+        nngp: of the output variance.
+        ntk: of the NTK's diagonal.
+        hidden: of the hidden variance K(T, T).
+    """
+
+    nngp: float
+    ntk: float
+    hidden: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the limits depend on besides the scales.
+
+    Attributes:
+        activation: φ.
+        inputs: K0(x, x) = σ_u²|x|²/d of the inputs, shape (N,).
+        horizon: T.
+        depth: L of a ResNet; None for the exact flow.
+    """
+
+    activation: Activation
+    inputs: Tensor
+    horizon: float
+    depth: int | None = None
+
+    def limits(self, gamma: float) -> Limits:
+        """Limits at σ_w·T = γ.
+
+        Raises:
+            BlowUpError: there are none.
+        """
+        q, counts = torch.unique(self.inputs.double(), return_counts=True)
+        if self.depth is None:
+            solved, curves = Continuum(self.activation, gamma, TOLERANCE).solve_diagonal(q)
+        else:
+            dual = dual_activation(self.activation, 0.01 * TOLERANCE)
+            solved, curves = EulerNetwork(dual, gamma, self.depth).solve_diagonal(q)
+        shares = counts.double() / len(self.inputs)
+        nngp, ntk, hidden = (float(v @ shares) for v in (solved.nngp, solved.ntk, curves[:, -1]))
+        return Limits(nngp, ntk, hidden)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Matched scales, and the limits that they give.
+
+    Attributes:
+        sigma_w: σ_w.
+        sigma_v: σ_v.
+        output_variance: mean NNGP variance.
+        ntk_diagonal: mean of the NTK's diagonal.
+        hidden_variance: mean K(T, T).
+    """
+
+    sigma_w: float
+    sigma_v: float
+    output_variance: float
+    ntk_diagonal: float
+    hidden_variance: float
+
+
+class Match(Protocol):
+    """A pair of targets for the infinite-width limit at initialisation."""
+
+    def scales(self, network: Network) -> Scales:
+        """σ_w and σ_v that reach the targets.
+
+        Raises:
+            UnreachableTarget: none do.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MatchNTK:
+    """Equal output variance and equal NTK diagonal.
+
+    Args:
+        output_variance: mean over the inputs of NNGP(x, x).
+        ntk_diagonal: mean over the inputs of NTK(x, x).
+
+    Raises:
+        ValueError: a target that is not positive.
+    """
+
+    output_variance: float = 1.0
+    ntk_diagonal: float = 3.0
+
+    def __post_init__(self) -> None:
+        positive("match.output_variance", self.output_variance)
+        positive("match.ntk_diagonal", self.ntk_diagonal)
+
+    def scales(self, network: Network) -> Scales:
+        """σ_w from NTK/NNGP, which does not depend on σ_v.
+
+        Raises:
+            UnreachableTarget: no σ_w·T of `GAMMAS`' range gives this ratio.
+        """
+        gamma = _root(
+            network,
+            lambda limits: self.output_variance * limits.ntk / limits.nngp,
+            self.ntk_diagonal,
+            f"match.ntk_diagonal={self.ntk_diagonal:g} with match.output_variance={self.output_variance:g}",
+        )
+        return _scales(network, gamma, self.output_variance)
+
+
+@dataclass(frozen=True)
+class MatchHidden:
+    """Equal output variance and equal hidden variance at T.
+
+    Args:
+        output_variance: mean over the inputs of NNGP(x, x).
+        hidden_variance: mean over the inputs of K(T, T).
+
+    Raises:
+        ValueError: a target that is not positive.
+    """
+
+    output_variance: float = 1.0
+    hidden_variance: float = 1.5
+
+    def __post_init__(self) -> None:
+        positive("match.output_variance", self.output_variance)
+        positive("match.hidden_variance", self.hidden_variance)
+
+    def scales(self, network: Network) -> Scales:
+        """σ_w from K(T, T).
+
+        Raises:
+            UnreachableTarget: no σ_w·T of `GAMMAS`' range gives it.
+        """
+        target = f"match.hidden_variance={self.hidden_variance:g}"
+        gamma = _root(network, lambda limits: limits.hidden, self.hidden_variance, target)
+        return _scales(network, gamma, self.output_variance)
+
+
+def _scales(network: Network, gamma: float, output_variance: float) -> Scales:
+    limits = network.limits(gamma)
+    squared = output_variance / limits.nngp
+    return Scales(
+        gamma / network.horizon, squared**0.5, output_variance, squared * limits.ntk, limits.hidden
+    )
+
+
+def _root(network: Network, value: Callable[[Limits], float], target: float, told: str) -> float:
+    """The smallest γ at which `value` of the limits is the target."""
+    seen: list[tuple[float, float]] = []
+    for gamma in GAMMAS:
+        try:
+            seen.append((gamma, value(network.limits(gamma))))
+        except BlowUpError:
+            break
+        (before, low), (_, high) = seen[-2:] if len(seen) > 1 else (seen[0], seen[0])
+        if min(low, high) <= target <= max(low, high) and len(seen) > 1:
+            root = brentq(lambda g: value(network.limits(g)) - target, before, gamma, xtol=1e-10, rtol=1e-9)
+            return float(root)
+    values = [v for _, v in seen]
+    raise UnreachableTarget(
+        f"{told} cannot be reached by activation {network.activation.name!r}: with σ_w·T from 0 to "
+        f"{seen[-1][0]:g} it lies between {min(values):.3g} and {max(values):.3g}"
+    )
