@@ -83,10 +83,10 @@ def test_dual_equals_resolved_quadrature(label):
 
 
 # One of every kind of formula, with and without kinks.
-@pytest.mark.parametrize("label", ["tanh", "gelu", "relu", "hardtanh", "softsign", "cubic", "selu", "cos"])
+@pytest.mark.parametrize("label", ["tanh", "gelu", "relu", "softsign", "cubic", "cos"])
 def test_dual_equals_conditional_quadrature(label):
     activation = activation_of(label)
-    va, vb, c = (v[[0, 2, 6]] for v in arguments())
+    va, vb, c = (v[[0, 6]] for v in arguments())
     value, derivative = dual_activation(activation)(va, vb, c)
     for k in range(len(c)):
         expected = moments(activation, float(va[k]), float(vb[k]), float(c[k]))

@@ -47,7 +47,7 @@ class Continuum(PairKernel):
     def __init__(self, activation: Activation, gamma: float, tolerance: float) -> None:
         super().__init__()
         self._activation = activation
-        self._dual: DualActivation = dual_activation(activation, 0.01 * tolerance)
+        self._dual: DualActivation = dual_activation(activation, 0.1 * tolerance)
         self._gamma = gamma
         self._tolerance = tolerance
         # Kinks of φ' come back as kinks of Φ' at ρ = 1 and cones at ρ = −1, milder ones of φ'' likewise.

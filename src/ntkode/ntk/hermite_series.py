@@ -1,7 +1,7 @@
 """Φ and Φ' of any φ by the Hermite series Φ = Σ_k c_k(va) c_k(vb) ρᵏ, summed by Horner's rule.
 
-c_k(v) = E[φ(√v Z) He_k(Z)]/√k! (Daniely et al. 2016, Lemma 11). It is tabulated once an octave of v. Where φ
-has a kink at 0, the products s_k(va) s_k(vb) of its `KinkPart` are taken off term by term and its dual is added.
+c_k(v) = E[φ(√v Z) He_k(Z)]/√k! (Daniely et al. 2016, Lemma 11). It is tabulated once an octave of v.
+Where φ has a kink at 0, the products s_k(va) s_k(vb) of its `KinkPart` are taken off and its dual is added.
 """
 
 from __future__ import annotations

@@ -131,9 +131,9 @@ def _pair_kernel(
     activation: Activation, gamma: float, depth: int | None, tableau: RungeKutta | None, tolerance: float
 ) -> PairKernel:
     if depth is not None:
-        return EulerNetwork(dual_activation(activation, 0.01 * tolerance), gamma, count("model.depth", depth))
+        return EulerNetwork(dual_activation(activation, 0.1 * tolerance), gamma, count("model.depth", depth))
     if tableau is not None:
-        return RungeKuttaSolve(dual_activation(activation, 0.01 * tolerance), gamma, tableau)
+        return RungeKuttaSolve(dual_activation(activation, 0.1 * tolerance), gamma, tableau)
     return Continuum(activation, gamma, tolerance)
 
 

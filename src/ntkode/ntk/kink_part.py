@@ -1,6 +1,6 @@
 """The part of φ that a kink at 0 makes: its dual has a closed form, the rest a short Hermite series.
 
-S(x) = Σ_j J_j max(x, 0)ʲ/j!, where J_j is the jump of φ^(j) at 0, j = 1, …, 4.
+S(x) = Σ_j J_j max(x, 0)ʲ/j!, where J_j is the jump of φ^(j) at 0, j = 1, …, 6.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from math import factorial
 
 import torch
+from scipy.special import factorial2
 from torch import Tensor
 
 from ntkode.activations import Activation
 from ntkode.activations.smoothness import derivatives
 from ntkode.ntk.closed_form_duals import Pair
 
-ORDERS = 4
+ORDERS = 6
+# Rounding of S's dual stays in the result: orders whose part of S at variance 2 is larger are left out.
+_LARGEST = 100.0
 _BESIDE = 1e-13  # where one-sided derivatives are taken: breakpoints are told to 1e-9, this one is 0 itself
 
 
@@ -25,7 +28,7 @@ class KinkPart:
     """S and its dual.
 
     Attributes:
-        jumps: J_1, …, J_4.
+        jumps: J_1, …, J_6; 0 from the first on that is too large to be taken off.
     """
 
     jumps: tuple[float, ...]
@@ -37,8 +40,13 @@ class KinkPart:
             return None
         sides = derivatives(activation.function, torch.tensor([-_BESIDE, _BESIDE]).double(), ORDERS)
         jumps = (sides[1:, 1] - sides[1:, 0]).tolist()
-        scale = max(abs(jump) for jump in jumps)
-        return cls(tuple(jump if abs(jump) > 1e-9 * scale else 0.0 for jump in jumps))
+        # √E[(J_j max(√2 Z, 0)ʲ/j!)²]
+        sizes = [
+            abs(jump) / factorial(j) * math.sqrt(2**j * factorial2(2 * j - 1) / 2)
+            for j, jump in enumerate(jumps, start=1)
+        ]
+        kept = next((j for j, size in enumerate(sizes) if size > _LARGEST), ORDERS)
+        return cls(tuple(jump if j < kept and abs(jump) > 1e-9 else 0.0 for j, jump in enumerate(jumps)))
 
     def __call__(self, va: Tensor, vb: Tensor, rho: Tensor) -> Pair:
         """(E[S(a)S(b)], E[S'(a)S'(b)]), of the shape of ρ."""
@@ -61,13 +69,13 @@ class KinkPart:
 
 
 def unit_coefficients(z: Tensor, weighted_basis: Tensor) -> Tensor:
-    """E[max(Z, 0)ʲ/j! · He_k(Z)]/√k!, shape (terms, 4), by the rule of a Hermite series."""
+    """E[max(Z, 0)ʲ/j! · He_k(Z)]/√k!, shape (terms, 6), by the rule of a Hermite series."""
     powers = [torch.relu(z) ** j / factorial(j) for j in range(1, ORDERS + 1)]
     return weighted_basis @ torch.stack(powers, dim=1)
 
 
 def _truncated_moments(rho: Tensor) -> dict[tuple[int, int], Tensor]:
-    """M_ij = E[max(x, 0)ⁱ max(y, 0)ʲ], i, j ≤ 4, for standard normals of correlation ρ.
+    """M_ij = E[max(x, 0)ⁱ max(y, 0)ʲ], i, j ≤ 6, for standard normals of correlation ρ.
 
     By parts, with b_j = E[δ(x) max(y, 0)ʲ] = sʲ E[max(Z, 0)ʲ]/√(2π), s = √(1 − ρ²):
     M_1j = b_j + ρj M_0,j−1 and M_ij = (i − 1) M_i−2,j + ρj M_i−1,j−1; M_11 is Cho and Saul's (2009, eq. 6).
