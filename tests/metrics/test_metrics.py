@@ -9,13 +9,14 @@ from lightning.pytorch.loggers import Logger
 from tests.reference import dense_full_kernel, dense_trace_kernel
 
 from ntkode import metrics
+from ntkode.activations import from_callable
 from ntkode.data import Digits, Sine
 from ntkode.gradients import Objective, loss_gradient
 from ntkode.gradients.reference import relative_error
 from ntkode.integrate import Adjoint, Backprop, Solver
 from ntkode.losses import CrossEntropy, SquaredError
 from ntkode.models import NeuralODE
-from ntkode.ntk import spectrum
+from ntkode.ntk import network_limit, spectrum
 from ntkode.theory import contraction_rate, decay_rate
 from ntkode.training import Diverged, TrainingModule
 
@@ -99,6 +100,8 @@ def all_metrics():
         metrics.KinkCrossings(probe_size=8, every=12),
         metrics.LossPrediction(),
         metrics.GuaranteedRate(),
+        metrics.LimitDistance(probe_size=12, every=None),
+        metrics.LimitPrediction(),
     ]
 
 
@@ -211,6 +214,41 @@ def test_predicted_curve_is_linear_gradient_descent_under_the_full_kernel(traine
         residual = residual - module.learning_rate * kernel @ residual
     gap = max(abs(r["loss/ratio"] - r["loss/predicted_ratio"]) for r in rows.rows.values())
     assert rows.rows[STEPS]["loss/prediction_gap"] == pytest.approx(gap, abs=1e-6)
+
+
+def test_limit_distance_and_the_limits_prediction(trained, initial):
+    module, rows = trained
+    x, residual = initial.data.train.x, initial.data.train.y
+    model = initial.model
+    # Ten times the steps: the limit that the metric takes is that of RK4 with 4 steps, 1e-5 from this one.
+    fine = NeuralODE(model.in_features, 8, activation="tanh", solver=Solver("rk4", steps=40))
+    limit = network_limit(fine, x).ntk
+    kernel = dense_trace_kernel(model, x[:12], x[:12])
+    expected = float((kernel - limit[:12, :12]).norm() / limit[:12, :12].norm())
+    assert rows.rows[0]["ntk/limit_distance"] == pytest.approx(expected, rel=1e-3)
+    assert list(rows.series("ntk/limit_distance")) == [0, STEPS]
+    start = float(residual.square().sum())
+    for step in range(STEPS + 1):
+        ratio = float(residual.square().sum()) / start
+        assert rows.rows[step]["loss/predicted_ratio_limit"] == pytest.approx(ratio, rel=1e-3)
+        residual = residual - module.learning_rate * limit @ residual
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": Solver("implicit_adams", steps=4)},
+        {"activation": from_callable(torch.sign, "sign")},
+        {"data": Sine(n_train=8, n_test=4, seed=0, steps=1, dtype="float64")},
+    ],
+)
+def test_where_the_limit_is_not_known_it_does_not_apply(options):
+    if "data" in options:
+        options["data"].setup()
+        options["data"].train.x[3] = 0
+    probes = [metrics.LimitDistance(probe_size=4), metrics.LimitPrediction()]
+    _, rows = train(probes, steps=1, learning_rate=1e-3, **options)
+    assert not any("limit" in name for name in rows.rows[0])
 
 
 def test_decay_rates_by_window(trained):

@@ -4,6 +4,7 @@ from ntkode.metrics.base import LossMetric, Metric, ProbeMetric
 from ntkode.metrics.cost import Cost
 from ntkode.metrics.evaluation import TestEvaluation
 from ntkode.metrics.gradient import GradientError, KinkCrossings, ReverseDrift
+from ntkode.metrics.limit import LimitDistance, LimitPrediction
 from ntkode.metrics.loss_decay import DecayRate, LocalRate, LossPrediction
 from ntkode.metrics.ntk import GuaranteedRate, NTKSpectrum
 from ntkode.metrics.parameters import ParameterDistance
@@ -14,6 +15,8 @@ __all__ = [
     "GradientError",
     "GuaranteedRate",
     "KinkCrossings",
+    "LimitDistance",
+    "LimitPrediction",
     "LocalRate",
     "LossMetric",
     "LossPrediction",

@@ -12,13 +12,13 @@ import torch
 
 from ntkode.checks import count
 from ntkode.integrate import SolverFailure
-from ntkode.ntk import NonFiniteKernelError
+from ntkode.ntk import BlowUpError, NonFiniteKernelError
 from ntkode.training import TrainingModule
 
 Values = dict[str, float]
 R = TypeVar("R")
 # What may keep a metric from its value while the training itself goes on.
-UNMEASURABLE = (SolverFailure, NonFiniteKernelError)
+UNMEASURABLE = (SolverFailure, NonFiniteKernelError, BlowUpError)
 
 
 class Metric(L.Callback):

@@ -13,7 +13,7 @@ from ntkode.theory import contraction_rate, decay_rate, predicted_losses, window
 from ntkode.training import TrainingModule
 
 
-def _rates_at(step: int, steps: int, curve: Sequence[float], name: str) -> Values:
+def rates_at(step: int, steps: int, curve: Sequence[float], name: str) -> Values:
     """The decay rate of a curve over the window that ends at `step`, if one does."""
     for first, last in windows(steps):
         if last == step:
@@ -38,7 +38,7 @@ class DecayRate(LossMetric):
     def measure(self, module: TrainingModule) -> Values:
         """A fit, where a window ends."""
         step = len(module.losses) - 1
-        return _rates_at(step, module.data.steps, module.losses, "loss/decay_rate")
+        return rates_at(step, module.data.steps, module.losses, "loss/decay_rate")
 
 
 class LossPrediction(LossMetric):
@@ -75,9 +75,9 @@ class LossPrediction(LossMetric):
         """The curve's value, and a fit where a window ends."""
         step, first = len(module.losses) - 1, module.losses[0] or math.nan
         self._gap = max(self._gap, abs(module.losses[step] - self._curve[step]) / first)
-        rates = _rates_at(step, module.data.steps, self._curve, "loss/predicted_rate")
+        rates = rates_at(step, module.data.steps, self._curve, "loss/predicted_rate")
         if rates:
-            measured = _rates_at(step, module.data.steps, module.losses, "loss/decay_rate")
+            measured = rates_at(step, module.data.steps, module.losses, "loss/decay_rate")
             predicted = rates["loss/predicted_rate"] or math.nan
             rates["loss/rate_ratio"] = measured["loss/decay_rate"] / predicted
         return {"loss/predicted_ratio": self._curve[step] / first, "loss/prediction_gap": self._gap} | rates

@@ -6,6 +6,8 @@ from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
 from ntkode.ntk.engine import Report
 from ntkode.ntk.infinite_width import BlowUpError, Kernels, RungeKutta, infinite_width_kernels
 from ntkode.ntk.lanczos import SpectralMeasure, lanczos
+from ntkode.ntk.matching import Match, MatchHidden, MatchNTK, Network, Scales, UnreachableTarget
+from ntkode.ntk.network_limit import network_limit
 from ntkode.ntk.operator import (
     AutogradOperator,
     FactoredOperator,
@@ -22,14 +24,20 @@ __all__ = [
     "FactoredOperator",
     "KernelOperator",
     "Kernels",
+    "Match",
+    "MatchHidden",
+    "MatchNTK",
     "MeasuredKernel",
+    "Network",
     "NonFiniteKernelError",
     "NotRecordableError",
     "Report",
     "RungeKutta",
+    "Scales",
     "SpectralMeasure",
     "Spectrum",
     "TraceEstimate",
+    "UnreachableTarget",
     "distributed_ntk",
     "dual_activation",
     "eigenpairs",
@@ -39,5 +47,6 @@ __all__ = [
     "kernel_operator",
     "lanczos",
     "measure_ntk",
+    "network_limit",
     "spectrum",
 ]

@@ -1,8 +1,8 @@
 """Matched initialisation: scales at which the infinite-width limits of all activations agree.
 
-With the paper's σ_w = σ_v = 1 a bounded φ starts from a smaller output and a smaller NTK than an unbounded one,
-so that activations are compared at different effective step sizes. Two targets fix both scales: σ_w sets a ratio
-that does not depend on σ_v (NTK to output variance, or the hidden variance itself), σ_v then sets the size.
+With the paper's σ_w = σ_v = 1 each φ starts from another output variance and another NTK, so that they
+are compared at different sizes of output, step and kernel. Two targets fix both scales: σ_w sets what does
+not depend on σ_v (the ratio of NTK to output variance, or the hidden variance), σ_v then sets the size.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ from ntkode.ntk.dual_activations import dual_activation
 
 # σ_w·T among which a target is looked for: at 4 a relu network's hidden variance has grown fifty-fold.
 GAMMAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-TOLERANCE = 1e-7
+TOLERANCE = 1e-6
 
 
 class UnreachableTarget(ValueError):
-    """No σ_w gives the target; the message names what can be reached."""
+    """No σ_w gives the target; the message names what can be reached.
+
+    Attributes:
+        remedy: the override to try.
+    """
+
+    remedy = "a target in that range, or match=null for the model's own scales"
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class MatchNTK:
     """
 
     output_variance: float = 1.0
-    ntk_diagonal: float = 3.0
+    ntk_diagonal: float = 2.5
 
     def __post_init__(self) -> None:
         positive("match.output_variance", self.output_variance)
@@ -176,9 +182,7 @@ class MatchHidden:
 def _scales(network: Network, gamma: float, output_variance: float) -> Scales:
     limits = network.limits(gamma)
     squared = output_variance / limits.nngp
-    return Scales(
-        gamma / network.horizon, squared**0.5, output_variance, squared * limits.ntk, limits.hidden
-    )
+    return Scales(gamma / network.horizon, squared**0.5, output_variance, squared * limits.ntk, limits.hidden)
 
 
 def _root(network: Network, value: Callable[[Limits], float], target: float, told: str) -> float:
@@ -191,7 +195,7 @@ def _root(network: Network, value: Callable[[Limits], float], target: float, tol
             break
         (before, low), (_, high) = seen[-2:] if len(seen) > 1 else (seen[0], seen[0])
         if min(low, high) <= target <= max(low, high) and len(seen) > 1:
-            root = brentq(lambda g: value(network.limits(g)) - target, before, gamma, xtol=1e-10, rtol=1e-9)
+            root = brentq(lambda g: value(network.limits(g)) - target, before, gamma, xtol=1e-8, rtol=1e-8)
             return float(root)
     values = [v for _, v in seen]
     raise UnreachableTarget(

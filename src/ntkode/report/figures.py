@@ -16,6 +16,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _PREDICTION: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.9, "marker": ""}
+_LIMIT: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9, "marker": ""}
+# history column → how to draw it and what to call it
+_PREDICTIONS = {
+    "loss/predicted_ratio": (_PREDICTION, "predicted by the NTK at the start"),
+    "loss/predicted_ratio_limit": (_LIMIT, "predicted by its infinite-width limit"),
+}
 
 _Style = dict[str, Any]
 
@@ -23,8 +29,9 @@ _Style = dict[str, Any]
 def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
     """Loss, λ_min, gradient error and NTK drift against the training step, a line a run.
 
-    The loss panel also shows, thin and dashed, the loss that gradient descent linearised at θ₀ would have
-    (`loss/predicted_ratio`), where the history holds it.
+    The loss panel also shows, where the history holds them, thin and dashed the loss that gradient descent
+    linearised at θ₀ would have (`loss/predicted_ratio`), and dotted the one under the infinite-width limit's
+    kernel (`loss/predicted_ratio_limit`).
 
     Args:
         history: what `ntkode.results.load_history` returns.
@@ -35,13 +42,15 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
     loss, lambda_min, gradient_error, drift = figure.subplots(2, 2, sharex=True).flat
     styles = _styles(labels)
 
-    predicted = _draw(loss, history, styles, "loss/predicted_ratio", **_PREDICTION)
+    predicted = [p for p in _PREDICTIONS if _draw(loss, history, styles, p, **_PREDICTIONS[p][0])]
     measured = _draw(loss, history, styles, "loss/ratio")
     _finish(loss, "Training loss relative to its start", "$L_k\\,/\\,L_0$", empty=not (predicted or measured))
 
     if predicted:
-        dashed = Line2D([], [], color="0.4", **_PREDICTION, label="predicted by the NTK at the start")
-        loss.legend(handles=[dashed], frameon=False, fontsize=9, loc="best")
+        lines = [
+            Line2D([], [], color="0.4", **_PREDICTIONS[p][0], label=_PREDICTIONS[p][1]) for p in predicted
+        ]
+        loss.legend(handles=lines, frameon=False, fontsize=9, loc="best")
 
     shown = _draw(lambda_min, _floored(history, lambda_min), styles, "ntk/lambda_min")
     _finish(lambda_min, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$", empty=not shown)

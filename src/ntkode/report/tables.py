@@ -33,6 +33,8 @@ _MEASURES = (
     _Measure("gradient/relative_error", "gradient error", "gradient\nerror"),
     _Measure("loss/decay_rate", "measured decay rate", "rate\nmeas."),
     _Measure("loss/predicted_rate", "predicted decay rate", "rate\npred."),
+    _Measure("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
+    _Measure("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
     _Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
 )
 _RESOLUTION = _Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone

@@ -15,6 +15,7 @@ from ntkode.data.checks import whole_number
 from ntkode.losses import check_loss
 from ntkode.metrics import Metric
 from ntkode.models import ODEModel
+from ntkode.ntk import Match, Network
 from ntkode.results import RunRecord, provenance, summarise
 from ntkode.studies.base import Config, build
 from ntkode.tracking import HistoryLogger, Tracker
@@ -65,7 +66,10 @@ class Training:
                 device=str(trainer.strategy.root_device),
             )
         )
-        module = _build_module(config, data, trainer.strategy.root_device)
+        if config.get("match") is not None:
+            record.set_phase("matching the initialisation")
+        scales = _matched_scales(config, data)
+        module = _build_module(config, data, trainer.strategy.root_device, scales)
         record.set_phase(
             "spectrum of the training kernel" if config["optimizer"]["lr"] == "auto" else "training"
         )
@@ -78,6 +82,7 @@ class Training:
             missing = _missing((m for m in metrics if m.active), module, history)
             told = {
                 "learning_rate": learning_rate,
+                **{f"model/{name}": value for name, value in scales.items()},
                 "cost/run_seconds": time.perf_counter() - began,
                 "metrics_missing": missing,
             }
@@ -92,10 +97,41 @@ def _build_data(config: Config) -> DataModule:
     return data
 
 
-def _build_module(config: Config, data: DataModule, device: torch.device) -> TrainingModule:
+def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
+    """σ_w and σ_v where `match` is asked for, as the model takes them; none otherwise.
+
+    Raises:
+        UnreachableTarget: the activation cannot be matched.
+        ValueError: a model that has no infinite-width limit of its own.
+    """
+    match: Match | None = build(config.get("match"))
+    if match is None:
+        return {}
+    keys = config["model"]
+    if "sigma_w" not in keys:
+        raise ValueError(
+            f"match={config['choices']['match']} sets sigma_w and sigma_v, which model="
+            f"{config['choices']['model']} has not: take model=neural_ode, model=resnet or match=null"
+        )
+    x = data.train.x.double()
+    network = Network(
+        build(keys["activation"]),
+        float(keys["sigma_u"]) ** 2 * x.square().mean(1),
+        float(keys["horizon"]),
+        keys.get("depth"),
+    )
+    scales = match.scales(network)
+    return {"sigma_w": scales.sigma_w, "sigma_v": scales.sigma_v}
+
+
+def _build_module(
+    config: Config, data: DataModule, device: torch.device, scales: Mapping[str, float]
+) -> TrainingModule:
     loss = build(config["loss"])
     check_loss(loss, data.task, data.out_features)
-    model: ODEModel = build(config["model"])(in_features=data.in_features, out_features=data.out_features)
+    model: ODEModel = build(config["model"])(
+        in_features=data.in_features, out_features=data.out_features, **scales
+    )
     optimizer = config["optimizer"]
     return TrainingModule(
         model.to(device, data.dtype),

@@ -1,0 +1,88 @@
+import pytest
+import torch
+
+from ntkode import activations
+from ntkode.models import NeuralODE, ResNet
+from ntkode.ntk import (
+    MatchHidden,
+    MatchNTK,
+    Network,
+    UnreachableTarget,
+    empirical_ntk,
+    infinite_width_kernels,
+)
+
+INPUTS = torch.tensor([0.5, 1.0, 1.0, 2.0], dtype=torch.float64)  # |x|²/d
+
+
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(len(INPUTS), 5, generator=generator, dtype=torch.float64)
+    return x / x.norm(dim=1, keepdim=True) * (5 * INPUTS).sqrt()[:, None]
+
+
+def network(name, horizon=1.0, depth=None):
+    return Network(activations.get(name), INPUTS, horizon, depth)
+
+
+@pytest.mark.parametrize("depth", [None, 8])
+@pytest.mark.parametrize("name", ["tanh", "relu", "erf", "gelu", "identity"])
+def test_the_limit_at_matched_scales_has_the_stated_moments(name, depth):
+    scales = MatchNTK(output_variance=0.7, ntk_diagonal=1.9).scales(network(name, 1.5, depth))
+    kernels = infinite_width_kernels(
+        rows(), activation=name, horizon=1.5, sigma_w=scales.sigma_w, sigma_v=scales.sigma_v, depth=depth
+    )
+    # Targets are solved for to 1e-6.
+    assert float(kernels.nngp.diag().mean()) == pytest.approx(0.7, rel=1e-5)
+    assert float(kernels.ntk.diag().mean()) == pytest.approx(1.9, rel=1e-5)
+    assert scales.ntk_diagonal == pytest.approx(1.9, rel=1e-5)
+
+
+def test_only_sigma_w_times_horizon_matters():
+    short, long = (MatchNTK().scales(network("tanh", horizon)) for horizon in (0.5, 2.0))
+    assert short.sigma_w == pytest.approx(4 * long.sigma_w, rel=1e-6)
+    assert short.sigma_v == pytest.approx(long.sigma_v, rel=1e-6)
+
+
+def test_wide_networks_have_the_matched_hidden_variance():
+    scales = MatchHidden(output_variance=1.0, hidden_variance=2.0).scales(network("tanh"))
+    torch.manual_seed(0)
+    model = NeuralODE(5, 2000, activation="tanh", sigma_w=scales.sigma_w, sigma_v=scales.sigma_v).double()
+    with torch.no_grad():
+        hidden = model.flow(model.encode(rows()))
+    # Four inputs, 2,000 units: relative spread of a variance √(2/2000) ≈ 3 % each, correlated.
+    assert float(hidden.square().mean()) == pytest.approx(2.0, rel=0.1)
+
+
+def test_matched_resnets_agree_at_finite_width():
+    x, diagonals = rows(), []
+    for name in ("tanh", "relu"):
+        scales = MatchNTK(output_variance=1.0, ntk_diagonal=2.6).scales(network(name, depth=6))
+        torch.manual_seed(0)
+        model = ResNet(
+            5, 1500, activation=name, depth=6, sigma_w=scales.sigma_w, sigma_v=scales.sigma_v
+        ).double()
+        diagonals.append(float(empirical_ntk(model, x).diag().mean()))
+    # n^{-1/2} ≈ 2.6 % times a constant of 1–3.
+    assert diagonals == pytest.approx([2.6, 2.6], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("match", "name", "named"),
+    [
+        (MatchNTK(ntk_diagonal=3.0), "sigmoid", r"ntk_diagonal=3 .* 'sigmoid'.* between 1\.\d+ and 1\.\d+"),
+        (MatchHidden(hidden_variance=0.5), "tanh", r"hidden_variance=0\.5 .* between 1\.1\d and"),
+        (MatchNTK(ntk_diagonal=500.0), "quadratic", "ntk_diagonal=500"),
+    ],
+)
+def test_an_unreachable_target_names_the_range(match, name, named):
+    with pytest.raises(UnreachableTarget, match=named):
+        match.scales(network(name))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_targets_are_positive(value):
+    with pytest.raises(ValueError, match=r"match\.output_variance"):
+        MatchNTK(output_variance=value)
+    with pytest.raises(ValueError, match=r"match\.hidden_variance"):
+        MatchHidden(hidden_variance=value)
