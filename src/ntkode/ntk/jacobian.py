@@ -40,7 +40,7 @@ class JacobianFactors:
         """One (K, size) tensor a parameter."""
         parameters = list(self._parameters.values())
         with torch.enable_grad():
-            f = self._model(row)
+            f = self._model(row.clone())  # which the model may change
         seeds = self._seeds.to(f)
         by_seed = [
             torch.autograd.grad(f, parameters, seed[None], retain_graph=True, materialize_grads=True)
