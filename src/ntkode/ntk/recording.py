@@ -123,15 +123,18 @@ class Recorder:
         alone = self._gradients(x[:1])
         # As many rows from a single one too: later batches have more.
         batch = _copy(x[torch.arange(VERIFIED, device=x.device) % len(x)])
-        entry = get_gradient_edge(batch)
+        entry = (get_gradient_edge(batch), batch.shape)
         tape, f = self._run(batch)
-        leak = _leak(f, [entry, *(edge for edge, _ in tape.edges)])
+        edges = [entry, *tape.edges]
+        passes = torch.autograd.grad(f[0] @ _seed(f), [edge for edge, _ in edges], allow_unused=True)
+        gradients = [_joined([g], shape, f) for g, (_, shape) in zip(passes, edges, strict=True)]
+        leak = _leak(gradients)
         if leak > MOST_COUPLING:
             raise NotRecordableError(
                 f"the samples of a batch depend on one another (relative derivative {leak:.1e}), as no "
                 "kernel of single samples can: take model.eval(), or method='jacobian' one by one"
             )
-        recording = _recording(tape, _adjoint_passes(f, tape.edges, _seed(f)[None]))
+        recording = _recording(tape, [gradient[None] for gradient in gradients[1:]])
         error = self._error(alone, recording, torch.finfo(x.dtype).eps)
         numbers = tape.numbers // len(f) + f.shape[1] * sum(e[1].numel() for e in tape.edges) // len(f)
         return max(leak, error), numbers
@@ -213,13 +216,10 @@ def _random_state(device: torch.device) -> Tensor:
     return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
 
 
-def _leak(f: Tensor, edges: Sequence[GradientEdge]) -> float:
+def _leak(gradients: Sequence[Tensor]) -> float:
     """Largest derivative of the first row's output by other rows, relative to that by its own."""
-    own = other = 0.0
-    for gradient in torch.autograd.grad(f[0] @ _seed(f), edges, retain_graph=True, allow_unused=True):
-        if gradient is not None:
-            own = max(own, float(gradient[0].abs().max()))
-            other = max(other, float(gradient[1:].abs().max()))
+    own = max(float(gradient[0].abs().max()) for gradient in gradients)
+    other = max(float(gradient[1:].abs().max()) for gradient in gradients)
     return other / own if own > 0 else 0.0
 
 
