@@ -18,7 +18,7 @@ from ntkode.ntk.jacobian import JacobianFactors
 from ntkode.ntk.layout import OUTPUTS, Layout, Outputs
 from ntkode.ntk.planning import Choice, kernel_flops
 from ntkode.ntk.precision import TOLERANCE, differentiable_twin, free_bytes, rounding, solve_dtype
-from ntkode.ntk.recording import NotRecordableError, Recorder
+from ntkode.ntk.recording import NotRecordableError, RandomOutputError, Recorder
 
 logger = logging.getLogger("ntkode.ntk")
 
@@ -100,7 +100,7 @@ class Engine:
         self.x1 = x1.to(self._solve_dtype)
         self.x2 = None if x2 is None else x2.to(self._solve_dtype)
         with torch.no_grad():
-            self.k = self._twin(self.x1[:1]).shape[1]
+            self.k = self._twin(self.x1[:1].clone()).shape[1]  # a model may change its input
         self.layout = Layout(options.outputs, options.dtype or torch.float64)
         trained = [name for name, p in model.named_parameters() if p.requires_grad]
         if not trained:
@@ -197,7 +197,7 @@ class Engine:
             try:
                 return self._recorded(options)
             except NotRecordableError as error:
-                if options.method != "auto":
+                if options.method != "auto" or isinstance(error, RandomOutputError):
                     raise
                 logger.info("the kernel is computed by method=jacobian: %s", error)
         return JacobianFactors(self._twin, self.k, self.layout)

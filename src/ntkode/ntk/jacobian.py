@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from ntkode.ntk.contraction import Factor, Gradients
 from ntkode.ntk.layout import Layout
 
-# Rows that the model sees at a time: a backward pass costs no more for a few, a forward pass much less.
-BATCH = 16
-
 
 class JacobianFactors:
-    """∂f_i/∂θ of every trained parameter, whole.
+    """∂f_i/∂θ of every trained parameter, whole; the model sees one row at a time.
 
     Args:
-        model: maps (N, …) to (N, k).
+        model: maps (1, …) to (1, k).
         k: number of outputs.
         layout: how they end up in the kernel.
     """
@@ -35,26 +30,23 @@ class JacobianFactors:
 
     def __call__(self, x: Tensor) -> dict[str, Factor]:
         """Derivatives of the outputs of all rows of x, by the parameter's name."""
-        by_sample = [sample for rows in x.split(BATCH) for sample in self._of(rows)]
+        by_sample = [self._of(row) for row in x.split(1)]
         return {
             name: self._layout.gradients(torch.stack([sample[j] for sample in by_sample], dim=1))
             for j, name in enumerate(self._parameters)
         }
 
-    def _of(self, rows: Tensor) -> Iterator[list[Tensor]]:
-        """For each row, one (K, size) tensor a parameter."""
+    def _of(self, row: Tensor) -> list[Tensor]:
+        """One (K, size) tensor a parameter."""
         parameters = list(self._parameters.values())
         with torch.enable_grad():
-            combined = self._model(rows) @ self._seeds.to(rows).T
-        for of_row in combined:
-            by_seed = [
-                torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)
-                for value in of_row
-            ]
-            yield [
-                torch.stack([g[j].flatten() for g in by_seed]).to(self._layout.dtype)
-                for j in range(len(parameters))
-            ]
+            f = self._model(row.clone())  # a copy, which the model may change
+        by_seed = [
+            torch.autograd.grad(f, parameters, seed[None], retain_graph=True, materialize_grads=True)
+            for seed in self._seeds.to(f)
+        ]
+        dtype = self._layout.dtype
+        return [torch.stack([g[j].flatten() for g in by_seed]).to(dtype) for j in range(len(parameters))]
 
 
 def jacobian(model: nn.Module, x: Tensor) -> Tensor:

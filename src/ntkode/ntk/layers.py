@@ -6,6 +6,7 @@ of a sequence, or of the image that a convolution slides over.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,10 +25,25 @@ class Layer(Protocol):
         """g, shape (groups, positions, M, q), from output cotangents of shape (M, …)."""
         ...
 
+    @property
+    def arrangement(self) -> Hashable:
+        """Where g a^T lies in the weight: only calls that agree in it have one sum of outer products."""
+        ...
+
+    def weight(self, products: Tensor) -> Tensor:
+        """Σ g a^T of shape (groups, q, p), flattened as the weight's entries lie."""
+        ...
+
 
 @dataclass(frozen=True)
 class Linear:
-    """x W^T on the last dimension of (M, …, p)."""
+    """x W^T on the last dimension of (M, …, p), or x W.
+
+    Attributes:
+        transposed: whether it is x W, with W of shape (p, q).
+    """
+
+    transposed: bool = False
 
     def patches(self, inputs: Tensor) -> Tensor:
         """a, shape (1, positions, M, p)."""
@@ -36,6 +52,15 @@ class Linear:
     def channels(self, outputs: Tensor) -> Tensor:
         """g, shape (1, positions, M, q)."""
         return self.patches(outputs)
+
+    @property
+    def arrangement(self) -> Hashable:
+        """As W^T or as W."""
+        return self.transposed
+
+    def weight(self, products: Tensor) -> Tensor:
+        """Shape (p·q), from (1, q, p)."""
+        return (products[0].mT if self.transposed else products[0]).flatten()
 
 
 @dataclass(frozen=True)
@@ -68,6 +93,15 @@ class Convolution:
         return outputs.reshape(len(outputs), self.groups, outputs.shape[1] // self.groups, -1).permute(
             1, 3, 0, 2
         )
+
+    @property
+    def arrangement(self) -> Hashable:
+        """By the groups: two convolutions may cut one weight into different ones."""
+        return self.groups
+
+    def weight(self, products: Tensor) -> Tensor:
+        """Shape (groups·q·p), from (groups, q, p)."""
+        return products.flatten()
 
 
 def convolution(

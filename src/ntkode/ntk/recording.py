@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.overrides import TorchFunctionMode
 
-from ntkode.ntk.layers import Layer, Linear, convolution
+from ntkode.ntk.layers import Layer
+from ntkode.ntk.tape import Call, NotRecordableError, RandomOutputError, Tape
+
+__all__ = ["Calls", "NotRecordableError", "RandomOutputError", "Recorder", "Recording"]
 
 # A sample's output may depend on its batch by as much: an adaptive solver's first step does, by 1e-8.
 MOST_COUPLING = 1e-6
-# Modules whose output for one sample, in training, is drawn at random or depends on the others.
-OF_THE_BATCH = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+# Relative error of a recorded derivative beside one sample's own, at most: an adaptive solver takes other
+# steps for one sample than for several. What is recorded wrongly is wrong by more.
+MOST_ERROR = 1e-3
+# Samples on which the recording is verified.
+VERIFIED = 3
 # Adjoint passes of several outputs go through the graph at once up to as many rows (samples × outputs):
 # wider ones fall out of a core's cache and are slower.
 BATCHED_ROWS = 2048
-
-
-class NotRecordableError(ValueError):
-    """A parameter enters the model by another way than recorded calls, or samples are not independent."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,12 @@ class Calls:
     inputs: Tensor
     cotangents: Tensor
 
+    def first(self) -> Tensor:
+        """Σ_c g_c a_c^T of the first sample and seed, flat as the weight's entries lie; float64."""
+        a = self.layer.patches(self.inputs[:, 0].double())
+        g = self.layer.channels(self.cotangents[:, 0, 0].double())
+        return self.layer.weight(torch.einsum("blnq,blnp->bqp", g, a))
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -62,6 +67,13 @@ class Recording:
     calls: dict[str, list[Calls]]
     gradients: dict[str, Tensor]
 
+    def first(self, name: str) -> Tensor:
+        """The first sample's derivative by a parameter, for the first seed; flat, float64."""
+        parts = [calls.first() for calls in self.calls.get(name, [])]
+        if name in self.gradients:
+            parts.append(self.gradients[name][0, 0])
+        return torch.stack(parts).sum(0) if parts else torch.zeros(1, dtype=torch.float64)
+
 
 class Recorder:
     """Records a model's calls, batch by batch.
@@ -72,16 +84,13 @@ class Recorder:
             arithmetic with the batch. It is copied.
 
     Raises:
-        NotRecordableError: a module that draws random numbers or couples the samples of a batch.
+        NotRecordableError: a module that couples the samples of a batch, or whose calls can't be seen.
+        RandomOutputError: a module that draws random numbers.
     """
 
     def __init__(self, model: nn.Module) -> None:
         for name, module in model.named_modules():
-            if module.training and isinstance(module, OF_THE_BATCH):
-                raise NotRecordableError(
-                    f"module {name!r} ({type(module).__name__}) makes a sample's output depend on chance or "
-                    "on its batch while it trains: take model.eval()"
-                )
+            _check_module(name, module)
         trained = {name for name, p in model.named_parameters() if p.requires_grad}
         self._model = copy.deepcopy(model).requires_grad_(False)
         self._names = {id(p): name for name, p in self._model.named_parameters() if name in trained}
@@ -98,46 +107,76 @@ class Recorder:
         Raises:
             NotRecordableError: a parameter enters in another way; it and its module are named.
         """
-        tape, f = self._run(x)
-        gradients = _adjoint_passes(f, tape.edges, seeds.to(f))
-        calls: dict[str, list[Calls]] = defaultdict(list)
-        for (name, _), alike in tape.calls.items():
-            calls[name].append(_stacked(alike, gradients))
-        whole: dict[str, Tensor] = {}
-        for name, of_bias in tape.biases.items():
-            whole[name] = torch.stack([_bias_gradient(call, gradients) for call in of_bias]).sum(0)
-        for name, edge in tape.leaves.items():
-            own = gradients[edge].flatten(2).double()
-            whole[name] = whole[name] + own if name in whole else own
-        return Recording(dict(calls), whole)
+        tape, f = self._run(_copy(x))
+        return _recording(tape, _adjoint_passes(f, tape.edges, seeds.to(f)))
 
     def coupling(self, x: Tensor) -> tuple[float, int]:
-        """(Relative derivative of the first row's output by other rows' calls; recorded numbers a row).
+        """(Relative change of a sample's derivative by its batch; recorded numbers a row).
+
+        Verifies the recording: the first of a few rows beside the same row alone and plain autograd.
 
         Raises:
-            NotRecordableError: the rows depend on one another by more than `MOST_COUPLING`.
+            NotRecordableError: the rows depend on one another by more than `MOST_COUPLING`, or a derivative
+                is not what was recorded; its parameter is named.
+            RandomOutputError: the model draws random numbers.
         """
-        tape, f = self._run(x[:3])
-        edges = [edge for edge, _ in tape.edges]
-        gradients = torch.autograd.grad(f[0].sum(), edges, allow_unused=True)
-        own = other = 0.0
-        for gradient in gradients:
-            if gradient is not None:
-                own = max(own, float(gradient[0].abs().max()))
-                other = max(other, float(gradient[1:].abs().max()) if len(gradient) > 1 else 0.0)
-        leak = other / own if own > 0 else 0.0
+        alone = self._gradients(x[:1])
+        # As many rows from a single one too: later batches have more.
+        batch = _copy(x[torch.arange(VERIFIED, device=x.device) % len(x)])
+        entry = (get_gradient_edge(batch), batch.shape)
+        tape, f = self._run(batch)
+        edges = [entry, *tape.edges]
+        passes = torch.autograd.grad(f[0] @ _seed(f), [edge for edge, _ in edges], allow_unused=True)
+        gradients = [_joined([g], shape, f) for g, (_, shape) in zip(passes, edges, strict=True)]
+        leak = _leak(gradients)
         if leak > MOST_COUPLING:
             raise NotRecordableError(
                 f"the samples of a batch depend on one another (relative derivative {leak:.1e}), as no "
                 "kernel of single samples can: take model.eval(), or method='jacobian' one by one"
             )
-        return leak, tape.numbers // len(f) + f.shape[1] * sum(e[1].numel() for e in tape.edges) // len(f)
+        recording = _recording(tape, [gradient[None] for gradient in gradients[1:]])
+        error = self._error(alone, recording, torch.finfo(x.dtype).eps)
+        numbers = tape.numbers // len(f) + f.shape[1] * sum(e[1].numel() for e in tape.edges) // len(f)
+        return max(leak, error), numbers
 
-    def _run(self, x: Tensor) -> tuple[_Tape, Tensor]:
-        tape = _Tape(len(x), dict(self._names), self._owners)
+    def _error(self, alone: dict[str, Tensor], recording: Recording, eps: float) -> float:
+        """Largest relative error of the first row's recorded derivatives; 0 where it is mere rounding."""
+        total = max(float(gradient.norm()) for gradient in alone.values())
+        largest = 0.0
+        for name, gradient in alone.items():
+            difference = float((gradient.flatten().double() - recording.first(name)).norm())
+            # A gradient of nothing but rounding is as large as the others' rounding.
+            scale = float(gradient.norm()) + eps**0.5 * total
+            error = difference / scale if scale > 0 else 0.0
+            if error > MOST_ERROR:
+                raise NotRecordableError(
+                    f"{self._owners[name]} has another derivative than its recorded calls make (relative "
+                    f"error {error:.1e}): it enters unseen, or a sample's output depends on its batch: "
+                    "take method='jacobian'"
+                )
+            largest = max(largest, error)
+        return largest if largest > 1000 * eps else 0.0
+
+    def _gradients(self, x: Tensor) -> dict[str, Tensor]:
+        """∂(seed · f)/∂θ of one row, by the parameter's name, by plain autograd."""
+        trained = [p for p in self._model.parameters() if id(p) in self._names]
+        state = _random_state(x.device)
+        try:
+            for p in trained:
+                p.requires_grad_()
+            with torch.enable_grad():
+                f = self._model(_copy(x))
+            gradients = torch.autograd.grad(f[0] @ _seed(f), trained, materialize_grads=True)
+        finally:
+            self._model.requires_grad_(False)
+        if not torch.equal(state, _random_state(x.device)):
+            raise RandomOutputError("the model draws random numbers, so it has no kernel: take model.eval()")
+        return {self._names[id(p)]: g for p, g in zip(trained, gradients, strict=True)}
+
+    def _run(self, x: Tensor) -> tuple[Tape, Tensor]:
+        tape = Tape(len(x), dict(self._names), self._owners)
         with torch.enable_grad(), tape:
-            # An input that requires a gradient puts every call into autograd's graph, though no weight does.
-            f = self._model(x.detach().clone().requires_grad_())
+            f = self._model(x)
         tape.check()
         if f.ndim != 2 or len(f) != len(x):
             raise ValueError(f"the model's output has shape {tuple(f.shape)}, not (N={len(x)}, k)")
@@ -149,28 +188,74 @@ def _described(parameter: str, module: nn.Module) -> str:
     return f"parameter {parameter!r}" + (f" of module {path!r} ({type(module).__name__})" if path else "")
 
 
+def _check_module(name: str, module: nn.Module) -> None:
+    told = f"module {name!r} ({type(module).__name__})"
+    if module.training and isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+        raise RandomOutputError(f"{told} makes a sample's output depend on chance: take model.eval()")
+    if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
+        raise NotRecordableError(
+            f"{told} makes a sample's output depend on its batch while it trains: take model.eval()"
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise NotRecordableError(f"{told} is compiled, so its calls can't be seen: take method='jacobian'")
+
+
+def _copy(x: Tensor) -> Tensor:
+    """Puts every call into autograd's graph, though no weight does; no leaf, for a model may change it."""
+    with torch.enable_grad():
+        return x.detach().clone().requires_grad_().clone()
+
+
+def _seed(f: Tensor) -> Tensor:
+    """A combination of the outputs; no plain sum, which is constant for a softmax."""
+    return torch.linspace(1.0, 2.0, f.shape[1]).to(f)
+
+
+def _random_state(device: torch.device) -> Tensor:
+    state = torch.get_rng_state()
+    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
+
+
+def _leak(gradients: Sequence[Tensor]) -> float:
+    """Largest derivative of the first row's output by other rows, relative to that by its own."""
+    own = max(float(gradient[0].abs().max()) for gradient in gradients)
+    other = max(float(gradient[1:].abs().max()) for gradient in gradients)
+    return other / own if own > 0 else 0.0
+
+
 def _adjoint_passes(
     f: Tensor, edges: Sequence[tuple[GradientEdge, torch.Size]], seeds: Tensor
 ) -> list[Tensor]:
     """∂(seed · f)/∂(call output) for every edge, shape (K, N, …), several seeds at once."""
     points = [edge for edge, _ in edges]
+    if not points:
+        return []
     parts = []
     for some in seeds.split(max(1, BATCHED_ROWS // len(f))):
-        cotangents = some[:, None, :].expand(-1, len(f), -1)
-        batched = len(some) > 1
-        part = torch.autograd.grad(
-            f,
-            points,
-            cotangents if batched else cotangents[0],
-            is_grads_batched=batched,
-            retain_graph=True,
-            allow_unused=True,
-        )
-        parts.append(part if batched else [None if g is None else g[None] for g in part])
+        try:
+            parts += _passes(f, points, some)
+        except RuntimeError:
+            # A backward pass written by hand may not take several at once.
+            if len(some) == 1:
+                raise
+            parts += [part for one in some.split(1) for part in _passes(f, points, one)]
     return [
         _joined(of_edge, (len(seeds), *shape), f)
         for of_edge, (_, shape) in zip(zip(*parts, strict=True), edges, strict=True)
     ]
+
+
+def _passes(f: Tensor, points: Sequence[GradientEdge], seeds: Tensor) -> list[tuple[Tensor | None, ...]]:
+    cotangents, batched = seeds[:, None, :].expand(-1, len(f), -1), len(seeds) > 1
+    part = torch.autograd.grad(
+        f,
+        points,
+        cotangents if batched else cotangents[0],
+        is_grads_batched=batched,
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return [part if batched else tuple(None if g is None else g[None] for g in part)]
 
 
 def _joined(parts: Sequence[Tensor | None], shape: Sequence[int], like: Tensor) -> Tensor:
@@ -181,180 +266,22 @@ def _joined(parts: Sequence[Tensor | None], shape: Sequence[int], like: Tensor) 
     return given[0] if len(given) == 1 else torch.cat(given)
 
 
-@dataclass(frozen=True)
-class _Call:
-    layer: Layer
-    given: Tensor
-    version: int
-    edge: int
-    shape: torch.Size
+def _recording(tape: Tape, gradients: Sequence[Tensor]) -> Recording:
+    calls: dict[str, list[Calls]] = defaultdict(list)
+    for (name, _), alike in tape.calls.items():
+        cotangents = torch.stack([gradients[call.edge] for call in alike])
+        calls[name].append(Calls(alike[0].layer, torch.stack([call.given for call in alike]), cotangents))
+    whole: dict[str, Tensor] = {}
+    for name, of_bias in tape.biases.items():
+        whole[name] = torch.stack([_bias_gradient(call, gradients) for call in of_bias]).sum(0)
+    for name, edge in tape.leaves.items():
+        own = gradients[edge].double().unsqueeze(-1).flatten(2)  # a scalar parameter has one entry
+        whole[name] = whole[name] + own if name in whole else own
+    return Recording(dict(calls), whole)
 
 
-def _stacked(calls: Sequence[_Call], gradients: Sequence[Tensor]) -> Calls:
-    cotangents = torch.stack([gradients[call.edge] for call in calls])
-    return Calls(calls[0].layer, torch.stack([call.given for call in calls]), cotangents)
-
-
-def _bias_gradient(call: _Call, gradients: Sequence[Tensor]) -> Tensor:
+def _bias_gradient(call: Call, gradients: Sequence[Tensor]) -> Tensor:
     """Σ over positions of one call's cotangents, shape (K, N, size), float64."""
     gradient = gradients[call.edge]
     channels = call.layer.channels(gradient.flatten(0, 1)).double().sum(1)  # (groups, K·N, q)
     return channels.transpose(0, 1).flatten(1).unflatten(0, gradient.shape[:2])
-
-
-@dataclass
-class _Tape(TorchFunctionMode):
-    """Watches torch functions: keeps the calls of parameters, refuses any other use of one."""
-
-    rows: int
-    names: dict[int, str]
-    owners: Mapping[str, str]
-    calls: dict[tuple[str, Any], list[_Call]] = field(default_factory=lambda: defaultdict(list))
-    biases: dict[str, list[_Call]] = field(default_factory=lambda: defaultdict(list))
-    edges: list[tuple[GradientEdge, torch.Size]] = field(default_factory=list)
-    leaves: dict[str, int] = field(default_factory=dict)
-    numbers: int = 0
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self._kept: list[Tensor] = []  # transposed weights, whose ids must not be given to others
-        self._expanded: dict[str, Tensor] = {}
-
-    def __torch_function__(
-        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        used = [leaf for leaf in _leaves((args, kwargs)) if id(leaf) in self.names]
-        if not used:
-            return func(*args, **kwargs)
-        if func in ELEMENTWISE and not kwargs:
-            return func(*self._by_sample(func, args))
-        output = func(*args, **kwargs)
-        # Looking at a parameter's shape or dtype gives no tensor, and is no use of it.
-        if not any(isinstance(leaf, Tensor) for leaf in _leaves(output)) or output is used[0]:
-            return output
-        if func in TRANSPOSED and used[0].ndim == 2:
-            self.names[id(output)] = self.names[id(used[0])]
-            self._kept.append(output)
-            return output
-        self._record(func, args, kwargs, output, used[0])
-        return output
-
-    def _record(
-        self, func: Callable, args: tuple, kwargs: dict[str, Any], output: Tensor, used: Tensor
-    ) -> None:
-        call = _linear_call(func, args, kwargs)
-        given, weight, bias, layer = call or (used, used, None, Linear())
-        by_rows = given.ndim >= 2 and len(given) == self.rows and id(given) not in self.names
-        if call is None or not by_rows:
-            raise self._refusal(func, used)
-        if not output.requires_grad:  # a layer that sees no input, only the time, say
-            output.requires_grad_()
-        index = self._edge(output)
-        entry = _Call(layer, given.detach(), given._version, index, output.shape)
-        self.numbers += given.numel()
-        if id(weight) in self.names:
-            self.calls[self.names[id(weight)], (layer, given.shape, output.shape)].append(entry)
-        if id(bias) in self.names:
-            self.biases[self.names[id(bias)]].append(entry)
-
-    def _edge(self, output: Tensor) -> int:
-        self.edges.append((get_gradient_edge(output), output.shape))
-        return len(self.edges) - 1
-
-    def _by_sample(self, func: Callable, args: tuple) -> tuple:
-        """The arguments with each parameter repeated by sample, so that its gradient comes by sample."""
-        batch = [a for a in args if isinstance(a, Tensor) and id(a) not in self.names and a.ndim > 0]
-        if not batch or len(batch[0]) != self.rows:
-            raise self._refusal(func, next(a for a in args if id(a) in self.names))
-        return tuple(self._repeated(a, batch[0].ndim, func) if id(a) in self.names else a for a in args)
-
-    def _repeated(self, parameter: Tensor, dimensions: int, func: Callable) -> Tensor:
-        name = self.names[id(parameter)]
-        if parameter.ndim >= dimensions or name in {key[0] for key in self.calls}:
-            raise self._refusal(func, parameter)
-        if name not in self.leaves:
-            leaf = parameter.detach().expand(self.rows, *parameter.shape).clone().requires_grad_()
-            self.leaves[name] = self._edge(leaf)
-            self._expanded[name] = leaf
-        ones = (1,) * (dimensions - 1 - parameter.ndim)
-        return self._expanded[name].view(self.rows, *ones, *parameter.shape)
-
-    def _refusal(self, func: Callable, used: Tensor) -> NotRecordableError:
-        owner = self.owners[self.names[id(used)]]
-        return NotRecordableError(
-            f"{owner} is used by {getattr(func, '__name__', func)}; recorded are Linear, Conv1d and Conv2d "
-            "layers, x @ W with a batch x of shape (N, …), and elementwise arithmetic with a batch: "
-            "take method='jacobian'"
-        )
-
-    def check(self) -> None:
-        """Refuse inputs that were changed in place after their call, and weights used in both ways."""
-        for (name, _), calls in self.calls.items():
-            if any(call.given._version != call.version for call in calls) or name in self.leaves:
-                raise NotRecordableError(
-                    f"{self.owners[name]}: an input of one of its calls is changed in place afterwards, or "
-                    "it is used elementwise too: take method='jacobian'"
-                )
-
-
-def _functions(*names: str) -> set[Any]:
-    return {getattr(place, name) for place in (torch, Tensor) for name in names if hasattr(place, name)}
-
-
-ELEMENTWISE = _functions(
-    *(
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "true_divide",
-        "subtract",
-        "multiply",
-        "divide",
-        "maximum",
-        "minimum",
-        "pow",
-    ),
-    *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__rtruediv__"),
-)
-MATMUL = _functions("matmul", "mm", "__matmul__")
-TRANSPOSED = _functions("t") | {Tensor.T.__get__, Tensor.mT.__get__}  # type: ignore[attr-defined]
-
-
-def _linear_call(
-    func: Callable, args: tuple, kwargs: Mapping[str, Any]
-) -> tuple[Tensor, Tensor, Tensor | None, Layer] | None:
-    """(input, weight, bias, layer) of a call by which parameters may enter a model, else None."""
-    if func is F.linear:
-        given, weight, bias = _layer_arguments(*args, **kwargs)[:3]
-        return given, weight, bias, Linear()
-    if func in (F.conv1d, F.conv2d):
-        given, weight, bias, options = _layer_arguments(*args, **kwargs)
-        batched = given.ndim == weight.ndim
-        return (given, weight, bias, convolution(weight, **options)) if batched else None
-    if func in MATMUL and len(args) == 2 and args[1].ndim == 2:
-        return args[0], args[1], None, Linear()
-    return None
-
-
-def _layer_arguments(
-    input: Tensor,  # noqa: A002 — torch's name
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *positional: Any,
-    **named: Any,
-) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:
-    options = dict(zip(("stride", "padding", "dilation", "groups"), positional, strict=False)) | named
-    return input, weight, bias, options
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """The values within nested tuples, lists and dicts."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value

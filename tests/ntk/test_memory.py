@@ -1,0 +1,78 @@
+"""The memory budget, measured by the system: torch's allocations are unknown to Python."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ntkode.integrate import Solver
+from ntkode.models import NeuralODE
+from ntkode.ntk import empirical_ntk, measure_ntk
+
+MIB = 2**20
+# What the allocator keeps for reuse, and what the small kernel before it did not yet load.
+SLACK = 40
+MEASURE = """
+import resource, sys, torch
+from ntkode.integrate import Solver
+from ntkode.models import NeuralODE
+from ntkode.ntk import empirical_ntk
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = NeuralODE(20, 200, activation="tanh", solver=Solver("euler", steps=5)).double()
+x = torch.randn(ROWS, 20, dtype=torch.float64)
+empirical_ntk(model, x[:4], method="METHOD")
+before = peak()
+empirical_ntk(model, x, method="METHOD", max_bytes=BUDGET * 2**20)
+print(peak() - before)
+"""
+
+
+def increase(method, rows, budget):
+    """MiB by which a kernel raises the peak of a process of its own."""
+    code = MEASURE
+    for name, value in (("METHOD", method), ("ROWS", rows), ("BUDGET", budget)):
+        code = code.replace(name, str(value))
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def problem(rows):
+    torch.manual_seed(0)
+    model = NeuralODE(20, 200, activation="tanh", solver=Solver("euler", steps=5)).double()
+    return model, torch.randn(rows, 20, dtype=torch.float64)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")
+@pytest.mark.parametrize("method", ["build", "pairs"])
+def test_the_peak_stays_below_the_budget(method):
+    assert increase(method, rows=400, budget=60) < 60 + SLACK
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")
+def test_the_budget_of_that_test_is_felt():
+    # 400 samples of 200² + 200·21 numbers, 8 bytes each, once as recorded and again in float64 parts.
+    assert increase("build", rows=400, budget=4000) > 60 + SLACK
+
+
+@pytest.mark.parametrize("method", ["build", "pairs", "jacobian"])
+@pytest.mark.parametrize("other", [False, True])
+def test_blocks_change_nothing(method, other):
+    model, x = problem(24)
+    x2 = x[:10] + 1 if other else None
+    whole = measure_ntk(model, x, x2, method=method, outputs="full")
+    parts = measure_ntk(model, x, x2, method=method, outputs="full", max_bytes=12 * MIB)
+    assert parts.report.rows_at_once < 24 <= whole.report.rows_at_once or method == "pairs"
+    # The same products in float64, in blocks.
+    assert float((parts.kernel - whole.kernel).norm() / whole.kernel.norm()) < 1e-12
+
+
+def test_a_budget_that_does_not_hold_the_kernel_is_refused():
+    model, x = problem(200)
+    with pytest.raises(ValueError, match="max_bytes"):
+        empirical_ntk(model, x, max_bytes=200 * 200 * 8)
