@@ -79,10 +79,12 @@ def test_the_tail_and_the_probes_estimate_the_error(activation):
     for tolerance in TOLERANCES[:3]:
         basis = compression.fit(compression.samples(calls), tolerance)
         true = error(basis, calls)
-        # The tail knows nothing of the samples left out; probes give the largest error over the samples,
-        # a few times the mean one, to some 20 %.
+        # The tail knows nothing of the samples left out. The error is nearly of one mode, which the samples
+        # share, so that their estimates do not average: 16 products of two normals give a norm to a half.
         assert true / 5 < basis.tail < 2 * true
-        assert 0.7 * true < basis.error(calls) < 10 * true
+        estimate = compression.error(calls, basis(calls))
+        assert true / 2 < estimate.rms < 2 * true
+        assert estimate.rms < estimate.worst < 10 * true
 
 
 def test_smooth_solves_need_few_terms():
@@ -129,7 +131,6 @@ def test_samples_that_are_not_spanned_are_taken_as_they_are():
     assert float((measured.kernel - exact).norm() / exact.norm()) < 1e-12
 
 
-@pytest.mark.xfail(strict=True, reason="a chunk's error is measured on a few of its samples only")
 def test_a_few_odd_samples_among_many_are_noticed():
     torch.manual_seed(0)
     model = Switched().double()

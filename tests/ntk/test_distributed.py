@@ -72,7 +72,7 @@ def work(rank, ranks, folder):
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[3])
 def by_ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     mp.spawn(work, (request.param, str(folder)), nprocs=request.param)

@@ -11,6 +11,7 @@ steps with a smooth φ. The terms are K's singular pairs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from ntkode.ntk.recording import Calls
 
 # Numbers a call to fit the bases on, and the fewest and most samples that this may mean.
 FIT_NUMBERS, FIT_SAMPLES = 32_768, (8, 64)
-# Random rank-one functionals z^T J w that estimate the error of J: 16 give its norm to some 20 %.
+# Random rank-one functionals z^T J w that estimate an error of J: its norm to a half or better.
 PROBES = 16
 # Numbers of every call that are mixed at a time: seven times faster on a CPU than all at once.
 COLUMNS = 16_384
@@ -57,11 +58,30 @@ class Basis:
             calls.layer, _mixed(self.inputs, calls.inputs), _mixed(self.cotangents, calls.cotangents)
         )
 
-    def error(self, calls: Calls) -> float:
-        """Estimated max_i ‖J_i − J_i^R‖ / rms_i ‖J_i‖ over the samples of `calls`, by random functionals."""
-        exact, short = _probed(calls), _probed(self(calls))
-        size = exact.square().mean(0).mean().sqrt()
-        return float((exact - short).square().mean(0).mean(0).max().sqrt() / size) if size > 0 else 0.0
+
+@dataclass(frozen=True)
+class CompressionError:
+    """Relative error of J by compression, estimated on every sample.
+
+    Attributes:
+        rms: √(Σ_i ‖J_i − J_i^R‖² / Σ_i ‖J_i‖²).
+        worst: max_i ‖J_i − J_i^R‖ / rms_i ‖J_i‖; of many samples up to three times too high.
+    """
+
+    rms: float
+    worst: float
+
+
+def error(calls: Calls, terms: Calls) -> CompressionError:
+    """How well `terms` stand for `calls`, by a few random functionals of each sample's derivative."""
+    exact = _probed(calls)
+    wrong = (exact - _probed(terms)).square().mean(0)  # (K, N)
+    size = float(exact.square().mean())
+    if size == 0:
+        return CompressionError(0.0, 0.0)
+    return CompressionError(
+        rms=math.sqrt(float(wrong.mean()) / size), worst=math.sqrt(float(wrong.mean(0).max()) / size)
+    )
 
 
 def fit(calls: Calls, tolerance: float) -> Basis:
@@ -123,14 +143,11 @@ def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
 
 
 def _probed(calls: Calls) -> Tensor:
-    """z^T J_i w for random z and w: shape (PROBES, K, N)."""
+    """z^T J_i w for random z and w, shape (PROBES, K, N), float64; products in the calls' own dtype."""
     generator = torch.Generator().manual_seed(0)
-    a = calls.layer.patches(calls.inputs.double().flatten(0, 1))  # (groups, positions, C·N, p)
-    g = calls.layer.channels(calls.cotangents.double().flatten(0, 2))  # (groups, positions, C·K·N, q)
-    w, z = (
-        torch.randn(len(t), t.shape[-1], PROBES, generator=generator, dtype=torch.float64).to(t)
-        for t in (a, g)
-    )
-    heads = (a @ w[:, None]).unflatten(2, (len(calls.inputs), 1, -1))
-    tails = (g @ z[:, None]).unflatten(2, calls.cotangents.shape[:3])
+    a = calls.layer.patches(calls.inputs.flatten(0, 1))  # (groups, positions, C·N, p)
+    g = calls.layer.channels(calls.cotangents.flatten(0, 2))  # (groups, positions, C·K·N, q)
+    w, z = (torch.randn(len(t), t.shape[-1], PROBES, generator=generator).to(t) for t in (a, g))
+    heads = (a @ w[:, None]).unflatten(2, (len(calls.inputs), 1, -1)).double()
+    tails = (g @ z[:, None]).unflatten(2, calls.cotangents.shape[:3]).double()
     return torch.einsum("blcknr,blcknr->rkn", heads.expand_as(tails), tails)

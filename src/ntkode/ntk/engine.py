@@ -210,7 +210,7 @@ class Engine:
             method=options.method,
             tolerance=options.tolerance or TOLERANCE[self._solve_dtype],
             cost=kernel_flops(len(self.x1), len(self.columns)),
-            max_bytes=self._left // 2,
+            max_bytes=self._left // 3,
         )
         factors.start(self.x1)
         return factors
@@ -228,11 +228,11 @@ class Engine:
         return needed
 
     def _rows_that_fit(self) -> int:
-        """Samples a block: all, or as many as let two blocks lie within half of what the kernel leaves."""
+        """Samples a block: all, or as many as let two blocks lie within a third of what the kernel leaves."""
         a_row = max(1, self.factors.bytes_a_row())
         rows = max(len(self.x1), len(self.columns))
         blocks = 1 if self.x2 is None else 2
-        fitting = self._left // 2 // a_row
+        fitting = self._left // 3 // a_row
         return rows if blocks * rows <= fitting else max(1, fitting // 2)
 
     def _solver_error(self, solver: Solver) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ntkode.ntk import compression, contraction
+from ntkode.ntk.compression import Basis
 from ntkode.ntk.contraction import Factor, Gradients, OuterProducts
 from ntkode.ntk.layout import Layout
 from ntkode.ntk.planning import CANDIDATES, Choice, Cost, Weight, cheapest
@@ -20,8 +21,8 @@ logger = logging.getLogger("ntkode.ntk")
 
 # Samples recorded at a time: more fall out of a core's cache, fewer waste its multipliers.
 CHUNK = 128
-# Samples of every chunk on which a compression's error is estimated.
-CHECKED = 4
+# One sample's error may be as many times the tolerance that the root mean square keeps.
+WORST = 10
 
 
 class CompressionFailed(RuntimeError):
@@ -45,7 +46,7 @@ class RecordedFactors:
     Attributes:
         choices: what was chosen, by weight, once started.
         coupling: see `Recorder.coupling`, once started.
-        compression_error: largest relative error measured on samples so far.
+        compression_error: the largest root mean square of it over a chunk of samples so far.
     """
 
     recorder: Recorder
@@ -125,16 +126,18 @@ class RecordedFactors:
         bases = self.choices[name].bases
         if bases is None:
             return calls
-        for basis, some in zip(bases, calls, strict=True):
-            rows = some.inputs.shape[1]
-            checked = compression.rows_of(some, torch.arange(rows // 3, rows, max(1, rows // CHECKED)))
-            self.compression_error = max(self.compression_error, basis.error(checked))
-        if self.compression_error > self.tolerance:
-            told = (
-                f"the calls of {name} compress to {self.compression_error:.1e}, not to {self.tolerance:.1e}"
+        return [self._terms(name, basis, some) for basis, some in zip(bases, calls, strict=True)]
+
+    def _terms(self, name: str, basis: Basis, calls: Calls) -> Calls:
+        terms = basis(calls)
+        error = compression.error(calls, terms)
+        self.compression_error = max(self.compression_error, error.rms)
+        if error.rms > self.tolerance or error.worst > WORST * self.tolerance:
+            raise CompressionFailed(
+                f"the calls of {name} compress to {error.rms:.1e} (worst sample {error.worst:.1e}), not to "
+                f"{self.tolerance:.1e}"
             )
-            raise CompressionFailed(told)
-        return [basis(some) for basis, some in zip(bases, calls, strict=True)]
+        return terms
 
     def _choice(self, calls: list[Calls]) -> Choice:
         candidates = CANDIDATES[self.method]
