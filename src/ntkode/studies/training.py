@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lightning as L
-import torch
 
-from ntkode.data import DataModule
-from ntkode.data.checks import whole_number
-from ntkode.losses import check_loss
 from ntkode.metrics import Metric
-from ntkode.models import ODEModel
-from ntkode.results import RunRecord, provenance, summarise
+from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
+from ntkode.studies.preparation import (
+    build_model,
+    read_data,
+    seed_everything,
+    store_provenance,
+    training_module,
+)
 from ntkode.tracking import HistoryLogger, Tracker
 from ntkode.training import TrainingModule
-
-LARGEST_SEED = 2**32 - 1  # NumPy's
 
 
 class MetricsMissing(RuntimeError):
@@ -50,22 +50,17 @@ class Training:
             ValueError: a setting out of range.
         """
         began = time.perf_counter()
-        L.seed_everything(whole_number("seed", config["seed"], least=0, most=LARGEST_SEED), verbose=False)
+        seed_everything(config)
         record.set_phase("reading the data")
-        data = _build_data(config)
+        data = read_data(config)
         record.set_phase("preparing")
         metrics: list[Metric] = list(build(config["metrics"]).values())
         loggers = [HistoryLogger(record), *tracker.loggers]
         trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
-        record.write_provenance(
-            provenance(
-                seeds={"seed": config["seed"]},
-                dataset=data.description,
-                threads=torch.get_num_threads(),
-                device=str(trainer.strategy.root_device),
-            )
-        )
-        module = _build_module(config, data, trainer.strategy.root_device)
+        device = trainer.strategy.root_device
+        store_provenance(record, config, data, device)
+        model = build_model(config, data, device)
+        module = training_module(config, data, model, config["optimizer"]["lr"])
         record.set_phase(
             "spectrum of the training kernel" if config["optimizer"]["lr"] == "auto" else "training"
         )
@@ -84,27 +79,6 @@ class Training:
             record.write_summary(summarise(history) | told)
         if missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
-
-
-def _build_data(config: Config) -> DataModule:
-    data: DataModule = build(config["dataset"])
-    data.setup()
-    return data
-
-
-def _build_module(config: Config, data: DataModule, device: torch.device) -> TrainingModule:
-    loss = build(config["loss"])
-    check_loss(loss, data.task, data.out_features)
-    model: ODEModel = build(config["model"])(in_features=data.in_features, out_features=data.out_features)
-    optimizer = config["optimizer"]
-    return TrainingModule(
-        model.to(device, data.dtype),
-        loss,
-        data,
-        build(optimizer["algorithm"]),
-        learning_rate=optimizer["lr"],
-        lr_factor=optimizer["lr_factor"],
-    )
 
 
 def _missing(
