@@ -67,15 +67,15 @@ def fit_all(points: pd.DataFrame, scaling: Scaling) -> dict[tuple[str, str], Pow
 
 
 def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.DataFrame:
-    """One row a quantity and group: slope, its 95 % interval, the expected slope, the slope at the end."""
-    expected = {quantity.name: quantity.expected for quantity in scaling.quantities}
+    """One row a quantity and group: slope, its 95 % interval, the reference slope, the slope at the end."""
+    reference = {quantity.name: quantity.reference for quantity in scaling.quantities}
     columns = [
         "quantity",
         "group",
         "slope",
         "interval_low",
         "interval_high",
-        "expected",
+        "reference",
         "end_slope",
         "seeds",
     ]
@@ -86,7 +86,7 @@ def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.D
             law.slope,
             law.slope - law.half_width,
             law.slope + law.half_width,
-            expected[quantity],
+            reference[quantity],
             law.end_slope,
             law.seeds,
         )
@@ -122,6 +122,6 @@ def _shown_slopes(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Ta
     for group in dict.fromkeys(group for _, group in laws):
         told = (laws.get((quantity.name, group)) for quantity in scaling.quantities)
         shown.add_row(escape(group), *(MISSING if law is None else str(law) for law in told))
-    expected = (f"{quantity.expected:g}".replace("-", "−") for quantity in scaling.quantities)
-    shown.add_row("expected", *expected, style="dim")
+    reference = (f"{quantity.reference:g}".replace("-", "−") for quantity in scaling.quantities)
+    shown.add_row("reference", *reference, style="dim")
     return shown

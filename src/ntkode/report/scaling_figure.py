@@ -25,7 +25,7 @@ class Quantity:
         header: the same over at most two lines.
         title: of its panel.
         ylabel: its formula.
-        expected: the exponent that theory gives.
+        reference: the exponent to compare with.
     """
 
     column: str
@@ -33,7 +33,7 @@ class Quantity:
     header: str
     title: str
     ylabel: str
-    expected: float
+    reference: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Scaling:
 
 
 def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Figure:
-    """A panel a quantity: points a seed, medians, fitted lines with their slopes, and the expected slope."""
+    """A panel a quantity: points a seed, medians, fitted lines with their slopes, and the reference slope."""
     figure = Figure(figsize=(10, 7.6), layout="constrained")
     FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
     groups = list(dict.fromkeys(points["group"]))
@@ -107,7 +107,7 @@ def _draw(
         ends = [own["x"].min(), own["x"].max()]
         axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.2)
         handles.append(Line2D([], [], **style, linewidth=1.2, markersize=5, label=f"{group}: {law}"))
-    handles.append(_reference(axes, points, sizes, quantity.expected))
+    handles.append(_reference(axes, points, sizes, quantity.reference))
     axes.legend(handles=handles, frameon=False, fontsize=9, loc="best", title="slope", title_fontsize=9)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -116,9 +116,9 @@ def _draw(
 
 
 def _reference(axes: Axes, points: pd.DataFrame, sizes: list[float], slope: float) -> Line2D:
-    """A dashed line of the expected slope, under all points."""
+    """A dashed line of the reference slope, under all points."""
     scale = 0.75 * (points["y"] / points["x"] ** slope).min()
     ends = [sizes[0], sizes[-1]]
     style: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1}
     axes.plot(ends, [scale * x**slope for x in ends], **style)
-    return Line2D([], [], **style, label=f"expected: {slope:g}".replace("-", "−"))
+    return Line2D([], [], **style, label=f"reference: {slope:g}".replace("-", "−"))

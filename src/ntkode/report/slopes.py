@@ -34,9 +34,11 @@ class PowerLaw:
         return math.exp(self.log_c) * x**self.slope
 
     def __str__(self) -> str:
-        """Such as `−0.50 ± 0.03`."""
-        interval = "" if math.isnan(self.half_width) else f" ± {self.half_width:.2g}"
-        return f"{self.slope:.{_digits(self.half_width)}f}{interval}".replace("-", "−")
+        """Such as `−0.50 ± 0.03`: with the decimals that the interval leaves, two at least."""
+        known = self.half_width > 0
+        decimals = max(2, math.ceil(-math.log10(self.half_width))) if known else 2
+        interval = f" ± {self.half_width:.{decimals}f}" if known else ""
+        return f"{self.slope:.{decimals}f}{interval}".replace("-", "−")
 
 
 def fit_power_law(points: pd.DataFrame) -> PowerLaw:
@@ -80,10 +82,3 @@ class _Line(NamedTuple):
 def _line(logs: pd.DataFrame) -> _Line:
     line = stats.linregress(logs["x"].to_numpy(), logs["y"].to_numpy())
     return _Line(float(line.slope), float(line.intercept), float(line.stderr))
-
-
-def _digits(half_width: float) -> int:
-    """Decimals of a slope: as many as its interval has, between 2 and 4."""
-    if not half_width > 0:
-        return 2
-    return min(4, max(2, 1 - math.floor(math.log10(half_width))))

@@ -21,7 +21,7 @@ SCALING = Scaling(
             "ntk/limit_distance.first",
             "NTK distance",
             "NTK\ndistance",
-            "Distance of the NTK from its limit, at initialisation",
+            "NTK against its limit, at initialisation",
             r"$\|\Theta_n - \Theta_\infty\|_F\,/\,\|\Theta_\infty\|_F$",
             -0.5,
         ),
@@ -29,7 +29,7 @@ SCALING = Scaling(
             "nngp/limit_distance.first",
             "NNGP distance",
             "NNGP\ndistance",
-            "Distance of the NNGP kernel from its limit, at initialisation",
+            "NNGP kernel against its limit, at initialisation",
             r"$\|K_n - K_\infty\|_F\,/\,\|K_\infty\|_F$",
             -0.5,
         ),
@@ -37,12 +37,12 @@ SCALING = Scaling(
             _TRAINED,
             "NTK distance after training",
             "NTK distance\ntrained",
-            "Distance of the NTK from its limit, after training",
+            "NTK against its limit, after training",
             r"$\|\Theta_n(k) - \Theta_\infty\|_F\,/\,\|\Theta_\infty\|_F$",
             -0.5,
         ),
-        # The bound is n^(-1/2), the change that is seen closer to 1/n (Lee et al. 2019, arXiv 1902.06720, figure
-        # 1): a unit moves by O(n^(-1/2)) with the sign of its v, so that the mean over units keeps O(1/n) of it.
+        # The bound is n^(-1/2), what is seen is closer to 1/n (Lee et al. 2019, arXiv 1902.06720, figure 1):
+        # a unit moves by O(n^(-1/2)) with the sign of its v, and the mean over units keeps O(1/n) of that.
         Quantity(
             _DRIFT,
             "drift",
