@@ -125,3 +125,28 @@ def test_the_seed_alone_tells_the_draw_and_the_initialisation(train):
     assert again == first
     assert first[0]["loss/ratio"] == second[0]["loss/ratio"] == 1
     assert first[1]["loss/ratio"] != second[1]["loss/ratio"]
+
+
+@pytest.mark.parametrize("model", ["neural_ode", "resnet"])
+def test_matched_scales_are_used_and_recorded(train, model):
+    record = train("match=ntk", "activation=relu", f"model={model}", "optimizer.lr=0.01")
+    assert record.status["status"] == Status.DONE, record.status
+    summary = record.summary()
+    # At σ = 1 relu has NNGP 0.79 and NTK 1.9 for these inputs: the target needs more of the one, less of the other.
+    assert 1 < summary["model/sigma_w"] < 2
+    assert 0.5 < summary["model/sigma_v"] < 1.1
+    assert "model/sigma_w" not in train("activation=relu", f"model={model}", "optimizer.lr=0.01").summary()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ("match=ntk activation=sigmoid", "between 1"),
+        ("match=ntk model=mlp_ode", "model=neural_ode"),
+        ("match=hidden match.hidden_variance=-1", "match.hidden_variance=-1"),
+    ],
+)
+def test_scales_that_cannot_be_matched_are_told(train, overrides, named):
+    record = train(*overrides.split(), "optimizer.lr=0.01")
+    assert record.status["status"] == "error"
+    assert named in record.status["message"]

@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from ntkode.report.by_study import report_of, reports
 from ntkode.report.figures import save, training_figure
 from ntkode.report.progress import SweepMonitor
 from ntkode.report.tables import comparison, labels, render
-from ntkode.results import SweepIndex, load, load_history, write_atomically
+from ntkode.results import SweepIndex, load, write_atomically
 
 __all__ = [
     "SweepMonitor",
@@ -17,6 +18,7 @@ __all__ = [
     "labels",
     "render",
     "report_console",
+    "report_of",
     "report_sweep",
     "save",
     "training_figure",
@@ -35,27 +37,30 @@ def report_console() -> Console:
 def report_sweep(
     results_dir: Path | str, sweep: str, console: Console, out: Path | str | None = None
 ) -> pd.DataFrame:
-    """Print a sweep's comparison table; write it as CSV, and the training curves as PNG and PDF.
+    """Print a sweep's reports, one a study; write their tables as CSV, their pictures as PNG and PDF.
 
     Args:
         results_dir: the results folder.
         sweep: the sweep's name.
-        console: where the table and the paths of the files go.
-        out: the folder of `comparison.csv`, `.png` and `.pdf`; the sweep's own folder by default.
+        console: where the tables and the paths of the files go.
+        out: the folder of the files; the sweep's own folder by default.
 
     Returns:
-        The table, one row a run (see `comparison`).
+        All runs, one row a run (see `comparison`).
 
     Raises:
         NoResults: the sweep has no readable run.
     """
     runs = load(results_dir, sweep)
-    table = comparison(runs)
     folder = SweepIndex(results_dir, sweep).directory if out is None else Path(out)
-    csv = folder / "comparison.csv"
-    write_atomically(csv, table.to_csv(index=False))
-    figure = training_figure(load_history(results_dir, runs["run_id"]), labels(runs))
-    console.print(render(table))
-    for path in (csv, *save(figure, folder / "comparison")):
-        console.print(str(path), style="dim", highlight=False, soft_wrap=True)
-    return table
+    for report in reports(runs, Path(results_dir)):
+        console.print(report.shown)
+        paths = []
+        for name, table in report.tables.items():
+            paths.append(folder / f"{name}.csv")
+            write_atomically(paths[-1], table.to_csv(index=False))
+        if report.figure is not None:
+            paths += save(report.figure, folder / report.name)
+        for path in paths:
+            console.print(str(path), style="dim", highlight=False, soft_wrap=True)
+    return comparison(runs)

@@ -1,4 +1,4 @@
-"""The picture of a sweep: how the runs trained, a line a run."""
+"""The picture of a training sweep, a line a run; and how pictures are saved."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-# Okabe and Ito's palette, made for colour-blind readers; without its yellow, which is too pale for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from ntkode.report.style import COLOURS, MARKERS, frame, grid, say_empty
+
 _PREDICTION: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.9, "marker": ""}
 _LIMIT: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9, "marker": ""}
 # history column → how to draw it and what to call it
@@ -87,11 +85,11 @@ def _styles(labels: dict[str, str]) -> dict[str, _Style]:
     dashes = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
     by_label: dict[str, _Style] = {}
     for index, name in enumerate(names):
-        again, colour = divmod(index, len(_COLOURS))
+        again, colour = divmod(index, len(COLOURS))
         by_label[name] = {
-            "color": _COLOURS[colour],
+            "color": COLOURS[colour],
             "linestyle": dashes[again % len(dashes)],
-            "marker": _MARKERS[(colour + again) % len(_MARKERS)],
+            "marker": MARKERS[(colour + again) % len(MARKERS)],
             "markersize": 3.5,
             # Runs of one label are seeds: thinner, so that they read as a bundle.
             "linewidth": 1.6 if list(labels.values()).count(name) == 1 else 0.8,
@@ -145,27 +143,11 @@ def _floored(history: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 
 
 def _finish(axes: Axes, title: str, ylabel: str, *, empty: bool) -> None:
-    axes.set_title(title, fontsize=11, loc="left")
-    axes.set_ylabel(ylabel)
-    axes.spines[["top", "right"]].set_visible(False)
+    frame(axes, title, ylabel)
     if empty:
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="0.5")
+        say_empty(axes)
     else:
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-        _plain_ticks(axes)
-
-
-def _plain_ticks(axes: Axes) -> None:
-    """Readable numbers (0.2, 0.5) in place of powers on a logarithmic axis of at most two decades."""
-    low, high = axes.get_ylim()
-    if axes.get_yscale() == "linear" or high > 100 * low:
-        return
-    digits = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 6)
-    axes.yaxis.set_major_locator(LogLocator(subs=digits) if high > 3 * low else MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        grid(axes)
 
 
 def _legend(figure: Figure, labels: dict[str, str], styles: dict[str, _Style]) -> None:

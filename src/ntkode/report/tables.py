@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -17,46 +18,50 @@ from ntkode.results.identity import NOT_IDENTIFYING
 MISSING = "–"
 
 
-class _Measure(NamedTuple):
+class Measure(NamedTuple):
+    """A column of numbers in the table."""
+
     metric: str  # column of `ntkode.results.load`
     name: str  # column of `comparison`
     header: str  # column of `render`
 
 
-_MEASURES = (
-    _Measure("loss/train", "final loss", "final\nloss"),
-    _Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    _Measure("accuracy/test", "test accuracy", "test\nacc."),
-    _Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    _Measure("ntk/lambda_min.min", "lambda_min minimum", "λ_min\nleast"),
-    _Measure("ntk/lambda_min", "lambda_min end", "λ_min\nend"),
-    _Measure("gradient/relative_error", "gradient error", "gradient\nerror"),
-    _Measure("loss/decay_rate", "measured decay rate", "rate\nmeas."),
-    _Measure("loss/predicted_rate", "predicted decay rate", "rate\npred."),
-    _Measure("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
-    _Measure("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
-    _Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
+_RESOLUTION = Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
+TRAINING = (
+    Measure("loss/train", "final loss", "final\nloss"),
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Measure("ntk/lambda_min.min", "lambda_min minimum", "λ_min\nleast"),
+    Measure("ntk/lambda_min", "lambda_min end", "λ_min\nend"),
+    Measure("gradient/relative_error", "gradient error", "gradient\nerror"),
+    Measure("loss/decay_rate", "measured decay rate", "rate\nmeas."),
+    Measure("loss/predicted_rate", "predicted decay rate", "rate\npred."),
+    Measure("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
+    Measure("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
+    Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
+    _RESOLUTION,
 )
-_RESOLUTION = _Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
-_HEADERS = {measure.name: measure.header for measure in _MEASURES}
+_HEADERS = {measure.name: measure.header for measure in TRAINING}
 _TOLD = ("status", "run_id", "message", "remedy")
 
 _STYLES = {Status.DONE: "green", Status.RUNNING: "cyan", Status.INTERRUPTED: "yellow"}
 _FAILED_STYLE = "red"
 
 
-def comparison(runs: pd.DataFrame) -> pd.DataFrame:
+def comparison(runs: pd.DataFrame, measures: Sequence[Measure] = TRAINING) -> pd.DataFrame:
     """One row a run: what tells it from the others, its measures, its status.
 
     Args:
         runs: what `ntkode.results.load` returns.
+        measures: which numbers to tell; those of training by default.
 
     Returns:
         First `activation` and every other choice or config key in which the runs differ, then the measures
         that any run has (numbers at full precision, NaN where missing), then status, run_id, message, remedy.
     """
     columns = {_short(name): runs[name] for name in _telling_columns(runs)}
-    for measure in (*_MEASURES, _RESOLUTION):
+    for measure in measures:
         if measure.metric in runs and runs[measure.metric].notna().any():
             columns[measure.name] = runs[measure.metric]
     return pd.DataFrame({**columns, **{name: runs[name] for name in _TOLD}}).reset_index(drop=True)
@@ -90,8 +95,13 @@ def render(table: pd.DataFrame) -> Group:
             shown.add_column(_header(name, names), overflow="fold", no_wrap=name == "status")
     for _, run in table.iterrows():
         shown.add_row(*(_cell(name, run) for name in names))
+    return Group(shown, *failures(table))
+
+
+def failures(table: pd.DataFrame) -> list[str]:
+    """An empty line and a line for each failed run of a `comparison`; none where none failed."""
     failed = [run for _, run in table.iterrows() if run["status"] not in (Status.DONE, Status.RUNNING)]
-    return Group(shown, *([""] if failed else []), *map(_note, failed))
+    return [*([""] if failed else []), *map(_note, failed)]
 
 
 def three_digits(value: float) -> str:

@@ -1,0 +1,138 @@
+"""How far a ResNet of depth L is from the Neural ODE with the same weights."""
+
+from __future__ import annotations
+
+import time
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ntkode.checks import count
+from ntkode.gradients import Objective, continuous_gradient, deviation, loss_gradient
+from ntkode.integrate import Adjoint, Solver
+from ntkode.losses import check_loss
+from ntkode.models import NeuralODE, ResNet
+from ntkode.ntk import measure_ntk
+from ntkode.results import RunRecord, summarise
+from ntkode.studies.base import Config, build
+from ntkode.studies.preparation import (
+    append_row,
+    build_model,
+    paper_model,
+    read_data,
+    scales_told,
+    seed_everything,
+    store_provenance,
+)
+from ntkode.tracking import Tracker
+
+# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
+MAX_BYTES = 2**31
+# A kernel of more steps costs minutes; for relu, 320 leave an error of 1e-5.
+KERNEL_STEPS = 320
+
+
+class DepthLimit:
+    """`study=depth_limit`: one cell is one depth L (`model=resnet model.depth=L`) and one seed.
+
+    At initialisation, in float64 on the first training samples, against the Neural ODE with the same
+    weights, solved finely, it measures the relative errors
+
+        output/relative_error         of the outputs f, in ‖·‖_F
+        gradient/discrete_error       of the ResNet's exact gradient ∂L/∂θ (discretise, then optimise)
+        gradient/adjoint_error        of the adjoint ODE's gradient, both solved by L Euler steps (optimise,
+                                      then discretise)
+        ntk/discrete_error            of the trace kernel (1/k) Σ_c Θ_cc, in ‖·‖_F
+        gradient/reference_error      estimated, of the continuous gradient itself
+
+    The expected rate of the first four is L^(−1). The loss is that of f, not of f − f₀: the constant f₀ would
+    hide what the output's error does to the residual.
+
+    Args:
+        probe_size: training samples to measure on, or all where there are fewer.
+        reference_steps: RK4 steps a unit of time at which the fine solve stops doubling its steps (see
+            `continuous_gradient`). Smooth φ need 80; φ with kinks go to the end, with an error of order 1.
+            The fine kernel takes as many, and 320 at most.
+
+    Raises:
+        ValueError: an argument below 1, or too few reference steps to double once.
+    """
+
+    def __init__(self, probe_size: int = 16, reference_steps: int = 1280) -> None:
+        self.probe_size = count("study.probe_size", probe_size)
+        self.reference_steps = count("study.reference_steps", reference_steps)
+        if reference_steps < 80:
+            raise ValueError(f"study.reference_steps={reference_steps} must be ≥ 80, to double 40 steps once")
+
+    def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
+        """Measure; one row.
+
+        Raises:
+            DataError: the data cannot be had as asked.
+            ValueError: another model than a ResNet, a loss that does not suit the data, or a setting out of
+                range.
+            SolverFailure: the ODE could not be solved.
+        """
+        began = time.perf_counter()
+        seed_everything(config)
+        record.set_phase("reading the data")
+        data = read_data(config)
+        trainer: L.Trainer = build(config["trainer"])(logger=False)
+        device = trainer.strategy.root_device
+        store_provenance(record, config, data, device)
+        network = _resnet(paper_model(build_model(config, data, device), config))
+        loss = build(config["loss"])
+        check_loss(loss, data.task, data.out_features)
+        x, y = (part[: self.probe_size].to(device).double() for part in (data.train.x, data.train.y))
+        objective = Objective(loss, x, y)
+        record.set_phase("gradient of the fine solve")
+        reference = continuous_gradient(network, objective, max_steps=self.reference_steps)
+        ode = network.solved_by(Solver("rk4", steps=reference.steps))
+        record.set_phase("errors of outputs and gradients")
+        adjoint = network.solved_by(network.solver, Adjoint())
+        values = {
+            "output/relative_error": relative_error(output(network, x), output(ode, x)),
+            "gradient/discrete_error": deviation(
+                loss_gradient(network, objective), reference.gradient
+            ).relative_error,
+            "gradient/adjoint_error": deviation(
+                loss_gradient(adjoint, objective), reference.gradient
+            ).relative_error,
+            "gradient/reference_error": reference.error,
+        }
+        record.set_phase("kernels")
+        fine = network.solved_by(Solver("rk4", steps=min(reference.steps, KERNEL_STEPS)))
+        values["ntk/discrete_error"] = relative_error(trace_kernel(network, x), trace_kernel(fine, x))
+        append_row(record, tracker, 0, values)
+        told: dict[str, float] = {"reference_steps": reference.steps, **scales_told(config, network)}
+        told["cost/run_seconds"] = time.perf_counter() - began
+        record.write_summary(summarise(record.history()) | told)
+
+
+@torch.no_grad()
+def output(model: NeuralODE, x: Tensor) -> Tensor:
+    """f(x), shape (N, k)."""
+    f: Tensor = model(x)
+    return f
+
+
+def trace_kernel(model: NeuralODE, x: Tensor) -> Tensor:
+    """(1/k) Σ_c Θ_cc, shape (N, N), of all calls as they are.
+
+    The method is fixed: with a thousand calls of a narrow layer, building a sample's gradient is cheaper than
+    pairs of calls, or than looking for a basis of the calls.
+    """
+    return measure_ntk(model, x, method="build", max_bytes=MAX_BYTES).kernel
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    """‖value − reference‖_F / ‖reference‖_F."""
+    return float((value - reference).norm() / reference.norm())
+
+
+def _resnet(model: NeuralODE) -> ResNet:
+    """The model in float64, if it is a ResNet."""
+    if isinstance(model, ResNet):
+        return model.in_double()
+    raise ValueError("study=depth_limit measures a ResNet: take model=resnet model.depth=20")

@@ -1,0 +1,142 @@
+"""What a cell is made of, built from its config: data, model, training module; and where its rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import lightning as L
+import torch
+
+from ntkode.data import DataModule
+from ntkode.data.checks import whole_number
+from ntkode.losses import check_loss
+from ntkode.models import NeuralODE, ODEModel
+from ntkode.ntk import Match, Network
+from ntkode.results import RunRecord, provenance
+from ntkode.studies.base import Config, build
+from ntkode.tracking import Tracker
+from ntkode.training import TrainingModule
+
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+def seed_everything(config: Config) -> None:
+    """Seed all generators by the config's `seed`.
+
+    Raises:
+        DataError: `seed` is no whole number from 0 to 2³² − 1.
+    """
+    L.seed_everything(whole_number("seed", config["seed"], least=0, most=LARGEST_SEED), verbose=False)
+
+
+def read_data(config: Config) -> DataModule:
+    """The data set of the config, set up.
+
+    Raises:
+        DataError: the data cannot be had as asked.
+    """
+    data: DataModule = build(config["dataset"])
+    data.setup()
+    return data
+
+
+def build_model(config: Config, data: DataModule, device: torch.device) -> ODEModel:
+    """The model of the config for these data, at its initialisation, in the data's dtype.
+
+    Raises:
+        ValueError: a setting out of range, or `match` with a model whose infinite-width limit is not known.
+        UnreachableTarget: the activation cannot be matched as `match` asks.
+    """
+    scales = _matched_scales(config, data)
+    model: ODEModel = build(config["model"])(
+        in_features=data.in_features, out_features=data.out_features, **scales
+    )
+    return model.to(device, data.dtype)
+
+
+def scales_told(config: Config, model: ODEModel) -> dict[str, float]:
+    """What a summary tells of matched scales; nothing where the config gives them itself."""
+    if config.get("match") is None or not isinstance(model, NeuralODE):
+        return {}
+    return {"model/sigma_w": model.sigma_w, "model/sigma_v": model.sigma_v}
+
+
+def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
+    """σ_w and σ_v where `match` is asked for, as the model takes them; none otherwise."""
+    match: Match | None = build(config.get("match"))
+    if match is None:
+        return {}
+    keys = config["model"]
+    if "sigma_w" not in keys:
+        raise ValueError(
+            f"match={config['choices']['match']} sets sigma_w and sigma_v, which "
+            f"model={config['choices']['model']} has not: take model=neural_ode, model=resnet or match=null"
+        )
+    network = Network(
+        activation=build(keys["activation"]),
+        inputs=float(keys["sigma_u"]) ** 2 * data.train.x.double().square().mean(1),
+        horizon=float(keys["horizon"]),
+        depth=keys.get("depth"),
+    )
+    scales = match.scales(network)
+    return {"sigma_w": scales.sigma_w, "sigma_v": scales.sigma_v}
+
+
+def paper_model(model: ODEModel, config: Config) -> NeuralODE:
+    """The model, if it has the paper's parameterisation: `NeuralODE`, or `ResNet`, which is one.
+
+    Raises:
+        ValueError: it has another, whose limits are not known.
+    """
+    if isinstance(model, NeuralODE):
+        return model
+    raise ValueError(
+        f"model={config['choices']['model']} does not have the paper's parameterisation, which "
+        f"study={config['choices']['study']} needs: take model=neural_ode or model=resnet"
+    )
+
+
+def training_module(
+    config: Config, data: DataModule, model: ODEModel, learning_rate: float | str
+) -> TrainingModule:
+    """The module that trains `model` by the config's loss and optimizer.
+
+    Args:
+        config: the cell's config.
+        data: the data set, set up.
+        model: what to train.
+        learning_rate: η, or "auto" (see `TrainingModule`).
+
+    Raises:
+        ValueError: the loss does not suit the data.
+    """
+    loss = build(config["loss"])
+    check_loss(loss, data.task, data.out_features)
+    optimizer = config["optimizer"]
+    return TrainingModule(
+        model,
+        loss,
+        data,
+        build(optimizer["algorithm"]),
+        learning_rate=learning_rate,
+        lr_factor=optimizer["lr_factor"],
+    )
+
+
+def store_provenance(record: RunRecord, config: Config, data: DataModule, device: torch.device) -> None:
+    """Write where the cell's numbers come from."""
+    record.write_provenance(
+        provenance(
+            seeds={"seed": config["seed"]},
+            dataset=data.description,
+            threads=torch.get_num_threads(),
+            device=str(device),
+        )
+    )
+
+
+def append_row(record: RunRecord, tracker: Tracker, step: int, values: Mapping[str, float]) -> None:
+    """Add measurements to the record's history and to the tracker."""
+    record.append({"step": step, **values})
+    for logger in tracker.loggers:
+        logger.log_metrics(dict(values), step=step)

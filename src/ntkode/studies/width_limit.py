@@ -1,0 +1,175 @@
+"""How far a network of width n is from its infinite-width limit, before and after training."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ntkode.checks import count, positive
+from ntkode.data import DataModule
+from ntkode.metrics import Metric
+from ntkode.models import NeuralODE
+from ntkode.ntk import measure_ntk, network_limit, spectrum
+from ntkode.results import RunRecord, summarise
+from ntkode.studies.base import Config, build
+from ntkode.studies.preparation import (
+    append_row,
+    build_model,
+    paper_model,
+    read_data,
+    scales_told,
+    seed_everything,
+    store_provenance,
+    training_module,
+)
+from ntkode.tracking import HistoryLogger, Tracker
+
+# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
+MAX_BYTES = 2**31
+
+
+class WidthLimit:
+    """`study=width_limit`: one cell is one width and one seed.
+
+    At θ₀, and after the last step where the cell trains, it appends a row with
+
+        ntk/limit_distance   ‖Θ_n − Θ_∞‖_F / ‖Θ_∞‖_F, Θ_n the trace kernel (1/k) Σ_c Θ_cc
+        nngp/limit_distance  ‖K_n − K_∞‖_F / ‖K_∞‖_F, K_n = (σ_v²/n) φ(h_T(x))·φ(h_T(x'))
+        ntk/drift            ‖Θ_n(k) − Θ_n(0)‖_F / ‖Θ_n(0)‖_F
+        ntk/lambda_min, ntk/resolution, ntk/limit_lambda_min, nngp/lambda_min, nngp/limit_lambda_min
+
+    all in float64 on the first training samples. K_n is the covariance of an output given U and W, over
+    v alone; it converges to the NNGP kernel, which one network's outputs cannot tell.
+
+    The limits are those of the network that the run's own fixed-step solver makes (of its `fixed_twin`, where
+    it is adaptive), so that a distance is due to the width alone: against the exact flow it would not fall
+    below the solver's error. The expected rate at θ₀ is n^(−1/2).
+
+    `optimizer.lr=auto` is optimizer.lr_factor/λ_max(Θ_∞) on the training set: one learning rate for all
+    widths and seeds, which are then compared after the same training time.
+
+    Args:
+        probe_size: training samples that the kernels are measured on, or all where there are fewer.
+        train: whether the cell trains, `steps` steps by the config's optimizer, loss and metrics.
+
+    Raises:
+        ValueError: `probe_size` below 1.
+    """
+
+    def __init__(self, probe_size: int = 64, train: bool = True) -> None:
+        self.probe_size = count("study.probe_size", probe_size)
+        self.train = train
+
+    def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
+        """Measure at initialisation, train, measure again.
+
+        Raises:
+            DataError: the data cannot be had as asked.
+            ValueError: a model without the paper's parameterisation, a solver whose limit is not known, or a
+                setting out of range.
+            BlowUpError: the limit is infinite before the horizon.
+            SolverFailure: the ODE could not be solved.
+            Diverged: the training diverged.
+        """
+        began = time.perf_counter()
+        seed_everything(config)
+        record.set_phase("reading the data")
+        data = read_data(config)
+        record.set_phase("infinite-width limit")
+        metrics: list[Metric] = list(build(config["metrics"]).values()) if self.train else []
+        loggers = [HistoryLogger(record), *tracker.loggers]
+        trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
+        device = trainer.strategy.root_device
+        store_provenance(record, config, data, device)
+        model = paper_model(build_model(config, data, device), config)
+        distances = LimitDistances(model, data.train.x[: self.probe_size].to(device))
+        record.set_phase("kernels at initialisation")
+        append_row(record, tracker, 0, distances.measure(model))
+        told: dict[str, Any] = dict(scales_told(config, model))
+        try:
+            if self.train:
+                rate = config["optimizer"]["lr"]
+                if rate == "auto":
+                    rate = _limit_learning_rate(config, data, model, distances)
+                told["learning_rate"] = rate
+                record.set_phase("training")
+                trainer.fit(training_module(config, data, model, rate), datamodule=data)
+                record.set_phase("kernels after training")
+                append_row(record, tracker, data.steps, distances.measure(model.to(device)))
+        finally:  # what a cell that ends early has measured counts too
+            told["cost/run_seconds"] = time.perf_counter() - began
+            record.write_summary(summarise(record.history()) | told)
+
+
+class LimitDistances:
+    """Measures a network's kernels against their limits.
+
+    Args:
+        model: the network at initialisation.
+        x: the probe, shape (N, d), on the model's device.
+    """
+
+    def __init__(self, model: NeuralODE, x: Tensor) -> None:
+        self.x = x.double()
+        self.limit = network_limit(model, self.x)
+        self._limit_lambda_min = {
+            "ntk/limit_lambda_min": spectrum(self.limit.ntk).lambda_min,
+            "nngp/limit_lambda_min": spectrum(self.limit.nngp).lambda_min,
+        }
+        self._initial: Tensor | None = None
+
+    def measure(self, model: NeuralODE) -> dict[str, float]:
+        """The values of a row; the first call is the one that `ntk/drift` refers to."""
+        model = model.in_double()
+        measured = measure_ntk(model, self.x, max_bytes=MAX_BYTES)
+        ntk, nngp = measured.kernel, conditional_nngp(model, self.x)
+        if self._initial is None:
+            self._initial = ntk
+        ntk_spectrum = spectrum(ntk, jacobian_error=measured.report.jacobian_error)
+        return {
+            "ntk/limit_distance": relative_distance(ntk, self.limit.ntk),
+            "nngp/limit_distance": relative_distance(nngp, self.limit.nngp),
+            "ntk/drift": relative_distance(ntk, self._initial),
+            "ntk/lambda_min": ntk_spectrum.lambda_min,
+            "ntk/resolution": ntk_spectrum.resolution,
+            "nngp/lambda_min": spectrum(nngp).lambda_min,
+        } | self._limit_lambda_min
+
+
+@torch.no_grad()
+def conditional_nngp(model: NeuralODE, x: Tensor) -> Tensor:
+    """(σ_v²/n) φ(h_T(x))·φ(h_T(x')): covariance of an output over v ~ N(0, 1), given U and W.
+
+    Args:
+        model: the network; its solver's `fixed_twin` gives h_T.
+        x: inputs in the model's dtype, shape (N, d).
+
+    Returns:
+        Shape (N, N).
+
+    Raises:
+        SolverFailure: the ODE could not be solved.
+    """
+    twin = model.solved_by(model.solver.fixed_twin(model.scaled_horizon))
+    features = twin.activation(twin.flow(twin.encode(x)))
+    return model.sigma_v**2 / model.width * features @ features.T
+
+
+def relative_distance(kernel: Tensor, reference: Tensor) -> float:
+    """‖kernel − reference‖_F / ‖reference‖_F."""
+    return float((kernel - reference).norm() / reference.norm())
+
+
+def _limit_learning_rate(
+    config: Config, data: DataModule, model: NeuralODE, distances: LimitDistances
+) -> float:
+    """c/λ_max(Θ_∞) on the training set."""
+    whole = data.train.x.to(distances.x)
+    kernel = distances.limit.ntk if len(whole) == len(distances.x) else network_limit(model, whole).ntk
+    # The full kernel's limit is Θ_∞ ⊗ I_k, with the same largest eigenvalue.
+    largest = spectrum(kernel).lambda_max
+    return positive("optimizer.lr_factor", config["optimizer"]["lr_factor"]) / largest
