@@ -48,9 +48,12 @@ class DepthLimit:
                                       another side of a kink than the ODE's
 
     The expected rate of the first four is L^(−1) for smooth φ. With a kink, φ'(h(T)) jumps where h(T) changes
-    sides. The share of such entries falls as L^(−1), each changes a part of ∂f/∂h(T) altogether, and the
-    gradient's error, the root of their share, falls as L^(−1/2) only, until the last one has gone. The loss is that of f, not of f − f₀: the constant f₀ would
-    hide what the output's error does to the residual.
+    sides. The share of such entries falls as L^(−1), and each changes its part of ∂f/∂h(T) altogether: the
+    gradient's error has a further term, the root of that share, of order L^(−1/2), which takes over as L
+    grows and ends where the last of the finitely many entries has changed back.
+
+    The loss is that of f, not of f − f₀: the constant f₀ would hide what the output's error does to the
+    residual.
 
     Args:
         probe_size: training samples for outputs and gradients, or all where there are fewer.
