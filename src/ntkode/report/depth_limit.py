@@ -49,6 +49,7 @@ SCALING = Scaling(
     ),
     others=(
         Measure("gradient/reference_error", "reference error", ""),
+        Measure("output/kink_flips", "kink flips", ""),
         Measure("reference_steps", "reference steps", ""),
         Measure("cost/run_seconds", "seconds", ""),
     ),

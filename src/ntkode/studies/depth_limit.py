@@ -45,12 +45,20 @@ class DepthLimit:
                                       then discretise)
         ntk/discrete_error            of the trace kernel (1/k) Σ_c Θ_cc, in ‖·‖_F
         gradient/reference_error      estimated, of the continuous gradient itself
+        output/kink_flips             for φ with kinks: the share of units and samples whose h(T) lies on
+                                      another side of a kink than the ODE's
 
-    The expected rate of the first four is L^(−1). The loss is that of f, not of f − f₀: the constant f₀ would
-    hide what the output's error does to the residual.
+    The expected rate of the first four is L^(−1) for smooth φ. With a kink, φ'(h(T)) jumps where h(T) changes
+    sides. The share of such entries falls as L^(−1), and each changes its part of ∂f/∂h(T) altogether: the
+    gradient's error has a further term, the root of that share, of order L^(−1/2), which takes over as L
+    grows and ends where the last of the finitely many entries has changed back.
+
+    The loss is that of f, not of f − f₀: the constant f₀ would hide what the output's error does to the
+    residual.
 
     Args:
-        probe_size: training samples to measure on, or all where there are fewer.
+        probe_size: training samples for outputs and gradients, or all where there are fewer.
+        kernel_probe_size: the same for the kernels.
         reference_steps: RK4 steps a unit of time at which the fine solve stops doubling its steps (see
             `continuous_gradient`). Smooth φ need 80; φ with kinks go to the end, with an error of order 1.
             The fine kernel takes as many, and 320 at most.
@@ -59,8 +67,11 @@ class DepthLimit:
         ValueError: an argument below 1, or too few reference steps to double once.
     """
 
-    def __init__(self, probe_size: int = 16, reference_steps: int = 1280) -> None:
+    def __init__(
+        self, probe_size: int = 128, kernel_probe_size: int = 16, reference_steps: int = 640
+    ) -> None:
         self.probe_size = count("study.probe_size", probe_size)
+        self.kernel_probe_size = count("study.kernel_probe_size", kernel_probe_size)
         self.reference_steps = count("study.reference_steps", reference_steps)
         if reference_steps < 80:
             raise ValueError(f"study.reference_steps={reference_steps} must be ≥ 80, to double 40 steps once")
@@ -101,8 +112,11 @@ class DepthLimit:
             ).relative_error,
             "gradient/reference_error": reference.error,
         }
+        if network.activation.profile.kinks:
+            values["output/kink_flips"] = kink_flips(network, ode, x)
         record.set_phase("kernels")
         fine = network.solved_by(Solver("rk4", steps=min(reference.steps, KERNEL_STEPS)))
+        x = x[: self.kernel_probe_size]
         values["ntk/discrete_error"] = relative_error(trace_kernel(network, x), trace_kernel(fine, x))
         append_row(record, tracker, 0, values)
         told: dict[str, float] = {"reference_steps": reference.steps, **scales_told(config, network)}
@@ -115,6 +129,14 @@ def output(model: NeuralODE, x: Tensor) -> Tensor:
     """f(x), shape (N, k)."""
     f: Tensor = model(x)
     return f
+
+
+@torch.no_grad()
+def kink_flips(network: NeuralODE, ode: NeuralODE, x: Tensor) -> float:
+    """The share of entries of h(T) that lie on different sides of a kink of φ in the two models."""
+    states = [model.flow(model.encode(x)) for model in (network, ode)]
+    kinks = network.activation.profile.kinks
+    return sum(float(((states[0] > kink) != (states[1] > kink)).double().mean()) for kink in kinks)
 
 
 def trace_kernel(model: NeuralODE, x: Tensor) -> Tensor:
