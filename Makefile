@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke lint format test clean
+.PHONY: help install run report smoke perf perf-peers lint format test clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -30,6 +30,17 @@ report: install  ## Redraw table and picture of the newest sweep from its stored
 smoke: install  ## The CI smoke benchmark: every metric must be there and finite
 	$(BIN)/python benchmarks/run.py experiment=smoke
 
+perf: install  ## The NTK engine beside other libraries, on a quiet machine (about an hour; docs/perf)
+	$(BIN)/python benchmarks/perf/ntk.py
+
+# The pair that was tried, with Python 3.11. In a venv of its own: it brings TensorFlow.
+.venv-peers/installed:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet jax==0.4.38 jaxlib==0.4.38 neural-tangents==0.6.5
+	@touch $@
+
+perf-peers: .venv-peers/installed  ## Make .venv-peers with neural-tangents, an optional peer of `make perf`
+
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,5 +53,5 @@ format: install  ## Let ruff format and mend
 test: lint  ## Lint and tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
-clean:  ## Remove .venv and caches; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+clean:  ## Remove .venv, .venv-peers and caches; results stay
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache

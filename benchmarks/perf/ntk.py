@@ -1,0 +1,227 @@
+"""The empirical NTK of a Neural ODE by ntkode, beside other ways to compute it: time, memory, accuracy.
+
+python benchmarks/perf/ntk.py                                     all of it, in about an hour
+python benchmarks/perf/ntk.py --sizes 64,256 --out /tmp/ntk.json  a first look, in minutes
+
+Protocol
+--------
+Kernel      Θ between N samples, k = 1 output, all parameters, at initialisation. Model: h(0) = U x/√d,
+            dh/dt = W tanh(h)/√n on [0, 1], f = v^T tanh(h(1))/√n, d = 784, entries N(0, 1), float32; random
+            inputs of norm √d. Solvers: RK4 (the 3/8 rule) and Euler, 10 steps each.
+Contestants ntkode           `measure_ntk(model, x)`, the default policy: float32 solve, float64 kernel
+            ntkode-spectrum  the same, and λ_min by `spectrum`
+            pass             one forward and one adjoint pass of the whole batch through stock torchdiffeq,
+                             weights frozen, gradient by the inputs: what any method has to do
+            loop             a forward and a backward pass a sample through torchdiffeq, J stacked, J J^T
+            jacrev           torch.func's vmap(jacrev), J J^T
+            vectors          torch.func's NTK–vector products with all unit cotangents
+            neural-tangents  `empirical_ntk_fn`, implementation 1, compiled beforehand, the steps in a scan;
+                             in an interpreter of its own, which `make perf-peers` sets up
+            Peers compute in float32. jacrev and vectors use a solver written here, as torchdiffeq does not
+            run under vmap; the samples that they take at a time are chosen by short trials.
+Measuring   Each measurement has a fresh process, on the CPU with one thread on one core. After a call on a
+            small problem, seconds are the best of 3 calls, or one call where it takes over 5 s. Memory is the
+            peak of resident memory in the first call less what was resident before it (on a GPU: what PyTorch
+            allocates). Limits are 300 s a call and 20 GB resident: a peer beyond is recorded as such, never
+            estimated. Ratios are between numbers of one run. The peak share is the floating-point operations
+            that ntkode's way needs (passes, compression, contraction), a second, over those of a float32
+            product of two large matrices in the same run.
+Agreement   ‖Θ_peer − Θ_ntkode‖_F / ‖Θ_ntkode‖_F. λ_min is compared with that of a float64 kernel of the same
+            parameters and inputs (N ≤ 256: all calls, nothing compressed; above: tolerance 1e-12), for the
+            inputs above and for near-duplicate ones, where the condition number is about 1e6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from problem import FEATURES, Problem, draw
+from rich.console import Console
+from runner import Limits, run
+from stopwatch import REPEATS, SHORT
+from tables import HEADINGS, TERMINAL_WIDTH, cells, markdown, terminal
+
+from ntkode.results import provenance, utc_now, write_atomically
+from ntkode.results.storage import to_json
+
+SIZES = ((64, 256), (256, 512), (256, 1024), (1000, 1000))
+SIZES_ON_GPU = (*SIZES, (4000, 4096))
+SOLVERS = ("rk4", "euler")
+PEERS = ("loop", "jacrev", "vectors", "neural-tangents")
+OURS = ("ntkode", "ntkode-spectrum", "pass")
+ACCURACY = ("accuracy", "accuracy-ill")
+# Of two float32 kernels: rounding leaves 1e-6 to 1e-5 where the kernel has one large eigenvalue.
+AGREEMENT = 1e-4
+
+
+@dataclass
+class Campaign:
+    """One run of the benchmark.
+
+    Attributes:
+        options: the command line's.
+        core: that measurements run on; None where they are not pinned.
+        console: where progress is told.
+        measurements: one row each, so far.
+    """
+
+    options: argparse.Namespace
+    core: int | None
+    console: Console = field(default_factory=lambda: Console(width=max(Console().width, TERMINAL_WIDTH)))
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+
+    def carry_out(self) -> None:
+        """Measure everything; the files hold what there is at any time."""
+        self.started = utc_now()
+        sizes, solvers = self.options.sizes, self.options.solvers
+        problems = [Problem(samples, width, solver) for samples, width in sizes for solver in solvers]
+        contestants = (*OURS, *self.options.peers, *ACCURACY)
+        total = 1 + len(problems) * len(contestants)
+        with tempfile.TemporaryDirectory() as folder:
+            self.arrays = Path(folder) / "arrays.npz"
+            self._measure(problems[0], "peak", total)
+            for problem in problems:
+                np.savez(self.arrays, **draw(problem))  # type: ignore[arg-type]
+                ours = None
+                for contestant in contestants:
+                    kernel = self._measure(problem, contestant, total, ours)
+                    ours = kernel if contestant == "ntkode" else ours
+
+    def failed(self) -> list[str]:
+        """What must not happen: ntkode itself did not end, or a kernel that is another one."""
+        ours = [row for row in self.measurements if row["contestant"] not in PEERS]
+        wrong = [f"{row['contestant']}: {row['reason']}" for row in ours if row["status"] != "done"]
+        for row in self.measurements:
+            if row.get("difference", 0.0) > AGREEMENT:
+                wrong.append(f"{row['contestant']}: its kernel differs by {row['difference']:.1e}")
+        return wrong
+
+    def _measure(
+        self, problem: Problem, contestant: str, total: int, ours: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        spec = asdict(problem) | {"contestant": contestant, "device": self.options.device}
+        spec |= {"core": self.core, "arrays": str(self.arrays)}
+        limits = Limits(self.options.limit_seconds, int(self.options.limit_gigabytes * 1e9))
+        with self.console.status(f"{len(self.measurements) + 1}/{total} {problem} {contestant}"):
+            outcome = run(spec, limits)
+        row = {"contestant": contestant} | asdict(problem) | outcome.row
+        if ours is not None and outcome.kernel is not None:
+            row["difference"] = float(np.linalg.norm(outcome.kernel - ours) / np.linalg.norm(ours))
+        self.measurements.append(row)
+        self._tell(row)
+        self._write()
+        return outcome.kernel
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        if len(self.measurements) == 1:
+            self.console.print(terminal([HEADINGS]), style="bold")
+        self.console.print(terminal([cells(row)]), style=None if row["status"] == "done" else "yellow")
+
+    def _write(self) -> None:
+        record = self.record()
+        write_atomically(self.options.out, to_json(record, indent=1))
+        write_atomically(self.options.out.with_suffix(".md"), markdown(record))
+
+    def record(self) -> dict[str, Any]:
+        """All that is known, as plain values."""
+        source = provenance(seeds={"arrays": 0}, dataset={}, threads=1, device=self.options.device)
+        kept = ("git", "packages", "python", "hardware", "device", "threads", "seeds")
+        return {
+            "started": self.started,
+            "written": utc_now(),
+            **{name: source[name] for name in kept},
+            "protocol": {
+                "features": FEATURES,
+                "activation": "tanh",
+                "repeats": REPEATS,
+                "repeated_below_seconds": SHORT,
+                "limit_seconds": self.options.limit_seconds,
+                "limit_gigabytes": self.options.limit_gigabytes,
+                "pinned": self.core is not None,
+            },
+            "measurements": self.measurements,
+        }
+
+
+def one_core(device: str) -> int | None:
+    """A core for the measurements, which this process leaves alone where it has another."""
+    if device != "cpu" or not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = os.sched_getaffinity(0)
+    core = max(cores)
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores - {core})
+    return core
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Time, memory and accuracy of ntkode's empirical NTK, beside other ways to compute it.",
+        epilog="The protocol is told at the top of this file.",
+    )
+    default = " ".join(f"{n},{width}" for n, width in SIZES)
+    parser.add_argument(
+        "--sizes", nargs="+", type=_size, metavar="N,n",
+        help=f"samples and width of each kernel (default: {default}; on a GPU 4000,4096 too)",
+        default=argparse.SUPPRESS,
+    )  # fmt: skip
+    parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=SOLVERS, help="default: both")
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=PEERS, help="default: all; without a name: none"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("docs/perf/ntk.json"),
+        help="JSON file; the tables go beside it, as .md (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit-seconds", type=float, default=300.0, metavar="S", help="of one call (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--limit-gigabytes",
+        type=float,
+        default=20.0,
+        metavar="GB",
+        help="resident in one process (default: %(default)g)",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no GPU here")
+    if not hasattr(options, "sizes"):
+        options.sizes = SIZES if options.device == "cpu" else SIZES_ON_GPU
+    return options
+
+
+def _size(text: str) -> tuple[int, int]:
+    samples, comma, width = text.partition(",")
+    if not (comma and samples.isdecimal() and width.isdecimal() and int(samples) >= 2 and int(width) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not N,n as in 256,512, with N ≥ 2")
+    return int(samples), int(width)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, write the files, print the table; exit code 1 where ntkode failed or kernels differ."""
+    options = parsed(arguments)
+    campaign = Campaign(options, one_core(options.device))
+    try:
+        campaign.carry_out()
+    except KeyboardInterrupt:
+        raise SystemExit(f"interrupted: {options.out} holds what was measured") from None
+    print(f"\n{markdown(campaign.record())}\n{options.out}")
+    if wrong := campaign.failed():
+        raise SystemExit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
