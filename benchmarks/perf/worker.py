@@ -18,7 +18,7 @@ from stopwatch import HostMeter, Stopwatch
 from torch import Tensor
 
 from ntkode.models import NeuralODE
-from ntkode.ntk import Report, measure_ntk, spectrum
+from ntkode.ntk import KernelReport, measure_ntk, spectrum
 
 # Up to as many samples the float64 reference of λ_min compresses nothing.
 MOST_UNCOMPRESSED = 256
@@ -132,7 +132,7 @@ class Worker:
         return model_and_inputs(load(self.arrays), self.problem, self.device)
 
 
-def told(report: Report, model: NeuralODE, samples: int) -> dict[str, Any]:
+def told(report: KernelReport, model: NeuralODE, samples: int) -> dict[str, Any]:
     """A report as plain values, with the floating-point operations that the way taken needs at least."""
     n, d = model.W.shape[0], model.U.shape[1]
     calls = report.choices["W"].calls

@@ -58,7 +58,7 @@ def predicted_losses(measure: SpectralMeasure, loss: float, learning_rate: float
         steps: the last k.
     """
     factors = (1 - learning_rate * measure.ritz_values).square()
-    powers = factors ** torch.arange(steps + 1, dtype=torch.float64)[:, None]
+    powers = factors ** torch.arange(steps + 1, dtype=torch.float64, device=factors.device)[:, None]
     return (loss * powers @ measure.weights).tolist()
 
 

@@ -19,11 +19,9 @@ from ntkode.gradients import Objective
 from ntkode.integrate import NonFiniteState, SolverFailure, typed_failures
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
-from ntkode.ntk import SpectralMeasure, kernel_operator, lanczos
+from ntkode.ntk import REPRODUCIBLE_BYTES, SpectralMeasure, kernel_operator, lanczos
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
-# What the training kernel's derivatives may take; fixed, since it decides how products are computed.
-OPERATOR_BYTES = 2**31
 
 
 class Diverged(RuntimeError):
@@ -120,7 +118,7 @@ class TrainingModule(L.LightningModule):
     def initial_measure(self) -> SpectralMeasure:
         """Spectral measure of the residual under the full training kernel; first asked for at θ₀."""
         train = self.split("train")
-        operator = kernel_operator(self.model, train.x, max_bytes=OPERATOR_BYTES)
+        operator = kernel_operator(self.model, train.x, max_bytes=REPRODUCIBLE_BYTES)
         return lanczos(operator, self.loss.residual(self.output("train"), train.y))
 
     @cached_property

@@ -234,11 +234,17 @@ def test_limit_distance_and_the_limits_prediction(trained, initial):
         residual = residual - module.learning_rate * limit @ residual
 
 
+def kinked_away_from_zero(x):
+    return torch.tanh(x) + 0.3 * torch.relu(x - 0.5)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"solver": Solver("implicit_adams", steps=4)},
         {"activation": from_callable(torch.sign, "sign")},
+        {"activation": from_callable(kinked_away_from_zero)},
+        {"solver": Solver("euler", steps=300)},
         {"data": Sine(n_train=8, n_test=4, seed=0, steps=1, dtype="float64")},
     ],
 )

@@ -6,7 +6,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from ntkode.integrate import Solver
+from ntkode.integrate import NonFiniteState, Solver
 from ntkode.models import NeuralODE
 from ntkode.ntk import distributed_ntk, empirical_ntk
 
@@ -68,6 +68,14 @@ def work(rank, ranks, folder):
         kernels[name] = distributed_ntk(make_model(name), x1, x2, **options)
     with pytest.raises(ValueError, match="fewer than the group"):
         distributed_ntk(make_model("sum"), problem("symmetric")[0][: ranks - 1])
+    with pytest.raises(ValueError, match="blocks=True"):
+        distributed_ntk(make_model("sum"), problem("symmetric")[0], blocks=True)
+    # What fails on one rank ends the call on all, instead of leaving the others to wait.
+    x = problem("symmetric")[0]
+    x[-1] = 1e200
+    model = NeuralODE(5, 8, 2, activation="quadratic", solver=Solver("rk4", steps=5)).double()
+    with pytest.raises((NonFiniteState, RuntimeError)):
+        distributed_ntk(model, 0.01 * x, method="jacobian")
     torch.save(kernels, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

@@ -256,3 +256,23 @@ def test_bad_inputs_are_refused():
             empirical_ntk(model, wrong)
     with pytest.raises(ValueError, match="samples of shape"):
         empirical_ntk(model, x, x[:, :5])
+
+
+def test_views_of_one_storage_are_told_apart():
+    model = make("neural_ode")
+    x, square = inputs(10), inputs(6)
+    for x1, x2 in ((x[:5], x[::2]), (square, square.T)):
+        assert relative(empirical_ntk(model, x1, x2), dense_trace_kernel(model, x1, x2)) < EXACT
+
+
+def test_an_unused_parameter_has_a_zero_block():
+    model = nn.Sequential(nn.Linear(6, 3)).double()
+    model.register_parameter("spare", nn.Parameter(torch.ones(4, dtype=torch.float64)))
+    kernel = empirical_ntk(model, inputs())
+    assert relative(kernel, dense_trace_kernel(model, inputs(), inputs())) < EXACT
+
+
+def test_outputs_of_another_shape_are_named():
+    model = nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)).double()
+    with pytest.raises(ValueError, match=r"shape \(1,\), not \(1, k\)"):
+        empirical_ntk(model, inputs())

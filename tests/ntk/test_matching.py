@@ -86,3 +86,23 @@ def test_targets_are_positive(value):
         MatchNTK(output_variance=value)
     with pytest.raises(ValueError, match=r"match\.hidden_variance"):
         MatchHidden(hidden_variance=value)
+
+
+def test_many_norms_are_averaged_by_interpolation():
+    inputs = torch.linspace(0.5, 2.0, 60, dtype=torch.float64)
+    x = torch.ones(60, 4, dtype=torch.float64) * inputs.sqrt()[:, None]
+    found = Network(activations.get("tanh"), inputs, 1.0).limits(1.0)
+    kernels = infinite_width_kernels(x, activation="tanh")
+    # Solved to 1e-6; twelve nodes in log K0 interpolate better than that.
+    assert found.nngp == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-5)
+    assert found.ntk == pytest.approx(float(kernels.ntk.diag().mean()), rel=1e-5)
+
+
+def test_norms_that_differ_by_rounding_are_one():
+    inputs = (1 + 1e-7 * torch.randn(1000, generator=torch.Generator().manual_seed(0))).double()
+    assert len(Network(activations.get("tanh"), inputs, 1.0)._norms[0]) <= 3
+
+
+def test_zero_inputs_are_named():
+    with pytest.raises(ValueError, match="row 1 has K0 = 0"):
+        Network(activations.get("tanh"), torch.tensor([1.0, 0.0]), 1.0)

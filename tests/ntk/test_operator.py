@@ -122,3 +122,17 @@ def test_scipy_takes_it(model):
     assert np.allclose(operator @ v.flatten().numpy(), kernel @ v.flatten().numpy(), rtol=1e-11)
     largest = eigsh(operator, k=1, which="LA", return_eigenvectors=False)
     assert largest[0] == pytest.approx(np.linalg.eigvalsh(kernel)[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize("max_bytes", [None, TINY])
+def test_a_model_that_changes_its_input_in_place_leaves_the_callers_alone(max_bytes):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3)).double()
+    x, v = problem()
+    before = x.clone()
+    operator = kernel_operator(model, x, max_bytes=max_bytes)
+    product, again = operator(v), operator(v)
+    assert torch.equal(x, before)
+    assert torch.equal(product, again)
+    expected = empirical_ntk(model, x, outputs="full") @ v.flatten()
+    assert torch.allclose(product.flatten(), expected, rtol=1e-11, atol=1e-11)

@@ -7,30 +7,34 @@ import math
 from ntkode.metrics.base import LossMetric, ProbeMetric, Values
 from ntkode.metrics.loss_decay import rates_at
 from ntkode.models import NeuralODE
-from ntkode.ntk import measure_ntk, network_limit
+from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, network_limit, relative_distance, slow_dual
 from ntkode.theory import LinearisedTraining
 from ntkode.training import TrainingModule
 
-# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
-MAX_BYTES = 2**31
 # The limit's own error: far below the distance n^{-1/2} of any width that is trained.
 TOLERANCE = 1e-6
 # σ_w·T beyond which the hidden variance is so large that the limit of a smooth φ takes minutes.
 LONGEST = 4.0
+# Layers beyond which the limit of a network solved by Euler takes minutes.
+DEEPEST = 200
 
 
 def has_limit(module: TrainingModule) -> bool:
-    """Whether the infinite-width limit of the run's network is known, and soon computed.
+    """Whether the infinite-width limit of the run's network is known, and computed in seconds.
 
-    It is for `NeuralODE` and `ResNet` with a continuous φ, inputs that are not zero, and a solver with a
-    tableau (implicit_adams iterates to a tolerance instead).
+    It is for `NeuralODE` and `ResNet` with φ that is continuous and has no kink away from 0 on a curved
+    part, σ_w·T ≤ 4, inputs that are not zero, and a solver with a tableau (implicit_adams iterates to a
+    tolerance instead) that is not Euler with more than 200 steps.
     """
     model = module.model
     return (
         isinstance(model, NeuralODE)
+        and model.sigma_u > 0
+        and model.sigma_w * model.horizon <= LONGEST
         and model.solver.method != "implicit_adams"
-        and model.scaled_horizon <= LONGEST
+        and not (model.solver.method == "euler" and (model.solver.steps or 0) > DEEPEST)
         and model.activation.profile.smoothness >= 0
+        and not slow_dual(model.activation)
         and bool((module.data.train.x != 0).any(dim=1).all())
     )
 
@@ -59,8 +63,8 @@ class LimitDistance(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """One kernel."""
         x = module.probe(self.probe_size).x
-        kernel = measure_ntk(module.model, x, max_bytes=MAX_BYTES).kernel
-        return {"ntk/limit_distance": float((kernel - self._limit).norm() / self._limit.norm())}
+        kernel = measure_ntk(module.model, x, max_bytes=REPRODUCIBLE_BYTES).kernel
+        return {"ntk/limit_distance": relative_distance(kernel, self._limit)}
 
 
 class LimitPrediction(LossMetric):

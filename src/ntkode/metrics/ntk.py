@@ -7,12 +7,9 @@ from dataclasses import asdict
 import torch
 
 from ntkode.metrics.base import Metric, ProbeMetric, Values
-from ntkode.ntk import kernel_alignment, measure_ntk, spectrum
+from ntkode.ntk import REPRODUCIBLE_BYTES, kernel_alignment, measure_ntk, relative_distance, spectrum
 from ntkode.theory import contraction_rate
 from ntkode.training import TrainingModule
-
-# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
-MAX_BYTES = 2**31
 
 
 class NTKSpectrum(ProbeMetric):
@@ -36,14 +33,14 @@ class NTKSpectrum(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """One kernel and its eigenvalues."""
         probe = module.probe(self.probe_size)
-        measured = measure_ntk(module.model, probe.x, max_bytes=MAX_BYTES)
+        measured = measure_ntk(module.model, probe.x, max_bytes=REPRODUCIBLE_BYTES)
         kernel = measured.kernel
         values = spectrum(kernel, jacobian_error=measured.report.jacobian_error)
         if self._initial is None:
             self._initial = kernel
         return {f"ntk/{name}": value for name, value in asdict(values).items()} | {
             "ntk/trace": float(kernel.trace()),
-            "ntk/drift": float((kernel - self._initial).norm() / self._initial.norm()),
+            "ntk/drift": relative_distance(kernel, self._initial),
             "ntk/alignment": kernel_alignment(kernel, probe.y),
         }
 
@@ -65,7 +62,10 @@ class GuaranteedRate(Metric):
 
     def applies(self, module: TrainingModule) -> bool:
         """Gradient descent on the squared error, on a set that fits."""
-        return module.descends_gradient and module.data.train.y.numel() <= self.max_rows
+        rows = module.data.train.y.numel()
+        # Two kernels of float64: itself, and one while it is put in order.
+        fits = rows <= self.max_rows and 2 * 8 * rows**2 < REPRODUCIBLE_BYTES
+        return module.descends_gradient and fits
 
     def names(self, module: TrainingModule) -> set[str]:
         """The one."""
@@ -74,7 +74,7 @@ class GuaranteedRate(Metric):
     def prepare(self, module: TrainingModule) -> None:
         """The full kernel at θ₀."""
         x = module.split("train").x
-        measured = measure_ntk(module.model, x, outputs="full", max_bytes=MAX_BYTES)
+        measured = measure_ntk(module.model, x, outputs="full", max_bytes=REPRODUCIBLE_BYTES)
         values = spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error)
         # A λ_min that cannot be told from zero guarantees nothing.
         bound = 0.0 if values.below_resolution else values.lambda_min

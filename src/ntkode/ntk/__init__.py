@@ -1,9 +1,9 @@
 """Neural Tangent Kernels: empirical and infinite-width kernels, matrix-free products, spectra."""
 
 from ntkode.ntk.distributed import distributed_ntk
-from ntkode.ntk.dual_activations import dual_activation
+from ntkode.ntk.dual_activations import dual_activation, slow_dual
 from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
-from ntkode.ntk.engine import Report
+from ntkode.ntk.engine import KernelReport
 from ntkode.ntk.infinite_width import BlowUpError, Kernels, RungeKutta, infinite_width_kernels
 from ntkode.ntk.lanczos import SpectralMeasure, lanczos
 from ntkode.ntk.matching import Match, MatchHidden, MatchNTK, Network, Scales, UnreachableTarget
@@ -15,14 +15,24 @@ from ntkode.ntk.operator import (
     TraceEstimate,
     kernel_operator,
 )
+from ntkode.ntk.precision import REPRODUCIBLE_BYTES
 from ntkode.ntk.recording import NotRecordableError
-from ntkode.ntk.spectrum import NonFiniteKernelError, Spectrum, eigenpairs, kernel_alignment, spectrum
+from ntkode.ntk.spectrum import (
+    NonFiniteKernelError,
+    Spectrum,
+    eigenpairs,
+    kernel_alignment,
+    relative_distance,
+    spectrum,
+)
 
 __all__ = [
+    "REPRODUCIBLE_BYTES",
     "AutogradOperator",
     "BlowUpError",
     "FactoredOperator",
     "KernelOperator",
+    "KernelReport",
     "Kernels",
     "Match",
     "MatchHidden",
@@ -31,7 +41,6 @@ __all__ = [
     "Network",
     "NonFiniteKernelError",
     "NotRecordableError",
-    "Report",
     "RungeKutta",
     "Scales",
     "SpectralMeasure",
@@ -48,5 +57,7 @@ __all__ = [
     "lanczos",
     "measure_ntk",
     "network_limit",
+    "relative_distance",
+    "slow_dual",
     "spectrum",
 ]

@@ -134,7 +134,7 @@ def _over_calls(recorded: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
     """Σ_c weights[c, r] recorded[c], float64; by columns, such that their float64 copies stay in cache."""
-    flat = recorded.flatten(1)
+    flat, weights = recorded.flatten(1), weights.to(recorded.device)  # another rank may have fitted them
     mixed = weights.new_empty(weights.shape[1], flat.shape[1])
     for start in range(0, flat.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)

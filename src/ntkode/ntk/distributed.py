@@ -35,17 +35,21 @@ def distributed_ntk(
         x1: inputs of shape (N1, …).
         x2: inputs of shape (N2, …).
         group: the ranks; all of them unless given.
-        **options: as `empirical_ntk` takes them, but for `blocks`.
+        **options: as `empirical_ntk` takes them, but for `blocks`; `max_bytes` bounds the recording alone:
+            a rank holds the derivatives of its own share and of one other.
 
     Returns:
         The kernel, equal to one process's up to the order of sums.
 
     Raises:
-        ValueError: fewer samples than ranks, or as `empirical_ntk`.
+        ValueError: fewer samples than ranks, `blocks`, or as `empirical_ntk`.
+        RuntimeError: another rank failed; it is named.
     """
     rank, ranks = dist.get_rank(group), dist.get_world_size(group)
     if min(len(x1), len(x1 if x2 is None else x2)) < ranks:
         raise ValueError(f"{len(x1)} samples are fewer than the group's {ranks} ranks")
+    if options.get("blocks"):
+        raise ValueError("blocks=True is for one process: take empirical_ntk")
     engine = Engine(model, x1, x2, Options(**options))
     if isinstance(engine.factors, RecordedFactors):
         engine.factors.choices = _broadcast_object(engine.factors.choices, 0, group)
@@ -76,20 +80,26 @@ def _computes(rank: int, other: int) -> bool:
 def _own(
     engine: Engine, rows: slice, columns: slice, group: dist.ProcessGroup | None
 ) -> tuple[Factors, Factors]:
-    """Derivatives of this rank's rows and columns; all ranks stop compressing where one has to."""
-    failure = None
+    """Derivatives of this rank's rows and columns; what fails on one rank is raised, or mended, on all."""
+    failure: Exception | None = None
     try:
         mine = engine.factors(engine.x1[rows])
         sent = mine if engine.x2 is None else engine.factors(engine.x2[columns])
-    except CompressionFailed as error:
+    except Exception as error:  # the others wait for this rank's word
         failure = error
+    told = [None if failure is None else (type(failure).__name__, str(failure))]
     failures: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(failures, failure, group=group)
-    told = next((f for f in failures if f is not None), None)
-    if told is None:
+    dist.all_gather_object(failures, told[0], group=group)
+    found = [(rank, f) for rank, f in enumerate(failures) if f is not None]
+    if not found:
         return mine, sent
-    engine.stop_compressing(told)
-    return _own(engine, rows, columns, group)
+    if all(name == CompressionFailed.__name__ for _, (name, _) in found):
+        engine.stop_compressing(CompressionFailed(found[0][1][1]))
+        return _own(engine, rows, columns, group)
+    if failure is not None:
+        raise failure
+    rank, (name, message) = found[0]
+    raise RuntimeError(f"rank {rank} failed: {name}: {message}")
 
 
 def _broadcast(
@@ -116,7 +126,9 @@ def _tensors(factor: Factor) -> list[Tensor]:
 
 def _broadcast_object(value: Any, owner: int, group: dist.ProcessGroup | None) -> Any:
     holder = [value]
-    dist.broadcast_object_list(holder, _global(owner, group), group=group)
+    backend = dist.get_backend(group)
+    device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else None
+    dist.broadcast_object_list(holder, _global(owner, group), group=group, device=device)
     return holder[0]
 
 

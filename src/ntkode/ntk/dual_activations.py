@@ -50,3 +50,10 @@ def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> D
             "try a continuous one, such as activation=relu"
         )
     return Polynomial.of(activation) or PiecewiseLinear.of(activation) or HermiteSeries(activation, tolerance)
+
+
+def slow_dual(activation: Activation) -> bool:
+    """Whether the dual is a series that a kink away from 0 makes slow: kernels then take minutes."""
+    if activation.profile.smoothness < 0 or all(abs(at) < 1e-9 for at, _ in activation.profile.breakpoints):
+        return False
+    return isinstance(dual_activation(activation), HermiteSeries)

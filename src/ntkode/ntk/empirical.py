@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from ntkode.ntk.engine import Engine, Method, Options, Report
+from ntkode.ntk.engine import Engine, KernelReport, Method, Options
 from ntkode.ntk.layout import Outputs
 
 
@@ -22,7 +22,7 @@ class MeasuredKernel:
     """
 
     blocks: dict[str, Tensor]
-    report: Report
+    report: KernelReport
 
     @property
     def kernel(self) -> Tensor:

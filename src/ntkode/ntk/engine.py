@@ -17,7 +17,14 @@ from ntkode.ntk.factors import CompressionFailed, RecordedFactors
 from ntkode.ntk.jacobian import JacobianFactors
 from ntkode.ntk.layout import OUTPUTS, Layout, Outputs
 from ntkode.ntk.planning import Choice, kernel_flops
-from ntkode.ntk.precision import TOLERANCE, differentiable_twin, free_bytes, rounding, solve_dtype
+from ntkode.ntk.precision import (
+    TOLERANCE,
+    differentiable_twin,
+    free_bytes,
+    output_count,
+    rounding,
+    solve_dtype,
+)
 from ntkode.ntk.recording import NotRecordableError, RandomOutputError, Recorder
 
 logger = logging.getLogger("ntkode.ntk")
@@ -25,7 +32,7 @@ logger = logging.getLogger("ntkode.ntk")
 Method = Literal["auto", "pairs", "build", "compressed", "jacobian"]
 METHODS: tuple[Method, ...] = ("auto", "pairs", "build", "compressed", "jacobian")
 # Samples on which the fixed-step stand-in of an adaptive solve is checked.
-SOLVER_ROWS = 4
+SOLVER_ROWS, SOLVER_BYTES = 4, 2**30
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Report:
+class KernelReport:
     """How a kernel was computed, and how well.
 
     Attributes:
@@ -63,8 +70,8 @@ class Report:
         choices: by weight: calls, terms, contraction; empty for "jacobian".
         solve_dtype: of the forward and adjoint passes.
         rows_at_once: samples whose derivatives are held at a time.
-        jacobian_error: relative error of ∂f/∂θ by rounding and compression; λ_min is known to its square
-            times λ_max (`spectrum` takes it).
+        jacobian_error: relative error of ∂f/∂θ by rounding, compression and coupling; λ_min is known to its
+            square times λ_max (`spectrum` takes it).
         compression_error: the compression's share, measured on samples.
         coupling: relative derivative of an output by other samples of its batch.
         solver: the fixed-step solve that was differentiated, where the model's own is adaptive.
@@ -99,8 +106,7 @@ class Engine:
         self._solve_dtype = options.dtype or solve_dtype(model, x1)
         self.x1 = x1.to(self._solve_dtype)
         self.x2 = None if x2 is None else x2.to(self._solve_dtype)
-        with torch.no_grad():
-            self.k = self._twin(self.x1[:1].clone()).shape[1]  # a model may change its input
+        self.k = output_count(self._twin, self.x1)
         self.layout = Layout(options.outputs, options.dtype or torch.float64)
         trained = [name for name, p in model.named_parameters() if p.requires_grad]
         if not trained:
@@ -160,19 +166,22 @@ class Engine:
         self.factors = self.factors.without_compression(self.x1)
         self._rows_at_once = self._rows_that_fit()
 
-    def report(self) -> Report:
+    def report(self) -> KernelReport:
         """How the kernels were computed, and how well."""
         recorded = self.factors if isinstance(self.factors, RecordedFactors) else None
         choices = recorded.choices if recorded else {}
         compression = recorded.compression_error if recorded else 0.0
-        return Report(
+        coupling = recorded.coupling if recorded else 0.0
+        return KernelReport(
             method="recorded" if recorded else "jacobian",
             choices=choices,
             solve_dtype=self._solve_dtype,
             rows_at_once=self._rows_at_once,
-            jacobian_error=max(rounding(self._solve_dtype), compression, *(c.tail for c in choices.values())),
+            jacobian_error=max(
+                rounding(self._solve_dtype), compression, coupling, *(c.tail for c in choices.values())
+            ),
             compression_error=compression,
-            coupling=recorded.coupling if recorded else 0.0,
+            coupling=coupling,
             solver=None if self._solver is None else str(self._solver),
             solver_error=0.0 if self._solver is None else self._solver_error(self._solver),
         )
@@ -236,19 +245,15 @@ class Engine:
         return rows if blocks * rows <= fitting else max(1, fitting // 2)
 
     def _solver_error(self, solver: Solver) -> float:
-        assert isinstance(self._own, ODEModel)
         assert solver.steps is not None
-        twice = Engine(
-            self._own.solved_by(Solver(solver.method, steps=2 * solver.steps)),
-            self.x1[:SOLVER_ROWS], None, Options(outputs="sum", dtype=torch.float64),
-        ).kernels()[""]  # fmt: skip
-        once = Engine(
-            self._own.solved_by(solver),
-            self.x1[:SOLVER_ROWS],
-            None,
-            Options(outputs="sum", dtype=torch.float64),
-        ).kernels()[""]
+        once, twice = (self._few(Solver(solver.method, steps=n * solver.steps)) for n in (1, 2))
         return float((once - twice).norm() / twice.norm())
+
+    def _few(self, solver: Solver) -> Tensor:
+        """The kernel of some samples by another solver."""
+        assert isinstance(self._own, ODEModel)
+        options = Options(outputs="sum", dtype=torch.float64, max_bytes=SOLVER_BYTES)
+        return Engine(self._own.solved_by(solver), self.x1[:SOLVER_ROWS], None, options).kernels()[""]
 
 
 def _check(x1: Tensor, x2: Tensor | None) -> None:

@@ -102,7 +102,7 @@ class RecordedFactors:
 
     def _recording(self, x: Tensor) -> Recording:
         first, recording = self._first
-        same = len(x) == len(first) and x.data_ptr() == first.data_ptr()
+        same = (x.data_ptr(), x.shape, x.stride()) == (first.data_ptr(), first.shape, first.stride())
         return recording if same else self._recorded(x)
 
     def _recorded(self, x: Tensor) -> Recording:

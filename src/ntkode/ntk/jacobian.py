@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ntkode.ntk.contraction import Factor, Gradients
+from ntkode.ntk.contraction import Factor
 from ntkode.ntk.layout import Layout
 
 
@@ -47,12 +47,3 @@ class JacobianFactors:
         ]
         dtype = self._layout.dtype
         return [torch.stack([g[j].flatten() for g in by_seed]).to(dtype) for j in range(len(parameters))]
-
-
-def jacobian(model: nn.Module, x: Tensor) -> Tensor:
-    """∂f/∂θ, shape (N, k, P), float64, trained parameters in the model's order."""
-    with torch.no_grad():
-        k = model(x[:1]).shape[1]
-    factors = JacobianFactors(model, k, Layout("full", torch.float64))(x)
-    whole = [f.values for f in factors.values() if isinstance(f, Gradients)]
-    return torch.cat(whole, dim=2).transpose(0, 1)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
@@ -24,6 +26,8 @@ from ntkode.ntk.dual_activations import dual_activation
 # σ_w·T among which a target is looked for: at 4 a relu network's hidden variance has grown fifty-fold.
 GAMMAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 TOLERANCE = 1e-6
+# Norms of inputs that the limits are computed for.
+NODES = 12
 
 
 class UnreachableTarget(ValueError):
@@ -67,20 +71,49 @@ class Network:
     horizon: float
     depth: int | None = None
 
+    def __post_init__(self) -> None:
+        positive("model.horizon", self.horizon)
+        bad = ~(self.inputs.isfinite() & (self.inputs > 0))
+        if bool(bad.any()):
+            row = int(bad.nonzero()[0])
+            raise ValueError(
+                f"matched scales need inputs that are finite and not zero, and model.sigma_u > 0: row {row} "
+                f"has K0 = {float(self.inputs[row]):g}; take match=null"
+            )
+
+    @cached_property
+    def _norms(self) -> tuple[Tensor, Tensor]:
+        """Few values of K0, and weights by which sums over them are means over the inputs.
+
+        Norms that differ by float32's rounding are one; more than `NODES` are replaced by the quadrature that
+        interpolates in log K0, in which the limits are smooth.
+        """
+        logs = (self.inputs.double().log() * 1e6).round() / 1e6
+        distinct, counts = torch.unique(logs, return_counts=True)
+        if len(distinct) <= NODES:
+            return distinct.exp(), counts.double() / len(logs)
+        low, high = float(distinct[0]), float(distinct[-1])
+        nodes = np.polynomial.chebyshev.chebpts1(NODES)
+        values = np.polynomial.chebyshev.chebvander(nodes, NODES - 1)
+        scaled = 2 * (logs.numpy() - low) / (high - low) - 1
+        means = np.polynomial.chebyshev.chebvander(scaled, NODES - 1).mean(0)
+        weights = np.linalg.solve(values.T, means)
+        at = np.exp(low + (high - low) * (nodes + 1) / 2)
+        return torch.from_numpy(at), torch.from_numpy(weights)
+
     def limits(self, gamma: float) -> Limits:
         """Limits at σ_w·T = γ.
 
         Raises:
             BlowUpError: there are none.
         """
-        q, counts = torch.unique(self.inputs.double(), return_counts=True)
+        q, share = self._norms
         if self.depth is None:
             solved, curves = Continuum(self.activation, gamma, TOLERANCE).solve_diagonal(q)
         else:
             dual = dual_activation(self.activation, 0.01 * TOLERANCE)
             solved, curves = EulerNetwork(dual, gamma, self.depth).solve_diagonal(q)
-        shares = counts.double() / len(self.inputs)
-        nngp, ntk, hidden = (float(v @ shares) for v in (solved.nngp, solved.ntk, curves[:, -1]))
+        nngp, ntk, hidden = (float(v @ share) for v in (solved.nngp, solved.ntk, curves[:, -1]))
         return Limits(nngp, ntk, hidden)
 
 

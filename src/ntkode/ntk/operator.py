@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from ntkode.ntk.factors import CompressionFailed, RecordedFactors
 from ntkode.ntk.lanczos import lanczos
 from ntkode.ntk.layout import Layout
 from ntkode.ntk.planning import product_numbers
-from ntkode.ntk.precision import TOLERANCE, differentiable_twin, free_bytes, solve_dtype
+from ntkode.ntk.precision import TOLERANCE, differentiable_twin, free_bytes, output_count, solve_dtype
 from ntkode.ntk.recording import NotRecordableError, Recorder
+
+logger = logging.getLogger("ntkode.ntk")
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class AutogradOperator(KernelOperator):
         return product.double()
 
     def _forward(self, parameters: dict[str, Tensor]) -> Tensor:
-        output: Tensor = functional_call(self._model, parameters, (self._x,))
+        output: Tensor = functional_call(self._model, parameters, (self._x.clone(),))  # which it may change
         return output
 
 
@@ -192,17 +195,16 @@ def kernel_operator(
     x = x.to(solve_dtype(model, x) if dtype is None else dtype)
     try:
         factors = _held(twin, x, tolerance, free_bytes(x.device) // 4 if max_bytes is None else max_bytes)
-    except NotRecordableError:
+    except NotRecordableError as error:
+        logger.info("kernel products go through autograd: %s", error)
         factors = None
     return AutogradOperator(twin, x) if factors is None else FactoredOperator(factors)
 
 
 def _held(twin: nn.Module, x: Tensor, tolerance: float | None, max_bytes: int) -> dict[str, Factor] | None:
     """Derivatives of all samples, or None where they are too large."""
-    with torch.no_grad():
-        k = twin(x[:1]).shape[1]
     factors = RecordedFactors(
-        Recorder(twin), k, Layout("full", torch.float64), "auto",
+        Recorder(twin), output_count(twin, x), Layout("full", torch.float64), "auto",
         TOLERANCE[x.dtype] if tolerance is None else tolerance, product_numbers, max_bytes // 4,
     )  # fmt: skip
     factors.start(x)

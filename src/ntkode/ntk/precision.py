@@ -14,6 +14,9 @@ from ntkode.models import ODEModel
 # Relative error of ∂f/∂θ that a compression may make: about what a solve in that precision makes itself.
 # The kernel's own is some 400 times smaller, since the terms are orthogonal over the samples.
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12}
+# For runs to be repeated bit for bit: a fixed budget, not a share of what is free, since how a kernel
+# is cut decides its last bits.
+REPRODUCIBLE_BYTES = 2**31
 # Rounding of ∂f/∂θ by a solve, in units of ε.
 ROUNDINGS = 8
 
@@ -40,6 +43,19 @@ def differentiable_twin(model: nn.Module, dtype: torch.dtype | None) -> tuple[nn
         model = model.solved_by(fixed)
     twin = copy.deepcopy(model)
     return (twin if dtype is None else twin.to(dtype)), replacement
+
+
+def output_count(model: nn.Module, x: Tensor) -> int:
+    """k, the model's outputs for one row of x.
+
+    Raises:
+        ValueError: its output is not (N, k).
+    """
+    with torch.no_grad():
+        f = model(x[:1].clone())  # a copy, which the model may change
+    if f.ndim != 2 or len(f) != 1:
+        raise ValueError(f"the model's output for one sample has shape {tuple(f.shape)}, not (1, k)")
+    return int(f.shape[1])
 
 
 def free_bytes(device: torch.device) -> int:

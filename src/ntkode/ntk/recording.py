@@ -67,12 +67,12 @@ class Recording:
     calls: dict[str, list[Calls]]
     gradients: dict[str, Tensor]
 
-    def first(self, name: str) -> Tensor:
-        """The first sample's derivative by a parameter, for the first seed; flat, float64."""
+    def first(self, name: str) -> Tensor | float:
+        """The first sample's derivative by a parameter, for the first seed; flat, float64; 0 if unused."""
         parts = [calls.first() for calls in self.calls.get(name, [])]
         if name in self.gradients:
             parts.append(self.gradients[name][0, 0])
-        return torch.stack(parts).sum(0) if parts else torch.zeros(1, dtype=torch.float64)
+        return torch.stack(parts).sum(0) if parts else 0.0
 
 
 class Recorder:

@@ -144,3 +144,8 @@ def kernel_alignment(kernel: Tensor, targets: Tensor) -> float:
     similarity = targets @ targets.T
     norms = centred.norm() * similarity.norm()
     return float((centred * similarity).sum() / norms) if norms > 0 else math.nan
+
+
+def relative_distance(kernel: Tensor, reference: Tensor) -> float:
+    """‖kernel − reference‖_F / ‖reference‖_F."""
+    return float((kernel - reference).norm() / reference.norm())

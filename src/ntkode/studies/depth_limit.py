@@ -13,7 +13,7 @@ from ntkode.gradients import Objective, continuous_gradient, deviation, loss_gra
 from ntkode.integrate import Adjoint, Solver
 from ntkode.losses import check_loss
 from ntkode.models import NeuralODE, ResNet
-from ntkode.ntk import measure_ntk
+from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, relative_distance
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.preparation import (
@@ -27,8 +27,6 @@ from ntkode.studies.preparation import (
 )
 from ntkode.tracking import Tracker
 
-# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
-MAX_BYTES = 2**31
 # A kernel of more steps costs minutes; for relu, 320 leave an error of 1e-5.
 KERNEL_STEPS = 320
 
@@ -103,7 +101,7 @@ class DepthLimit:
         record.set_phase("errors of outputs and gradients")
         adjoint = network.solved_by(network.solver, Adjoint())
         values = {
-            "output/relative_error": relative_error(output(network, x), output(ode, x)),
+            "output/relative_error": relative_distance(output(network, x), output(ode, x)),
             "gradient/discrete_error": deviation(
                 loss_gradient(network, objective), reference.gradient
             ).relative_error,
@@ -117,7 +115,7 @@ class DepthLimit:
         record.set_phase("kernels")
         fine = network.solved_by(Solver("rk4", steps=min(reference.steps, KERNEL_STEPS)))
         x = x[: self.kernel_probe_size]
-        values["ntk/discrete_error"] = relative_error(trace_kernel(network, x), trace_kernel(fine, x))
+        values["ntk/discrete_error"] = relative_distance(trace_kernel(network, x), trace_kernel(fine, x))
         append_row(record, tracker, 0, values)
         told: dict[str, float] = {"reference_steps": reference.steps, **scales_told(config, network)}
         told["cost/run_seconds"] = time.perf_counter() - began
@@ -145,12 +143,7 @@ def trace_kernel(model: NeuralODE, x: Tensor) -> Tensor:
     The method is fixed: with a thousand calls of a narrow layer, building a sample's gradient is cheaper than
     pairs of calls, or than looking for a basis of the calls.
     """
-    return measure_ntk(model, x, method="build", max_bytes=MAX_BYTES).kernel
-
-
-def relative_error(value: Tensor, reference: Tensor) -> float:
-    """‖value − reference‖_F / ‖reference‖_F."""
-    return float((value - reference).norm() / reference.norm())
+    return measure_ntk(model, x, method="build", max_bytes=REPRODUCIBLE_BYTES).kernel
 
 
 def _resnet(model: NeuralODE) -> ResNet:

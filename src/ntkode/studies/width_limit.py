@@ -13,7 +13,7 @@ from ntkode.checks import count, positive
 from ntkode.data import DataModule
 from ntkode.metrics import Metric
 from ntkode.models import NeuralODE
-from ntkode.ntk import measure_ntk, network_limit, spectrum
+from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, network_limit, relative_distance, spectrum
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.preparation import (
@@ -27,9 +27,6 @@ from ntkode.studies.preparation import (
     training_module,
 )
 from ntkode.tracking import HistoryLogger, Tracker
-
-# A fixed budget, not a share of what is free: how a kernel is cut decides its last bits.
-MAX_BYTES = 2**31
 
 
 class WidthLimit:
@@ -125,7 +122,7 @@ class LimitDistances:
     def measure(self, model: NeuralODE) -> dict[str, float]:
         """The values of a row; the first call is the one that `ntk/drift` refers to."""
         model = model.in_double()
-        measured = measure_ntk(model, self.x, max_bytes=MAX_BYTES)
+        measured = measure_ntk(model, self.x, max_bytes=REPRODUCIBLE_BYTES)
         ntk, nngp = measured.kernel, conditional_nngp(model, self.x)
         if self._initial is None:
             self._initial = ntk
@@ -157,11 +154,6 @@ def conditional_nngp(model: NeuralODE, x: Tensor) -> Tensor:
     twin = model.solved_by(model.solver.fixed_twin(model.scaled_horizon))
     features = twin.activation(twin.flow(twin.encode(x)))
     return model.sigma_v**2 / model.width * features @ features.T
-
-
-def relative_distance(kernel: Tensor, reference: Tensor) -> float:
-    """‖kernel − reference‖_F / ‖reference‖_F."""
-    return float((kernel - reference).norm() / reference.norm())
 
 
 def _limit_learning_rate(
