@@ -205,6 +205,8 @@ def misused(arguments: Sequence[str]) -> str | None:
     for argument in arguments:
         key, _, value = argument.partition("=")
         choices = value.split(",")
+        if key == "model.match":
+            return f"{argument}: what scales are matched to is a group of its own, as in match={choices[0]}"
         if key == "rerun" and value not in RERUN:
             return f"{argument}: what to run again is one of {', '.join(RERUN)}, as in rerun=failed"
         if not key.isidentifier() or not (CONF / key).is_dir():

@@ -1,7 +1,7 @@
 """Time and accuracy of the infinite-width kernels, on one core.
 
 python benchmarks/perf/infinite_width.py                     all cases, N = 1000
-python benchmarks/perf/infinite_width.py --rows 300 --activations tanh relu --out outputs/perf
+python benchmarks/perf/infinite_width.py --rows 300 --activations tanh relu --out perf
 
 Protocol. Inputs are standard normal with 20 features, float64: rows of all distinct norms, or scaled to
 norm √d. A case is one call of `infinite_width_kernels` (σ = 1, T = 1, every pair of N rows, diagonal
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1000, help="N (default: 1000)")
     parser.add_argument("--repeats", type=int, default=3, help="calls a case (default: 3)")
     parser.add_argument("--activations", nargs="*", help="only these")
-    parser.add_argument("--out", type=Path, default=Path("outputs/perf"), help="folder for the JSON file")
+    parser.add_argument("--out", type=Path, default=Path("docs/perf"), help="folder for the JSON file")
     options = parser.parse_args(arguments)
     chosen = [case for case in CASES if not options.activations or case.activation in options.activations]
     if not chosen:

@@ -1,7 +1,7 @@
 """The empirical NTK of a Neural ODE by ntkode, beside other ways to compute it: time, memory, accuracy.
 
 python benchmarks/perf/ntk.py                                     all of it, in about an hour
-python benchmarks/perf/ntk.py --sizes 64,256 --out /tmp/ntk.json  a first look, in minutes
+python benchmarks/perf/ntk.py --sizes 64,256 --out perf/ntk.json  a first look, in minutes
 
 Protocol
 --------

@@ -234,6 +234,7 @@ def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, 
         ("activatoin=tanh", "activatoin", ["did you mean activation?"]),
         ("model=resnet solver.steps=20", "model=resnet", ["model.depth"]),
         ("rerun=al", "rerun=al", ["rerun=failed"]),
+        ("-m model.match=ntk,hidden", "model.match", ["match=ntk"]),
         ("sweep=a/b", "sweep='a/b'", ["letters"]),
     ],
 )
