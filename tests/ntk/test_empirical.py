@@ -148,7 +148,7 @@ def test_lambda_min_survives_a_float32_solve():
     x = torch.cat([x, x + 0.02 * inputs(30, seed=5)])  # near-duplicates: condition about 1e6
     exact = spectrum(empirical_ntk(model, x, dtype=torch.float64))
     measured = measure_ntk(model, x)
-    mixed = spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error)
+    mixed = measured.spectrum
     assert 1e5 < exact.condition_number < 1e7
     assert not mixed.below_resolution
     assert mixed.lambda_min == pytest.approx(exact.lambda_min, rel=1e-4)
@@ -160,7 +160,7 @@ def test_identity_is_rank_deficient_in_every_precision():
     model, x = wide("identity", rows=20)  # 20 rows in 6 dimensions: the trace kernel has rank 6
     for dtype in (None, torch.float64):
         measured = measure_ntk(model, x, dtype=dtype)
-        assert spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error).below_resolution
+        assert measured.spectrum.below_resolution
 
 
 def test_report_tells_what_was_chosen_and_how_well():

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import torch
 
 from ntkode.metrics.base import Metric, ProbeMetric, Values
-from ntkode.ntk import REPRODUCIBLE_BYTES, kernel_alignment, measure_ntk, relative_distance, spectrum
+from ntkode.ntk import REPRODUCIBLE_BYTES, kernel_alignment, measure_ntk, relative_distance
 from ntkode.theory import contraction_rate
 from ntkode.training import TrainingModule
 
@@ -35,7 +35,7 @@ class NTKSpectrum(ProbeMetric):
         probe = module.probe(self.probe_size)
         measured = measure_ntk(module.model, probe.x, max_bytes=REPRODUCIBLE_BYTES)
         kernel = measured.kernel
-        values = spectrum(kernel, jacobian_error=measured.report.jacobian_error)
+        values = measured.spectrum
         if self._initial is None:
             self._initial = kernel
         return {f"ntk/{name}": value for name, value in asdict(values).items()} | {
@@ -75,7 +75,7 @@ class GuaranteedRate(Metric):
         """The full kernel at θ₀."""
         x = module.split("train").x
         measured = measure_ntk(module.model, x, outputs="full", max_bytes=REPRODUCIBLE_BYTES)
-        values = spectrum(measured.kernel, jacobian_error=measured.report.jacobian_error)
+        values = measured.spectrum
         # A λ_min that cannot be told from zero guarantees nothing.
         bound = 0.0 if values.below_resolution else values.lambda_min
         rates = (contraction_rate(module.learning_rate, v) for v in (bound, values.lambda_max))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ntkode.ntk.engine import Engine, KernelReport, Method, Options
 from ntkode.ntk.layout import Outputs
+from ntkode.ntk.spectrum import Spectrum, spectrum
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class MeasuredKernel:
         """The kernel over all parameters."""
         first, *others = self.blocks.values()
         return sum(others, first)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Its spectrum, with a floor under λ_min that knows the error of ∂f/∂θ.
+
+        Raises:
+            ValueError: a kernel between two sets of inputs.
+        """
+        return spectrum(self.kernel, jacobian_error=self.report.jacobian_error)
 
 
 @overload

@@ -45,9 +45,10 @@ def spectrum(kernel: Tensor, *, jacobian_error: float = 0.0) -> Spectrum:
 
     Args:
         kernel: shape (N, N); its symmetric part is decomposed.
-        jacobian_error: δ, the relative error of the ∂f/∂θ that the kernel was made of: what
-            `measure_ntk` reports. Θ = JJ^T stays positive semi-definite under it, so that it moves an
-            eigenvalue λ by some 2δ √(λ λ_max) only, and raises none from zero by more than δ² λ_max.
+        jacobian_error: δ, the relative error of the ∂f/∂θ that the kernel was made of, which `measure_ntk`
+            reports (`MeasuredKernel.spectrum` passes it on). Θ = JJ^T stays positive semi-definite under
+            it, so that it moves an eigenvalue λ by some 2δ √(λ λ_max) only, and raises none from zero by
+            more than δ² λ_max.
 
     Raises:
         ValueError: a kernel that is not square, or not symmetric to 1e-6 relative.

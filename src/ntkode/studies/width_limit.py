@@ -126,7 +126,7 @@ class LimitDistances:
         ntk, nngp = measured.kernel, conditional_nngp(model, self.x)
         if self._initial is None:
             self._initial = ntk
-        ntk_spectrum = spectrum(ntk, jacobian_error=measured.report.jacobian_error)
+        ntk_spectrum = measured.spectrum
         return {
             "ntk/limit_distance": relative_distance(ntk, self.limit.ntk),
             "nngp/limit_distance": relative_distance(nngp, self.limit.nngp),
