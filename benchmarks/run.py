@@ -165,6 +165,8 @@ def given(key: str, overrides: Sequence[str]) -> str | None:
         value = OverridesParser.create().parse_override(typed[-1]).value()
     except HydraException:  # Hydra will say so
         return None
+    if not isinstance(value, str | int | float | bool):  # an axis of a sweep, or null
+        return None
     return cast("str | None", OmegaConf.create({key: value})[key])
 
 

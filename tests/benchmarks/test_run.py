@@ -272,3 +272,9 @@ def test_cfg_shows_the_config_and_runs_nothing(tmp_path):
     assert config["activation"]["name"] == "relu"
     assert config["model"]["width"] == 300
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("axis", ["model=resnet,mlp_ode", "sweep=a,b", "match=none,ntk"])
+def test_an_axis_is_no_single_value(entry, axis):
+    assert entry.given(axis.split("=")[0], [axis]) is None
+    assert entry.misused(["-m", axis]) is None

@@ -5,7 +5,7 @@ from torch import nn
 
 from ntkode.integrate import Adjoint, Solver
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
-from ntkode.ntk import NotRecordableError, empirical_ntk, measure_ntk, spectrum
+from ntkode.ntk import NotRecordableError, empirical_ntk, kernel_operator, measure_ntk, spectrum
 
 FIXED = {
     "euler": Solver("euler", steps=5),
@@ -276,3 +276,16 @@ def test_outputs_of_another_shape_are_named():
     model = nn.Sequential(nn.Linear(6, 1), nn.Flatten(0)).double()
     with pytest.raises(ValueError, match=r"shape \(1,\), not \(1, k\)"):
         empirical_ntk(model, inputs())
+
+
+def test_kernels_are_computed_under_no_grad_too():
+    model, x = make("neural_ode"), inputs()
+    with torch.no_grad():
+        kernel, full = empirical_ntk(model, x), empirical_ntk(model, x, method="jacobian", outputs="full")
+        for max_bytes in (None, 1000):
+            operator = kernel_operator(model, x, max_bytes=max_bytes)
+            assert operator.lambda_max() == pytest.approx(float(torch.linalg.eigvalsh(full)[-1]), rel=1e-9)
+    assert relative(kernel, dense_trace_kernel(model, x, x)) < EXACT
+    assert not kernel.requires_grad
+    assert "FactoredOperator(5 samples, 3 outputs" in repr(kernel_operator(model, x))
+    assert len(repr(measure_ntk(model, x))) < 600

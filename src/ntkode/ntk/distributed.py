@@ -16,6 +16,7 @@ from ntkode.ntk.factors import CompressionFailed, RecordedFactors
 Factors = dict[str, Factor]
 
 
+@torch.enable_grad()
 def distributed_ntk(
     model: nn.Module,
     x1: Tensor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import torch
@@ -22,7 +22,7 @@ class MeasuredKernel:
         report: how it was computed, and how well.
     """
 
-    blocks: dict[str, Tensor]
+    blocks: dict[str, Tensor] = field(repr=False)
     report: KernelReport
 
     @property
@@ -124,6 +124,7 @@ def measure_ntk(model: nn.Module, x1: Tensor, x2: Tensor | None = None, **option
     return _measured(model, x1, x2, Options(**options))
 
 
+@torch.enable_grad()
 def _measured(model: nn.Module, x1: Tensor, x2: Tensor | None, options: Options) -> MeasuredKernel:
     engine = Engine(model, x1, x2, options)
     kernels = engine.kernels()

@@ -230,7 +230,7 @@ class Engine:
         needed = (len(self._names) + 1) * entries * self.layout.dtype.itemsize
         if needed >= budget:
             raise ValueError(
-                f"a kernel of {len(self.x1)} × {len(self.columns)} samples takes {needed / 2**20:.0f} MiB, "
+                f"a kernel of {len(self.x1)} × {len(self.columns)} samples takes {needed} bytes, "
                 f"more than max_bytes={budget}: raise it, take fewer samples or outputs='trace', or multiply "
                 "by the kernel without forming it (ntkode.ntk.kernel_operator)"
             )

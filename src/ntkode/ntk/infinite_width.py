@@ -95,6 +95,8 @@ def infinite_width_kernels(
         raise ValueError("depth and tableau are two discretisations: give one, or neither for the exact flow")
     if isinstance(activation, str):
         activation = activations.get(activation)
+    elif not isinstance(activation, Activation):
+        activation = activations.from_callable(activation)
     gamma = nonnegative("model.sigma_w", sigma_w) * nonnegative("model.horizon", horizon)
     positive("tolerance", tolerance)
     geometry = InputGeometry(x1, x2, positive("model.sigma_u", sigma_u))

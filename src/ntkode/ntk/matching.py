@@ -37,7 +37,7 @@ class UnreachableTarget(ValueError):
         remedy: the override to try.
     """
 
-    remedy = "a target in that range, or match=null for the model's own scales"
+    remedy = "a target in that range, or match=none for the model's own scales"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Network:
             row = int(bad.nonzero()[0])
             raise ValueError(
                 f"matched scales need inputs that are finite and not zero, and model.sigma_u > 0: row {row} "
-                f"has K0 = {float(self.inputs[row]):g}; take match=null"
+                f"has K0 = {float(self.inputs[row]):g}; take match=none"
             )
 
     @cached_property

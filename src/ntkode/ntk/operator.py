@@ -82,6 +82,9 @@ class KernelOperator(ABC):
         size = self.samples * self.outputs
         return LinearOperator((size, size), matvec=product, rmatvec=product, dtype="float64")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.samples} samples, {self.outputs} outputs, {self.device})"
+
     def _random(self, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         shape = (self.samples, self.outputs)
@@ -148,6 +151,7 @@ class AutogradOperator(KernelOperator):
             self._output = self._forward(self._parameters)
         self.samples, self.outputs = self._output.shape
 
+    @torch.enable_grad()
     def __call__(self, vector: Tensor) -> Tensor:
         """Θ v, shape (N, k), float64; computed in the model's dtype."""
         cotangent = vector.to(self._output)
@@ -168,6 +172,7 @@ class AutogradOperator(KernelOperator):
         return output
 
 
+@torch.enable_grad()
 def kernel_operator(
     model: nn.Module,
     x: Tensor,

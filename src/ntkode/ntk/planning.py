@@ -63,7 +63,7 @@ class Weight:
         return sum(rank * places for rank, places in zip(ranks, self.positions, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Choice:
     """How the derivative of one weight is held, and so how its kernel is computed.
 
@@ -100,7 +100,7 @@ class Choice:
             return w.groups * self.terms * (w.p + w.outputs * w.q)
         return w.groups * w.outputs * w.p * w.q
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         short = "" if self.bases is None else f" compressed to {self.terms} terms"
         return f"{self.calls} calls{short}, {self.contraction}"
 

@@ -56,21 +56,21 @@ def build_model(config: Config, data: DataModule, device: torch.device) -> ODEMo
 
 def scales_told(config: Config, model: ODEModel) -> dict[str, float]:
     """What a summary tells of matched scales; nothing where the config gives them itself."""
-    if config.get("match") is None or not isinstance(model, NeuralODE):
+    if not config.get("match") or not isinstance(model, NeuralODE):
         return {}
     return {"model/sigma_w": model.sigma_w, "model/sigma_v": model.sigma_v}
 
 
 def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
     """σ_w and σ_v where `match` is asked for, as the model takes them; none otherwise."""
-    match: Match | None = build(config.get("match"))
-    if match is None:
+    if not config.get("match"):
         return {}
+    match: Match = build(config["match"])
     keys = config["model"]
     if "sigma_w" not in keys:
         raise ValueError(
             f"match={config['choices']['match']} sets sigma_w and sigma_v, which "
-            f"model={config['choices']['model']} has not: take model=neural_ode, model=resnet or match=null"
+            f"model={config['choices']['model']} has not: take model=neural_ode, model=resnet or match=none"
         )
     network = Network(
         activation=build(keys["activation"]),
