@@ -115,3 +115,18 @@ def one_by_one(model, x1, x2):
 
 def relative(kernel, reference):
     return float((kernel - reference).norm() / reference.norm())
+
+
+class Switched(nn.Module):
+    """Samples with a positive first input follow another course than the others."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.w, self.out = nn.Linear(features, features), nn.Linear(features, 2)
+
+    def forward(self, x):
+        h = x
+        for step in range(12):
+            force = torch.where(x[:, :1] > 0, 3 * torch.sin(torch.tensor(5.0 * step**2)), 0.0)
+            h = h + 0.1 * (self.w(h) + force).tanh()
+        return self.out(h)

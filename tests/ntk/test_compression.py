@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.ntk.recorded_models import Switched
 from torch import nn
 
 from ntkode.integrate import Solver
@@ -102,24 +103,9 @@ def test_calls_that_all_vanish_compress_to_one_zero_term():
     assert derivatives(basis(nothing)).abs().max() == 0
 
 
-class Switched(nn.Module):
-    """Samples with a positive first input follow another course than the others."""
-
-    def __init__(self):
-        super().__init__()
-        self.w, self.out = nn.Linear(6, 6), nn.Linear(6, 2)
-
-    def forward(self, x):
-        h = x
-        for step in range(12):
-            force = torch.where(x[:, :1] > 0, 3 * torch.sin(torch.tensor(5.0 * step**2)), 0.0)
-            h = h + 0.1 * (self.w(h) + force).tanh()
-        return self.out(h)
-
-
 def test_samples_that_are_not_spanned_are_taken_as_they_are():
     torch.manual_seed(0)
-    model = Switched().double()
+    model = Switched(6).double()
     # The basis is fitted on the first chunk, which knows one of the courses.
     x = torch.randn(300, 6, dtype=torch.float64)
     x[:, 0] = -1
@@ -133,7 +119,7 @@ def test_samples_that_are_not_spanned_are_taken_as_they_are():
 
 def test_a_few_odd_samples_among_many_are_noticed():
     torch.manual_seed(0)
-    model = Switched().double()
+    model = Switched(6).double()
     x = torch.randn(300, 6, dtype=torch.float64)
     x[:, 0] = -1
     x[250:255, 0] = 1

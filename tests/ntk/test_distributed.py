@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import nn
+from tests.ntk.recorded_models import Switched
 
 from ntkode.integrate import NonFiniteState, Solver
 from ntkode.models import NeuralODE
@@ -37,25 +37,10 @@ def problem(name):
     return x1, x2, options
 
 
-class Switched(nn.Module):
-    """Samples with a positive first input follow another course than the others."""
-
-    def __init__(self):
-        super().__init__()
-        self.w, self.out = nn.Linear(5, 5), nn.Linear(5, 2)
-
-    def forward(self, x):
-        h = x
-        for step in range(12):
-            force = torch.where(x[:, :1] > 0, 3 * torch.sin(torch.tensor(5.0 * step**2)), 0.0)
-            h = h + 0.1 * (self.w(h) + force).tanh()
-        return self.out(h)
-
-
 def make_model(name):
     torch.manual_seed(0)
     if name.startswith("compression fails"):
-        return Switched().double()
+        return Switched(5).double()
     return NeuralODE(5, 8, 2, activation="tanh", sigma_w=2.0, solver=Solver("rk4", steps=5)).double()
 
 

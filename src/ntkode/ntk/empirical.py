@@ -98,7 +98,7 @@ def empirical_ntk(
         blocks: return each parameter's share by its name; they add up to the kernel.
         dtype: in which everything is computed. Unless given, the solve runs in the model's own dtype and
             all that follows in float64, which gives λ_min to 1e-5 at a condition number of 1e6.
-        tolerance: relative error of ∂f/∂θ that a compression may make, checked on samples; unless given
+        tolerance: relative error of ∂f/∂θ that a compression may make, checked on every sample; unless given
             3e-6 with a float32 solve and 1e-12 with float64, each below the rounding of the solve.
         max_bytes: memory to take, the kernel included; a quarter of what is free unless given.
 

@@ -72,7 +72,7 @@ class KernelReport:
         rows_at_once: samples whose derivatives are held at a time.
         jacobian_error: relative error of ∂f/∂θ by rounding, compression and coupling; λ_min is known to its
             square times λ_max (`spectrum` takes it).
-        compression_error: the compression's share, measured on samples.
+        compression_error: the compression's share, the largest root mean square over a chunk of samples.
         coupling: relative derivative of an output by other samples of its batch.
         solver: the fixed-step solve that was differentiated, where the model's own is adaptive.
         solver_error: relative change of the kernel of some samples when that solve's steps are doubled.

@@ -41,7 +41,7 @@ class UnreachableTarget(ValueError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class MeanLimits:
     """Means over the inputs of the limits for x = x' with σ_v = 1.
 
     Attributes:
@@ -101,8 +101,8 @@ class Network:
         at = np.exp(low + (high - low) * (nodes + 1) / 2)
         return torch.from_numpy(at), torch.from_numpy(weights)
 
-    def limits(self, gamma: float) -> Limits:
-        """Limits at σ_w·T = γ.
+    def limits(self, gamma: float) -> MeanLimits:
+        """MeanLimits at σ_w·T = γ.
 
         Raises:
             BlowUpError: there are none.
@@ -114,7 +114,7 @@ class Network:
             dual = dual_activation(self.activation, 0.01 * TOLERANCE)
             solved, curves = EulerNetwork(dual, gamma, self.depth).solve_diagonal(q)
         nngp, ntk, hidden = (float(v @ share) for v in (solved.nngp, solved.ntk, curves[:, -1]))
-        return Limits(nngp, ntk, hidden)
+        return MeanLimits(nngp, ntk, hidden)
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def _scales(network: Network, gamma: float, output_variance: float) -> Scales:
     return Scales(gamma / network.horizon, squared**0.5, output_variance, squared * limits.ntk, limits.hidden)
 
 
-def _root(network: Network, value: Callable[[Limits], float], target: float, told: str) -> float:
+def _root(network: Network, value: Callable[[MeanLimits], float], target: float, told: str) -> float:
     """The smallest γ at which `value` of the limits is the target."""
     seen: list[tuple[float, float]] = []
     for gamma in GAMMAS:
