@@ -10,8 +10,8 @@ from ntkode.gradients import Objective, deviation, loss_gradient
 from ntkode.integrate import Solver
 from ntkode.losses import SquaredError
 from ntkode.models import NeuralODE
-from ntkode.results import RunRecord, Status, run_id
-from ntkode.studies import build, run_job
+from ntkode.results import Status
+from ntkode.studies import build
 from ntkode.studies.depth_limit import kink_flips
 
 SMALL = (
@@ -28,19 +28,6 @@ SMALL = (
     "logger=none",
 )
 RATES = ("output/relative_error", "ntk/discrete_error", "gradient/discrete_error", "gradient/adjoint_error")
-
-
-@pytest.fixture(scope="module")
-def cell(composed, tmp_path_factory):
-    """Run a cell with these overrides; its config and record."""
-    results = tmp_path_factory.mktemp("results")
-
-    def call(*overrides):
-        config = composed(*SMALL, f"results_dir={results}", *overrides)
-        run_job(config, " ".join(overrides))
-        return config, RunRecord.open(results, run_id(config))
-
-    return call
 
 
 def distance(value, reference):

@@ -8,8 +8,8 @@ from tests.reference import dense_trace_kernel
 
 from ntkode.models import NeuralODE
 from ntkode.ntk import infinite_width_kernels
-from ntkode.results import RunRecord, Status, run_id
-from ntkode.studies import build, run_job
+from ntkode.results import Status
+from ntkode.studies import build
 from ntkode.studies.width_limit import LimitDistances, conditional_nngp
 
 SMALL = (
@@ -23,19 +23,6 @@ SMALL = (
     "logger=none",
 )
 KERNELS = ("ntk/limit_distance", "nngp/limit_distance", "ntk/lambda_min", "nngp/lambda_min")
-
-
-@pytest.fixture(scope="module")
-def cell(composed, tmp_path_factory):
-    """Run a cell with these overrides; its config and record."""
-    results = tmp_path_factory.mktemp("results")
-
-    def call(*overrides):
-        config = composed(*SMALL, f"results_dir={results}", *overrides)
-        run_job(config, " ".join(overrides))
-        return config, RunRecord.open(results, run_id(config))
-
-    return call
 
 
 def initial_model(config, data):

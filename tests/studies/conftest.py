@@ -1,0 +1,19 @@
+"""Shared by the tests of studies."""
+
+import pytest
+
+from ntkode.results import RunRecord, run_id
+from ntkode.studies import run_job
+
+
+@pytest.fixture(scope="module")
+def cell(request, composed, tmp_path_factory):
+    """Run a cell by the test module's `SMALL` and these overrides; its config and record."""
+    results = tmp_path_factory.mktemp("results")
+
+    def call(*overrides):
+        config = composed(*request.module.SMALL, f"results_dir={results}", *overrides)
+        run_job(config, " ".join(overrides))
+        return config, RunRecord.open(results, run_id(config))
+
+    return call
