@@ -16,7 +16,7 @@ from torch import Tensor
 from ntkode.checks import positive
 from ntkode.data import DataModule, Split
 from ntkode.gradients import Objective
-from ntkode.integrate import NonFiniteState, SolverFailure, typed_failures
+from ntkode.integrate import NonFiniteState, SolveCost, SolverFailure, typed_failures
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
 from ntkode.ntk import REPRODUCIBLE_BYTES, SpectralMeasure, kernel_operator, lanczos
@@ -53,8 +53,7 @@ class TrainingModule(L.LightningModule):
         metric_seconds: time that metrics took so far.
         seconds_by_metric: the same by the metric's name.
         step_seconds: time of the newest step.
-        nfe_forward: evaluations of the vector field in its forward pass.
-        nfe_backward: evaluations with vector–Jacobian products in its backward pass.
+        step_cost: evaluations of the vector field and solver's steps in its forward and its backward pass.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class TrainingModule(L.LightningModule):
         self.metric_seconds = 0.0
         self.seconds_by_metric: dict[str, float] = {}
         self.step_seconds = 0.0
-        self.nfe_forward = self.nfe_backward = 0
+        self.step_cost = SolveCost()
         self._row: dict[str, float] = {}
         self._optimizer = optimizer
         self._learning_rate = learning_rate
@@ -187,8 +186,7 @@ class TrainingModule(L.LightningModule):
         """Take the step (forward and backward pass included), and read its clock and counters."""
         super().optimizer_step(*args, **kwargs)
         self.step_seconds = self.clock() - self.metric_seconds - self._step_began
-        self.nfe_forward = self.model.evaluations.forward
-        self.nfe_backward = self.model.evaluations.backward
+        self.step_cost = self.model.cost
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Hand on row k; after the last step, begin the last row with the final loss."""

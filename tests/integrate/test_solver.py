@@ -11,6 +11,7 @@ from ntkode.integrate import (
     Backprop,
     CountedField,
     NonFiniteState,
+    Pass,
     Solver,
     StepUnderflow,
     TooManySteps,
@@ -61,7 +62,7 @@ def test_exactly_as_many_steps_as_asked_for():
     for steps in (1, 3, 7, 49, 100):
         field = CountedField(rotation)
         Solver("euler", steps=steps).integrate(odeint, field, START.float(), 0.7)
-        assert field.count == steps
+        assert field.cost.forward == Pass(evaluations=steps, accepted=steps)
 
 
 def test_backward_integration_returns_to_the_start():
@@ -146,6 +147,6 @@ def test_evaluations_are_counted_per_pass():
         final = method.flow(Solver("rk4", steps=5), field, START, 1.0, [weight])
         field.end_forward()
         final.sum().backward()
-        counts[type(method)] = (field.forward, field.backward)
+        counts[type(method)] = (field.cost.forward.evaluations, field.cost.backward.evaluations)
     # RK4 has four stages a step. The adjoint evaluates the field anew at as many stages.
     assert counts == {Backprop: (20, 20), Adjoint: (20, 20)}

@@ -11,7 +11,7 @@ from ntkode.ntk import dual_activation
 from ntkode.ntk.closed_form_duals import closed_form
 from ntkode.ntk.hermite_series import HermiteSeries
 from ntkode.ntk.pair_quadrature import PairQuadrature
-from ntkode.ntk.piecewise_linear_duals import PiecewiseLinear
+from ntkode.ntk.piecewise_linear_duals import PiecewiseLinearDual
 from ntkode.ntk.polynomial_duals import Polynomial
 
 PARAMETERISED = {
@@ -127,7 +127,7 @@ def test_closed_forms_equal_the_series(name):
 
 
 def test_user_callables_take_the_formula_that_fits():
-    assert isinstance(dual_activation(activations.from_callable(torch.nn.functional.relu6)), PiecewiseLinear)
+    assert isinstance(dual_activation(activations.from_callable(torch.nn.functional.relu6)), PiecewiseLinearDual)
     assert isinstance(dual_activation(activations.from_callable(mixed_polynomial)), Polynomial)
     assert isinstance(dual_activation(activations.from_callable(torch.tanh)), HermiteSeries)
 

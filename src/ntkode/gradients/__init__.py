@@ -1,5 +1,6 @@
 """Reference gradients and the training gradient's errors."""
 
+from ntkode.gradients.decomposition import Decomposition, Part, decompose
 from ntkode.gradients.errors import Deviation, GradientErrors, deviation, gradient_error
 from ntkode.gradients.reference import (
     ContinuousGradient,
@@ -12,11 +13,14 @@ from ntkode.gradients.reference import (
 
 __all__ = [
     "ContinuousGradient",
+    "Decomposition",
     "Deviation",
     "Gradient",
     "GradientErrors",
     "Objective",
+    "Part",
     "continuous_gradient",
+    "decompose",
     "deviation",
     "discrete_gradient",
     "gradient_error",

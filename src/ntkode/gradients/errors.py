@@ -9,14 +9,18 @@ from torch import Tensor
 from ntkode.gradients.reference import (
     Gradient,
     Objective,
-    continuous_gradient,
     discrete_gradient,
     flatten,
     loss_gradient,
+    refinements,
     relative_error,
 )
 from ntkode.losses import Loss, SquaredError
 from ntkode.models import ODEModel
+
+# A reference is good enough at this share of the error that it shows, or at this error.
+RESOLUTION = 0.02
+TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,17 @@ def deviation(gradient: Gradient, reference: Gradient) -> Deviation:
 
 
 def gradient_error(
-    model: ODEModel, x: Tensor, y: Tensor, *, loss: Loss | None = None, offset: Tensor | None = None
+    model: ODEModel,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: Loss | None = None,
+    offset: Tensor | None = None,
+    max_steps: int = 160,
 ) -> GradientErrors:
     """Errors of ∂L/∂θ by the model's own solver, gradient method and precision.
+
+    The continuous reference is refined until its own error is a fiftieth of the error that it shows, or 1e-8.
 
     Args:
         model: the model as it is trained; not changed.
@@ -71,15 +83,19 @@ def gradient_error(
         y: targets, shape (N, k).
         loss: L; squared error unless given.
         offset: f₀ on x, shape (N, k), where the output is recentred.
+        max_steps: steps a unit of time at which the refinement ends.
 
     Raises:
         SolverFailure: one of the solves failed.
     """
     objective = Objective(loss or SquaredError(), x, y, offset)
     own = loss_gradient(model, objective)
-    reference = continuous_gradient(model, objective)
+    for reference in refinements(model, objective, max_steps):
+        shown = deviation(own, reference.gradient)
+        if reference.error <= max(TOLERANCE, RESOLUTION * shown.relative_error):
+            break
     return GradientErrors(
-        continuous=deviation(own, reference.gradient),
+        continuous=shown,
         discrete=deviation(own, discrete_gradient(model, objective)),
         reference_error=reference.error,
     )

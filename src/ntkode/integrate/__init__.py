@@ -1,7 +1,8 @@
 """ODE solvers and gradient methods."""
 
-from ntkode.integrate.adjoint import Adjoint
+from ntkode.integrate.adjoint import Adjoint, SeminormAdjoint
 from ntkode.integrate.backprop import Backprop
+from ntkode.integrate.checkpointed import Checkpointed
 from ntkode.integrate.failures import (
     NonFiniteState,
     SolverFailure,
@@ -9,21 +10,32 @@ from ntkode.integrate.failures import (
     TooManySteps,
     typed_failures,
 )
-from ntkode.integrate.gradient import CountedField, GradientMethod
-from ntkode.integrate.solver import ADAPTIVE, FIXED_STEP, Field, Solver
+from ntkode.integrate.fields import CountedField, Field, LayeredField, Pass, SolveCost
+from ntkode.integrate.gradient import GradientMethod
+from ntkode.integrate.kink_averaged import KinkAveraged
+from ntkode.integrate.reversible import Reversible
+from ntkode.integrate.solver import ADAPTIVE, FIXED_STEP, Solver, Trajectory
 
 __all__ = [
     "ADAPTIVE",
     "FIXED_STEP",
     "Adjoint",
     "Backprop",
+    "Checkpointed",
     "CountedField",
     "Field",
     "GradientMethod",
+    "KinkAveraged",
+    "LayeredField",
     "NonFiniteState",
+    "Pass",
+    "Reversible",
+    "SeminormAdjoint",
+    "SolveCost",
     "Solver",
     "SolverFailure",
     "StepUnderflow",
     "TooManySteps",
+    "Trajectory",
     "typed_failures",
 ]

@@ -5,27 +5,79 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torchdiffeq import odeint_adjoint
 
-from ntkode.integrate.solver import Field, Solver
+from ntkode.activations import Activation
+from ntkode.integrate.backprop import Backprop
+from ntkode.integrate.fields import CountedField
+from ntkode.integrate.gradient import GradientMethod
+from ntkode.integrate.solver import Solver
 
 
 @dataclass(frozen=True)
 class Adjoint:
-    """The continuous adjoint dλ/dt = −(∂F/∂h)^T λ with the same solver (Chen et al. 2018, arXiv 1806.07366).
+    """The continuous adjoint dλ/dt = −(∂F/∂h)^T λ, solved backwards (Chen et al. 2018, arXiv 1806.07366).
 
     Memory does not grow with the number of steps; the state is integrated backwards from h(T), so that
     the gradient is that of neither the discrete nor the continuous problem, up to the solver's error.
+
+    Args:
+        backward: the solver of the backward pass; that of the forward pass unless given.
     """
 
     reverses_time: ClassVar[bool] = True
 
+    backward: Solver | None = None
+
+    @property
+    def exact(self) -> GradientMethod:
+        """Backpropagation."""
+        return Backprop()
+
+    def check(self, solver: Solver, activation: Activation) -> None:
+        """Every solver and φ will do."""
+
     def flow(
-        self, solver: Solver, field: Field, state: Tensor, horizon: float, parameters: Sequence[Tensor]
+        self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
         """h(T), shape (N, m), differentiable in `state` and `parameters` by one backward solve."""
-        solve = partial(odeint_adjoint, adjoint_params=tuple(parameters))
-        return solver.integrate(solve, field, state, horizon)
+        backward = self.backward or solver
+        solve = partial(
+            odeint_adjoint,
+            adjoint_params=tuple(parameters),
+            **self._settings(backward, solver.ends(state, horizon)),
+        )
+        return solver.integrate(solve, field, state, horizon, backward=backward)
+
+    def _settings(self, backward: Solver, times: Tensor) -> dict[str, Any]:
+        return {f"adjoint_{name}": value for name, value in backward.arguments(times).items()}
+
+
+@dataclass(frozen=True)
+class SeminormAdjoint(Adjoint):
+    """The adjoint with a step size that ∂L/∂θ has no part in (Kidger, Chen, Lyons 2021, arXiv 2009.09457).
+
+    ∂L/∂θ is a mere integral, whose error does not feed back: without it the adaptive backward solve takes
+    fewer steps. Adaptive solvers only, whose steps alone follow an error norm.
+    """
+
+    def check(self, solver: Solver, activation: Activation) -> None:
+        """The backward solver must be adaptive.
+
+        Raises:
+            ValueError: it has fixed steps.
+        """
+        backward = self.backward or solver
+        if not backward.adaptive:
+            raise ValueError(
+                f"gradient=adjoint_seminorm chooses the steps of the backward solve, and {backward} has fixed "
+                "ones: take solver=dopri5, or gradient=adjoint"
+            )
+
+    def _settings(self, backward: Solver, times: Tensor) -> dict[str, Any]:
+        settings = super()._settings(backward, times)
+        settings["adjoint_options"]["norm"] = "seminorm"
+        return settings

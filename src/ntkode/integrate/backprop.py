@@ -9,7 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 from torchdiffeq import odeint
 
-from ntkode.integrate.solver import Field, Solver
+from ntkode.activations import Activation
+from ntkode.integrate.fields import CountedField
+from ntkode.integrate.gradient import GradientMethod
+from ntkode.integrate.solver import Solver
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,16 @@ class Backprop:
 
     reverses_time: ClassVar[bool] = False
 
+    @property
+    def exact(self) -> GradientMethod:
+        """Itself."""
+        return self
+
+    def check(self, solver: Solver, activation: Activation) -> None:
+        """Every solver and φ will do."""
+
     def flow(
-        self, solver: Solver, field: Field, state: Tensor, horizon: float, parameters: Sequence[Tensor]
+        self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
         """h(T), shape (N, m); autograd records the solve, so `parameters` need not be named."""
         return solver.integrate(odeint, field, state, horizon)

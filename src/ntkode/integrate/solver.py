@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +14,24 @@ from torchdiffeq import odeint
 
 from ntkode.checks import count, positive
 from ntkode.integrate.failures import NonFiniteState, typed_failures
-
-Field = Callable[[Tensor, Tensor], Tensor]
+from ntkode.integrate.fields import CountedField, Field
+from ntkode.integrate.observation import Observed
 
 # method → order of convergence
 FIXED_STEP = {"euler": 1, "midpoint": 2, "rk4": 4, "implicit_adams": 4}
 ADAPTIVE = {"adaptive_heun": 2, "bosh3": 3, "dopri5": 5, "dopri8": 8}
+
+
+class Trajectory(NamedTuple):
+    """A solution at the ends of a solver's steps.
+
+    Attributes:
+        times: shape (steps + 1,).
+        states: as many, each of shape (N, m).
+    """
+
+    times: Tensor
+    states: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -102,47 +114,82 @@ class Solver:
         """
         return Solver("rk4", steps=max(20, math.ceil(20 * horizon))) if self.adaptive else self
 
-    def integrate(self, solve: Callable[..., Tensor], field: Field, state: Tensor, horizon: float) -> Tensor:
+    def ends(self, state: Tensor, horizon: float) -> Tensor:
+        """(0, T), or (T, 0) for a negative `horizon` = −T, in the state's dtype and on its device."""
+        ends = (0.0, horizon) if horizon > 0 else (-horizon, 0.0)
+        return torch.tensor(ends, dtype=state.dtype, device=state.device)
+
+    def integrate(
+        self,
+        solve: Callable[..., Tensor],
+        field: Field,
+        state: Tensor,
+        horizon: float,
+        *,
+        backward: Solver | None = None,
+    ) -> Tensor:
         """h(T) from h(0) = `state`, shape (N, m), by `solve`: torchdiffeq's `odeint` or `odeint_adjoint`.
 
-        A negative `horizon` integrates backwards in time from T = |horizon| to 0.
+        A negative `horizon` integrates backwards in time from T = |horizon| to 0. A `CountedField` also counts
+        the steps; `backward` is the solver of the adjoint's own solve.
 
         Raises:
             SolverFailure: a non-finite state, an underflow of the step, or too many steps.
         """
-        ends = (0.0, horizon) if horizon > 0 else (-horizon, 0.0)
-        times = torch.tensor(ends, dtype=state.dtype, device=state.device)
-        return self._solve(solve, field, state, times)[-1]
+        return self._solve(solve, field, state, self.ends(state, horizon), backward)[-1]
 
-    def trajectory(self, field: Field, state: Tensor, horizon: float) -> Tensor:
-        """h at every grid point of a fixed-step solve over [0, T], shape (steps + 1, N, m).
+    def trajectory(self, field: Field, state: Tensor, horizon: float) -> Trajectory:
+        """h at the ends of the steps that the solver takes over [0, T], not to be differentiated.
 
         Raises:
-            ValueError: an adaptive solver, which has no grid: take its `fixed_twin`.
             SolverFailure: as `integrate`.
         """
-        if self.steps is None:
-            raise ValueError(f"{self} has no fixed grid: take its fixed_twin")
-        times = torch.linspace(0.0, horizon, self.steps + 1, dtype=state.dtype, device=state.device)
-        return self._solve(odeint, field, state, times)
+        ends = self.ends(state, horizon)
+        if not self.adaptive:
+            times = self._grid(field, state, ends)
+            return Trajectory(times, list(self._solve(odeint, field, state, times)))
+        starts: list[tuple[Tensor, Tensor]] = []
+        observed = Observed(field, self, keep=starts)
+        final = self._solve(odeint, observed, state, ends)[-1]
+        times = torch.stack([*(t for t, _ in starts), ends[1].to(starts[0][0])])
+        return Trajectory(times.to(state.dtype), [*(h for _, h in starts), final])
 
-    def _solve(self, solve: Callable[..., Tensor], field: Field, state: Tensor, times: Tensor) -> Tensor:
+    def _solve(
+        self,
+        solve: Callable[..., Tensor],
+        field: Field | Observed,
+        state: Tensor,
+        times: Tensor,
+        backward: Solver | None = None,
+    ) -> Tensor:
+        if isinstance(field, CountedField):
+            field = Observed(field, self, backward)
         with typed_failures(self), warnings.catch_warnings():
             # float32 cannot satisfy the corrector's tolerance near its own rounding error.
             warnings.filterwarnings("ignore", message="Functional iteration did not converge")
-            states = solve(field, state, times, method=self.method, **self._arguments(times))
-        if not states[-1].isfinite().all():
-            raise NonFiniteState(f"{self}: non-finite state at t={float(times[-1]):g}")
+            states = solve(field, state, times, **self.arguments(times))
+        self.check_finite(states[-1], times[-1])
         return states
 
-    def _arguments(self, times: Tensor) -> dict[str, Any]:
+    def check_finite(self, state: Tensor, time: Tensor | float) -> None:
+        """Whether a solve has stayed within the range of floating-point numbers.
+
+        Raises:
+            NonFiniteState: it has not.
+        """
+        if not state.isfinite().all():
+            raise NonFiniteState(f"{self}: non-finite state at t={float(time):g}")
+
+    def arguments(self, times: Tensor) -> dict[str, Any]:
+        """torchdiffeq's `method`, `options` and tolerances for a solve between the first and last of `times`."""
         if self.adaptive:
             # torchdiffeq steps past the end and interpolates back, with an error that the tolerance does
             # not see (dopri8 at 1e-8 is 2e-5 off): make it step onto the end, in either direction.
-            options = {"max_num_steps": self.max_steps, "step_t": times}
-            return {"rtol": self.rtol, "atol": self.atol, "options": options}
-        arguments: dict[str, Any] = {"options": {"grid_constructor": self._grid}}
-        if self.method == "implicit_adams":
+            options = {"max_num_steps": self.max_steps, "step_t": times[[0, -1]]}
+        else:
+            options = {"grid_constructor": self._grid}
+        arguments: dict[str, Any] = {"method": self.method, "options": options}
+        if self.rtol is not None:
             arguments |= {"rtol": self.rtol, "atol": self.atol}
         return arguments
 

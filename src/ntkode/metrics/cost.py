@@ -7,17 +7,22 @@ import sys
 
 import torch
 
+from ntkode.integrate import SolveCost
 from ntkode.metrics.base import LossMetric, Values
 from ntkode.training import TrainingModule
 
 MEBIBYTE = 2**20
+_WAYS = ("forward", "backward")
+_COUNTS = {"nfe": "evaluations", "steps": "accepted", "rejected": "rejected"}
 
 
 class Cost(LossMetric):
     """Cost of the newest step, and of all metrics so far.
 
     `cost/nfe_forward` and `cost/nfe_backward`: evaluations of the vector field in one step's forward
-    pass, and evaluations with vector–Jacobian products in its backward pass. `cost/step_seconds`: one
+    pass, and evaluations with vector–Jacobian products in its backward pass; `cost/steps_forward`,
+    `cost/steps_backward`, `cost/rejected_forward`, `cost/rejected_backward`: the solver's steps taken and given
+    up there (a backward pass by autograd goes through the forward one's steps). `cost/step_seconds`: one
     training step without metrics. `cost/metric_seconds`: all metrics so far, and
     `cost/metric_seconds/<metric>` each of them. `cost/peak_memory`: MiB,
     of the device's allocations on CUDA, else of the process's resident set, so far and with all that was
@@ -26,18 +31,25 @@ class Cost(LossMetric):
 
     def names(self, module: TrainingModule) -> set[str]:
         """All of them."""
-        measured = ("nfe_forward", "nfe_backward", "step_seconds", "metric_seconds", "peak_memory")
-        return {f"cost/{name}" for name in measured}
+        measured = {f"cost/{what}_{way}" for what in _COUNTS for way in _WAYS}
+        return measured | {"cost/step_seconds", "cost/metric_seconds", "cost/peak_memory"}
 
     def measure(self, module: TrainingModule) -> Values:
         """Read the counters."""
-        return {
-            "cost/nfe_forward": float(module.nfe_forward),
-            "cost/nfe_backward": float(module.nfe_backward),
+        return solve_costs(module.step_cost) | {
             "cost/step_seconds": module.step_seconds,
             "cost/metric_seconds": module.metric_seconds,
             "cost/peak_memory": peak_memory(module.device),
         } | {f"cost/metric_seconds/{name}": s for name, s in module.seconds_by_metric.items()}
+
+
+def solve_costs(cost: SolveCost) -> Values:
+    """`cost/nfe_forward` and its like."""
+    return {
+        f"cost/{what}_{way}": float(getattr(getattr(cost, way), counted))
+        for way in _WAYS
+        for what, counted in _COUNTS.items()
+    }
 
 
 def peak_memory(device: torch.device) -> float:

@@ -77,9 +77,8 @@ class KinkCrossings(ProbeMetric):
         """Sign changes of (preactivation − kink) along the probe's trajectories."""
         model, start = module.model, module.model.encode(module.probe(self.probe_size).x)
         solver = model.solver.fixed_twin(model.scaled_horizon)
-        states = solver.trajectory(model.vector_field, start, model.horizon)
-        times = torch.linspace(0.0, model.horizon, len(states), device=start.device)
-        inputs = torch.stack([model.preactivations(t, h) for t, h in zip(times, states, strict=True)])
+        path = solver.trajectory(model.vector_field, start, model.horizon)
+        inputs = torch.stack([model.preactivations(t, h) for t, h in zip(*path, strict=True)])
         crossings = sum(
             ((inputs[1:] > kink) != (inputs[:-1] > kink)).sum().item()
             for kink in model.activation.profile.kinks

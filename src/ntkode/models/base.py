@@ -8,17 +8,19 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torchdiffeq import odeint
 
 from ntkode import activations
 from ntkode.activations import Activation
 from ntkode.checks import count, positive
-from ntkode.integrate import Backprop, CountedField, GradientMethod, Solver
+from ntkode.integrate import Backprop, GradientMethod, LayeredField, SolveCost, Solver
 
 
 class ODEModel(nn.Module, ABC):
     """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
 
-    Subclasses define `encode`, `vector_field`, `preactivations`, `readout` and `field_parameters`.
+    Subclasses define `encode`, `preactivations`, `velocity`, `readout` and `field_parameters`; the vector field
+    is velocity(φ(preactivations(t, h))), both affine in h and in φ's values.
 
     Args:
         in_features: d, the length of an input.
@@ -31,8 +33,12 @@ class ODEModel(nn.Module, ABC):
         subtract_initial_output: whether training uses f − f₀, with f₀ the output at initialisation.
             `forward` gives f all the same: the NTK of both is one.
 
+    Attributes:
+        cost: of the newest flow, and of the backward pass through it.
+
     Raises:
-        ValueError: a size below 1, a horizon that is not positive and finite, or an unknown activation.
+        ValueError: a size below 1, a horizon that is not positive and finite, an unknown activation, or a
+            gradient method that does not go with the solver or φ.
     """
 
     def __init__(
@@ -55,8 +61,9 @@ class ODEModel(nn.Module, ABC):
         self.horizon = positive("model.horizon", horizon)
         self.solver = solver
         self.gradient = gradient
+        self.gradient.check(solver, self.activation)
         self.subtract_initial_output = subtract_initial_output
-        self.evaluations = CountedField(self.vector_field)
+        self.cost = SolveCost()
 
     @property
     def scaled_horizon(self) -> float:
@@ -68,12 +75,16 @@ class ODEModel(nn.Module, ABC):
         """h(0), shape (N, m), from inputs of shape (N, d)."""
 
     @abstractmethod
-    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
-        """dh/dt, shape (N, m), at time t (a scalar tensor) and states of shape (N, m)."""
+    def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
+        """What φ is applied to inside the vector field, shape (N, units); affine in h."""
 
     @abstractmethod
-    def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """What φ is applied to inside the vector field, shape (N, units)."""
+    def velocity(self, activated: Tensor) -> Tensor:
+        """dh/dt, shape (N, m), from φ's values, shape (N, units); affine in them."""
+
+    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
+        """dh/dt, shape (N, m), at time t (a scalar tensor) and states of shape (N, m)."""
+        return self.velocity(self.activation(self.preactivations(t, h)))
 
     @abstractmethod
     def readout(self, h: Tensor) -> Tensor:
@@ -84,12 +95,11 @@ class ODEModel(nn.Module, ABC):
         """The parameters of the vector field: those that an adjoint method differentiates."""
 
     def flow(self, state: Tensor) -> Tensor:
-        """h(T), shape (N, m), from h(0) = `state`; counts the evaluations in `evaluations`."""
-        self.evaluations = CountedField(self.vector_field)
-        final = self.gradient.flow(
-            self.solver, self.evaluations, state, self.horizon, self.field_parameters()
-        )
-        self.evaluations.end_forward()
+        """h(T), shape (N, m), from h(0) = `state`; `cost` tells what it and its derivative take."""
+        field = LayeredField(self.preactivations, self.activation, self.velocity)
+        final = self.gradient.flow(self.solver, field, state, self.horizon, self.field_parameters())
+        field.end_forward()
+        self.cost = field.cost
         return final
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,7 +114,12 @@ class ODEModel(nn.Module, ABC):
         return self.readout(self.flow(self.encode(x)))
 
     def solved_by(self, solver: Solver, gradient: GradientMethod = Backprop()) -> Self:
-        """The same model on the same parameters, solved by `solver` and differentiated by `gradient`."""
+        """The same model on the same parameters, solved by `solver` and differentiated by `gradient`.
+
+        Raises:
+            ValueError: the gradient method does not go with the solver or φ.
+        """
+        gradient.check(solver, self.activation)
         twin = copy.copy(self)
         twin.solver = solver
         twin.gradient = gradient
@@ -117,4 +132,4 @@ class ODEModel(nn.Module, ABC):
     @torch.no_grad()
     def reversed_state(self, final: Tensor) -> Tensor:
         """h̃(0), shape (N, m): h(T) = `final` integrated backwards by the model's own solver."""
-        return Backprop().flow(self.solver, self.vector_field, final, -self.horizon, ())
+        return self.solver.integrate(odeint, self.vector_field, final, -self.horizon)

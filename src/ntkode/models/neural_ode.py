@@ -82,13 +82,13 @@ class NeuralODE(ODEModel):
         """h(0) = σ_u/√d · U x, shape (N, n)."""
         return F.linear(x, self.U) * (self.sigma_u / math.sqrt(self.in_features))
 
-    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
-        """σ_w/√n · W φ(h), shape (N, n)."""
-        return F.linear(self.activation(h), self.W) * (self.sigma_w / math.sqrt(self.width))
-
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
         """The state itself, shape (N, n)."""
         return h
+
+    def velocity(self, activated: Tensor) -> Tensor:
+        """σ_w/√n · W φ, shape (N, n)."""
+        return F.linear(activated, self.W) * (self.sigma_w / math.sqrt(self.width))
 
     def readout(self, h: Tensor) -> Tensor:
         """σ_v/√n · v^T φ(h), shape (N, k)."""

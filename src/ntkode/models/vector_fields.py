@@ -68,13 +68,13 @@ class MLPODE(ODEModel):
         """h(0), shape (N, state)."""
         return self.encoder(x)
 
-    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
-        """B φ(A h + a) + b, shape (N, state)."""
-        return self.outer(self.activation(self.preactivations(t, h)))
-
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
         """A h + a, shape (N, n)."""
         return self.inner(h)
+
+    def velocity(self, activated: Tensor) -> Tensor:
+        """B φ + b, shape (N, state)."""
+        return self.outer(activated)
 
     def readout(self, h: Tensor) -> Tensor:
         """R h + r, shape (N, k)."""

@@ -11,7 +11,7 @@ from ntkode.activations import Activation
 from ntkode.checks import positive
 from ntkode.ntk.closed_form_duals import closed_form, dual_of
 from ntkode.ntk.hermite_series import HermiteSeries
-from ntkode.ntk.piecewise_linear_duals import PiecewiseLinear
+from ntkode.ntk.piecewise_linear_duals import PiecewiseLinearDual
 from ntkode.ntk.polynomial_duals import Polynomial
 
 __all__ = ["DualActivation", "dual_activation", "dual_of"]
@@ -49,7 +49,7 @@ def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> D
             f"activation {activation.name!r} jumps, so E[φ'(a)φ'(b)] and the NTK do not exist; "
             "try a continuous one, such as activation=relu"
         )
-    return Polynomial.of(activation) or PiecewiseLinear.of(activation) or HermiteSeries(activation, tolerance)
+    return Polynomial.of(activation) or PiecewiseLinearDual.of(activation) or HermiteSeries(activation, tolerance)
 
 
 def slow_dual(activation: Activation) -> bool:

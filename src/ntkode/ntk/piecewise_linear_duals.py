@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ntkode.activations import Activation
-from ntkode.activations.smoothness import grid
+from ntkode.activations import PiecewiseLinear
 from ntkode.ntk.closed_form_duals import Pair, correlation
 
 
-@dataclass(frozen=True)
-class PiecewiseLinear:
-    """The dual of φ(x) = offset + slope·x + Σ_i Δ_i max(x − b_i, 0).
-
-    Attributes:
-        offset: φ's first piece at x = 0.
-        slope: slope of the first piece.
-        kinks: (b_i, Δ_i).
-    """
-
-    offset: float
-    slope: float
-    kinks: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, activation: Activation) -> PiecewiseLinear | None:
-        """The decomposition of φ, or None if φ is not piecewise linear on [−12, 12] to rounding."""
-        places = [float(b) for b, order in activation.profile.breakpoints if order == 1]
-        if not places or len(places) != len(activation.profile.breakpoints):
-            return None
-        edges = torch.tensor([-13.0, *places, 13.0], dtype=torch.float64)
-        values = activation(edges).detach()
-        slopes = (torch.diff(values) / torch.diff(edges)).tolist()
-        jumps = (after - before for before, after in pairwise(slopes))
-        offset = float(values[0]) + 13.0 * slopes[0]
-        found = cls(offset, slopes[0], tuple(zip(places, jumps, strict=True)))
-        x = torch.cat([grid(), 100 * grid()])
-        # Breakpoints are known to 1e-9.
-        same = torch.allclose(found.function(x), activation(x).detach(), rtol=1e-9, atol=1e-8)
-        return found if same else None
-
-    def function(self, x: Tensor) -> Tensor:
-        """φ(x)."""
-        return self.offset + self.slope * x + sum(d * torch.relu(x - b) for b, d in self.kinks)
+class PiecewiseLinearDual(PiecewiseLinear):
+    """The dual of φ(x) = offset + slope·x + Σ_i Δ_i max(x − b_i, 0)."""
 
     def __call__(self, va: Tensor, vb: Tensor, c: Tensor) -> Pair:
         """(Φ, Φ'): sums over the pairs of kinks of E[(a − b_i)₊(b − b_j)₊] and P(a > b_i, b > b_j)."""

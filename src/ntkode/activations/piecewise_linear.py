@@ -1,0 +1,61 @@
+"""Piecewise linear activations as a first piece and kinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ntkode.activations.registry import Activation
+from ntkode.activations.smoothness import grid
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear:
+    """φ(x) = offset + slope·x + Σ_i Δ_i max(x − b_i, 0), continuous.
+
+    Attributes:
+        offset: φ's first piece at x = 0.
+        slope: slope of the first piece.
+        kinks: (b_i, Δ_i), ascending.
+    """
+
+    offset: float
+    slope: float
+    kinks: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, activation: Activation) -> Self | None:
+        """The decomposition of φ, or None if φ is not piecewise linear on [−12, 12] to rounding, or has no kink."""
+        places = [float(b) for b, order in activation.profile.breakpoints if order == 1]
+        if not places or len(places) != len(activation.profile.breakpoints):
+            return None
+        edges = torch.tensor([-13.0, *places, 13.0], dtype=torch.float64)
+        values = activation(edges).detach()
+        slopes = (torch.diff(values) / torch.diff(edges)).tolist()
+        jumps = (after - before for before, after in pairwise(slopes))
+        offset = float(values[0]) + 13.0 * slopes[0]
+        found = cls(offset, slopes[0], tuple(zip(places, jumps, strict=True)))
+        x = torch.cat([grid(), 100 * grid()])
+        # Breakpoints are known to 1e-9.
+        same = torch.allclose(found.function(x), activation(x).detach(), rtol=1e-9, atol=1e-8)
+        return found if same else None
+
+    def function(self, x: Tensor) -> Tensor:
+        """φ(x)."""
+        return self.offset + self.slope * x + sum(d * torch.relu(x - b) for b, d in self.kinks)
+
+    def mean_slope(self, start: Tensor, end: Tensor) -> Tensor:
+        """Mean of φ' along the straight line from `start` to `end`, elementwise.
+
+        slope + Σ_i Δ_i τ_i, τ_i being the share of the line above b_i: exactly 0 or 1 where b_i is not crossed.
+        """
+        mean = torch.full_like(end, self.slope)
+        for place, jump in self.kinks:
+            below, above = start - place, end - place
+            share = (torch.relu(above) - torch.relu(below)) / (above - below)
+            mean += jump * torch.where(above == below, (above > 0).to(share.dtype), share)
+        return mean

@@ -1,0 +1,60 @@
+"""Backpropagation that keeps the state at every step and computes the stages again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ntkode.activations import Activation
+from ntkode.integrate.backprop import Backprop
+from ntkode.integrate.fields import CountedField
+from ntkode.integrate.gradient import GradientMethod
+from ntkode.integrate.solver import Solver
+from ntkode.integrate.stepping import Steps
+
+
+@dataclass(frozen=True)
+class Checkpointed:
+    """The exact derivative of the discrete solve in memory of steps × state, not steps × stages × state.
+
+    The backward pass repeats each step and differentiates it (Gholami, Keutzer, Biros 2019, ANODE,
+    arXiv 1902.10298): one more forward pass in all. Fixed-step solvers only: the steps must be known
+    beforehand.
+    """
+
+    reverses_time: ClassVar[bool] = False
+
+    @property
+    def exact(self) -> GradientMethod:
+        """Backpropagation, which it equals to rounding."""
+        return Backprop()
+
+    def check(self, solver: Solver, activation: Activation) -> None:
+        """The solver must have fixed steps.
+
+        Raises:
+            ValueError: it is adaptive.
+        """
+        if solver.adaptive:
+            raise ValueError(
+                f"gradient=checkpointed repeats fixed steps, and {solver} chooses its own: "
+                "take solver=rk4, or gradient=adjoint, whose memory does not grow with the steps either"
+            )
+
+    def flow(
+        self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
+    ) -> Tensor:
+        """h(T), shape (N, m); autograd records the steps, so `parameters` need not be named."""
+        steps = Steps(solver, field, state, horizon)
+        carried: tuple[Tensor, ...] = (state,)
+        for number in range(len(steps.times) - 1):
+            carried = checkpoint(
+                steps.advance, number, *carried, use_reentrant=False, preserve_rng_state=False
+            )
+            field.note_step()
+        solver.check_finite(carried[0], horizon)
+        return carried[0]

@@ -1,0 +1,68 @@
+"""A fixed-step solve as single steps, for gradient methods that need to repeat or undo them.
+
+torchdiffeq's solvers compute the increment of a step by `_step_func`, which is no public name: it is used here
+only, and tests hold the steps against whole solves.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from typing import Any
+
+from torch import Tensor
+from torchdiffeq._impl.odeint import SOLVERS
+
+from ntkode.integrate.fields import CountedField
+from ntkode.integrate.solver import Solver
+
+ONE_STEP = ("euler", "midpoint", "rk4")
+"""Methods whose step depends on the present state alone."""
+
+
+class Steps:
+    """The steps of a fixed-step solver over [0, T].
+
+    Args:
+        solver: the solver.
+        field: F.
+        state: h(0), shape (N, m).
+        horizon: T.
+
+    Attributes:
+        times: the grid, shape (steps + 1,).
+    """
+
+    def __init__(self, solver: Solver, field: CountedField, state: Tensor, horizon: float) -> None:
+        arguments = solver.arguments(ends := solver.ends(state, horizon))
+        options = arguments["options"]
+        self.times: Tensor = options["grid_constructor"](field, state, ends)
+        self._field = field
+        self._multistep = solver.method not in ONE_STEP
+        self._newest: dict[int, Tensor | None] = {0: None}  # time of the newest derivative before a step
+        tolerances = {name: arguments.get(name, 0.0) for name in ("rtol", "atol")}
+        self._solver = SOLVERS[solver.method](func=self._evaluate, y0=state, **tolerances)
+
+    def increment(self, start: Tensor, end: Tensor, state: Tensor) -> Tensor:
+        """h(end) − h(start) by one step of a `ONE_STEP` method; backwards in time where end < start."""
+        increment: Tensor = self._solver._step_func(self._evaluate, start, end - start, end, state)[0]
+        return increment
+
+    def advance(self, number: int, state: Tensor, *history: Tensor) -> tuple[Tensor, ...]:
+        """(h, *history) after step `number` (from 0), from those before it.
+
+        The history of a multistep method is its derivatives at former times, newest first.
+        """
+        if self._multistep:
+            self._solver.prev_f = deque(history, maxlen=self._solver.max_order - 1)
+            self._solver.prev_t = self._newest[number]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Functional iteration did not converge")
+            after = state + self.increment(self.times[number], self.times[number + 1], state)
+        if not self._multistep:
+            return (after,)
+        self._newest[number + 1] = self._solver.prev_t
+        return (after, *self._solver.prev_f)
+
+    def _evaluate(self, t: Tensor, h: Tensor, **_: Any) -> Tensor:
+        return self._field(t, h)
