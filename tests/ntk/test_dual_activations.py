@@ -127,7 +127,9 @@ def test_closed_forms_equal_the_series(name):
 
 
 def test_user_callables_take_the_formula_that_fits():
-    assert isinstance(dual_activation(activations.from_callable(torch.nn.functional.relu6)), PiecewiseLinearDual)
+    assert isinstance(
+        dual_activation(activations.from_callable(torch.nn.functional.relu6)), PiecewiseLinearDual
+    )
     assert isinstance(dual_activation(activations.from_callable(mixed_polynomial)), Polynomial)
     assert isinstance(dual_activation(activations.from_callable(torch.tanh)), HermiteSeries)
 

@@ -29,7 +29,7 @@ class PiecewiseLinear:
 
     @classmethod
     def of(cls, activation: Activation) -> Self | None:
-        """The decomposition of φ, or None if φ is not piecewise linear on [−12, 12] to rounding, or has no kink."""
+        """The decomposition of φ, or None if φ has no kink, or is not piecewise linear on [−12, 12]."""
         places = [float(b) for b, order in activation.profile.breakpoints if order == 1]
         if not places or len(places) != len(activation.profile.breakpoints):
             return None
@@ -51,7 +51,7 @@ class PiecewiseLinear:
     def mean_slope(self, start: Tensor, end: Tensor) -> Tensor:
         """Mean of φ' along the straight line from `start` to `end`, elementwise.
 
-        slope + Σ_i Δ_i τ_i, τ_i being the share of the line above b_i: exactly 0 or 1 where b_i is not crossed.
+        slope + Σ_i Δ_i τ_i, τ_i the share of the line above b_i: exactly 0 or 1 where b_i is not crossed.
         """
         mean = torch.full_like(end, self.slope)
         for place, jump in self.kinks:
@@ -59,3 +59,24 @@ class PiecewiseLinear:
             share = (torch.relu(above) - torch.relu(below)) / (above - below)
             mean += jump * torch.where(above == below, (above > 0).to(share.dtype), share)
         return mean
+
+    def mean_value(self, start: Tensor, end: Tensor) -> Tensor:
+        """Mean of φ along the straight line from `start` to `end`, elementwise.
+
+        A line that crosses b_i has the mean p²/(2(p − q)) of max(x − b_i, 0), p above and q below.
+        """
+        middle = (start + end) / 2
+        mean = self.offset + self.slope * middle
+        for place, jump in self.kinks:
+            above, below = torch.maximum(start, end) - place, torch.minimum(start, end) - place
+            crossed = (above > 0) & (below < 0)
+            triangle = above.square() / torch.where(crossed, 2 * (above - below), 1.0)
+            mean = mean + jump * torch.where(crossed, triangle, torch.relu(middle - place))
+        return mean
+
+    def crosses(self, start: Tensor, end: Tensor) -> Tensor:
+        """Whether a kink lies between `start` and `end`, elementwise."""
+        crossed = torch.zeros_like(start, dtype=torch.bool)
+        for place, _ in self.kinks:
+            crossed |= (start > place) != (end > place)
+        return crossed

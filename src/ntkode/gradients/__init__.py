@@ -8,6 +8,7 @@ from ntkode.gradients.reference import (
     Objective,
     continuous_gradient,
     discrete_gradient,
+    fine_twin,
     loss_gradient,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "decompose",
     "deviation",
     "discrete_gradient",
+    "fine_twin",
     "gradient_error",
     "loss_gradient",
 ]

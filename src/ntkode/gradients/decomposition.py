@@ -38,15 +38,15 @@ class Part:
 class Decomposition:
     """The error g − g* of a gradient g against the continuous one, as a sum.
 
-    g − g* = (g − g₆₄) + (g₆₄ − g_f) + (g_f − g*): g₆₄ is g in float64, g_f the exact gradient of the flow that
-    ends where the forward solve ends.
+    g − g* = (g − g₆₄) + (g₆₄ − g_f) + (g_f − g*): g₆₄ is g in float64, g_f the exact gradient of the flow
+    that ends where the forward solve ends.
 
     Attributes:
         rounding: g − g₆₄.
         backward: g₆₄ − g_f, what the backward pass adds: the adjoint's solve, or the discrete derivative.
         forward: g_f − g*, what the forward solve's error at T does.
-        otd_gap: optimise-then-discretise against discretise-then-optimise: the adjoint's gradient by the same
-            solver minus the exact derivative of the discrete solve. No summand.
+        otd_gap: optimise-then-discretise against discretise-then-optimise: the adjoint's gradient by the
+            same solver minus the exact derivative of the discrete solve. No summand.
     """
 
     rounding: Part

@@ -92,10 +92,10 @@ def fine_twin(model: ODEModel, steps: int) -> ODEModel:
 
 
 def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterator[ContinuousGradient]:
-    """Ever better continuous gradients, by doubling the steps of `fine_twin` from 10 a unit of σ_w·T or of T.
+    """Ever better continuous gradients: `fine_twin` with 10 steps a unit of σ_w·T or T, 20, 40, ….
 
-    The error of each is estimated by its distance from the one before, which bounds it amply for an order above
-    1: fifteen times too high for smooth φ (order 4), three times for piecewise linear φ (order 2).
+    The error of each is estimated by its distance from the one before, which bounds it amply for an order
+    above 1: fifteen times too high for smooth φ (order 4), three times for piecewise linear φ (order 2).
 
     Args:
         model: gives parameters and horizon; its own solver and gradient method play no part.
@@ -115,7 +115,7 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
 def continuous_gradient(
     model: ODEModel, objective: Objective, *, tolerance: float = 1e-8, max_steps: int = 160
 ) -> ContinuousGradient:
-    """∂L/∂θ of the exact flow, in float64: the first of the `refinements` whose error is below `tolerance`.
+    """∂L/∂θ of the exact flow, in float64: the first of the `refinements` within `tolerance`.
 
     For φ with kinks the doubling ends at `max_steps` a unit: at 160, the error is some 1e-6 of the gradient for
     piecewise linear φ at a width in the hundreds.

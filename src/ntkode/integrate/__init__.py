@@ -14,7 +14,7 @@ from ntkode.integrate.fields import CountedField, Field, LayeredField, Pass, Sol
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.kink_averaged import KinkAveraged
 from ntkode.integrate.reversible import Reversible
-from ntkode.integrate.solver import ADAPTIVE, FIXED_STEP, Solver, Trajectory
+from ntkode.integrate.solver import ADAPTIVE, FIXED_STEP, Solver
 
 __all__ = [
     "ADAPTIVE",
@@ -36,6 +36,5 @@ __all__ = [
     "SolverFailure",
     "StepUnderflow",
     "TooManySteps",
-    "Trajectory",
     "typed_failures",
 ]

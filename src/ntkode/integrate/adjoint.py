@@ -73,8 +73,8 @@ class SeminormAdjoint(Adjoint):
         backward = self.backward or solver
         if not backward.adaptive:
             raise ValueError(
-                f"gradient=adjoint_seminorm chooses the steps of the backward solve, and {backward} has fixed "
-                "ones: take solver=dopri5, or gradient=adjoint"
+                f"gradient=adjoint_seminorm chooses the steps of the backward solve, and {backward} has "
+                "fixed ones: take solver=dopri5, or gradient=adjoint"
             )
 
     def _settings(self, backward: Solver, times: Tensor) -> dict[str, Any]:

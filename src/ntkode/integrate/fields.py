@@ -42,7 +42,7 @@ class SolveCost:
 
     @property
     def backward(self) -> Pass:
-        """The backward pass; by autograd through the solve, a product for each evaluation of the forward pass.
+        """The backward pass; by autograd through the solve, a product for each evaluation of the forward.
 
         That counts a few products too many where an adaptive solver has rejected steps.
         """

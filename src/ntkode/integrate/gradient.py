@@ -17,7 +17,7 @@ class GradientMethod(Protocol):
 
     @property
     def reverses_time(self) -> bool:
-        """Whether the backward pass integrates the state backwards, so that it may stray from the forward one."""
+        """Whether the backward pass integrates the state backwards, and may stray from the forward one."""
         ...
 
     @property

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ntkode.activations import Activation, PiecewiseLinear
-from ntkode.integrate.backprop import Backprop
 from ntkode.integrate.fields import CountedField, LayeredField
-from ntkode.integrate.gradient import GradientMethod
-from ntkode.integrate.solver import Solver, Trajectory
+from ntkode.integrate.mended import Mended, layers_of, mended_steps, midpoint, pieces_of
+from ntkode.integrate.solver import Solver
 
 # A further term of the exponential's series below this share of the adjoint is the last.
 SERIES_TOLERANCE = 1e-10
@@ -22,38 +20,22 @@ MOST_TERMS = 40
 
 
 @dataclass(frozen=True)
-class KinkAveraged:
+class KinkAveraged(Mended):
     """Adjoint of dh/dt = outer(φ(inner(t, h))) by active time fractions, for piecewise linear φ.
 
-    Where a preactivation crosses a kink, φ' jumps: whoever samples it at a step's stages errs by the share of the
-    step that lies on the other side, an error of order 1 in the gradient. Here the forward solve leaves its
-    states h_k, midpoints come from the cubic Hermite formula, h_m = (h_k + h_{k+1})/2 + Δ(ḣ_k − ḣ_{k+1})/8, and
-    on each half step D is the mean of φ' along the straight line between the preactivations at its ends. With
-    D constant the adjoint is exp(Δ/2 · (outer' D inner')ᵀ) λ, a Taylor series to rounding, and
-    ∂L/∂θ = ∫ (∂F/∂θ)ᵀ λ dt by Simpson's rule. Without a kink crossed, the adjoint is that of the exact flow along
-    the solver's states.
+    Where a preactivation crosses a kink, φ' jumps. Whoever samples φ' at a step's stages errs by the share of
+    the step that lies on the other side: an error of order 1 in the gradient. Here the forward solve is
+    `Mended`, and on each half of a step D is the mean of φ' along the straight line between the
+    preactivations at its ends. With D constant the adjoint is exp(Δ/2 · (outer' D inner')ᵀ) λ, by its
+    Taylor series, and ∂L/∂θ = ∫ (∂F/∂θ)ᵀ λ dt by Simpson's rule. Where no unit crosses, that is the exact
+    flow's adjoint along the solver's states, with an error of order 4.
 
-    The gradient's error is of order 2 in the step, for the crossings, whatever the solver's own order above that
-    (DESIGN §4; measured by tests/integrate). Memory: steps × state. Cost: the backward pass has about 10 products
-    with the field's Jacobian a step, of which 3 with that of the parameters. Any solver will do: an adaptive one's
-    accepted steps are the grid. A unit that crosses a kink twice within half a step, or ends within the
-    solver's error of a kink (where φ'(h(T)) in the readout is right or wrong altogether), is beyond it.
+    With solver=rk4 the outputs are of order 3, the gradient of order 2. Memory: steps × state. Cost: a step
+    takes two evaluations of the field beyond the solver's own, and backwards about ten products, two of them
+    with the parameters' gradients. Beyond it are units that cross a kink twice within half a step, and units
+    that end within the solver's error of a kink, where φ'(h(T)) in the readout is right or wrong altogether:
+    with solver=euler and solver=midpoint these keep the order at 1.
     """
-
-    reverses_time: ClassVar[bool] = False
-
-    @property
-    def exact(self) -> GradientMethod:
-        """Backpropagation through the same forward solve."""
-        return Backprop()
-
-    def check(self, solver: Solver, activation: Activation) -> None:
-        """φ must be piecewise linear.
-
-        Raises:
-            ValueError: it is not.
-        """
-        pieces_of(activation)
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
@@ -63,25 +45,9 @@ class KinkAveraged:
         Raises:
             TypeError: the field does not tell its layers.
         """
-        if not isinstance(field, LayeredField):
-            raise TypeError("kink_averaged needs a LayeredField: what φ is applied to, φ, and what follows")
-        final: Tensor = _Averaged.apply(solver, field, horizon, state, *parameters)
+        final: Tensor = _Averaged.apply(solver, layers_of(field), horizon, state, *parameters)
+        solver.check_finite(final, horizon)
         return final
-
-
-def pieces_of(activation: Activation) -> PiecewiseLinear:
-    """φ as a piecewise linear function.
-
-    Raises:
-        ValueError: it is none, or has no kink.
-    """
-    pieces = PiecewiseLinear.of(activation)
-    if pieces is None:
-        raise ValueError(
-            f"gradient=kink_averaged is for piecewise linear activations with a kink, and {activation.name} is none: "
-            "take activation=relu (leaky_relu, relu6, hardtanh, hard_sigmoid), or gradient=backprop"
-        )
-    return pieces
 
 
 class _Averaged(torch.autograd.Function):
@@ -94,10 +60,10 @@ class _Averaged(torch.autograd.Function):
         state: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        trajectory = solver.trajectory(field, state, horizon)
-        ctx.save_for_backward(trajectory.times, *trajectory.states)
+        times, states = zip(*mended_steps(solver, field, state, horizon), strict=True)
+        ctx.save_for_backward(torch.stack(times), *states)
         ctx.parts = field, parameters
-        return trajectory.states[-1].clone()
+        return states[-1].clone()
 
     @staticmethod
     @once_differentiable
@@ -106,7 +72,7 @@ class _Averaged(torch.autograd.Function):
         times, *states = ctx.saved_tensors
         needed = [p for p in parameters if p.requires_grad]
         sweep = _Sweep(field, needed, times, states[0])
-        adjoint = sweep.run(Trajectory(times, states), cotangents[0])
+        adjoint = sweep.run(times, states, cotangents[0])
         found = iter(sweep.gradients)
         return (None,) * 3 + (adjoint, *(next(found) if p.requires_grad else None for p in parameters))
 
@@ -124,6 +90,11 @@ class _Node:
     state: Tensor
     preactivation: Tensor
     velocity: Tensor
+
+    @property
+    def motion(self) -> tuple[Tensor, Tensor]:
+        """(h, dh/dt) as numbers."""
+        return self.state, self.velocity.detach()
 
     @property
     def z(self) -> Tensor:
@@ -159,9 +130,8 @@ class _Sweep:
             self._activated = torch.zeros_like(self._inner).requires_grad_()
             self._outer = field.outer(self._activated)
 
-    def run(self, trajectory: Trajectory, adjoint: Tensor) -> Tensor:
+    def run(self, times: Tensor, states: Sequence[Tensor], adjoint: Tensor) -> Tensor:
         """λ(0) from λ(T), with ∂L/∂θ added up on the way."""
-        times, states = trajectory
         after = self._node(times[-1], states[-1])
         weight, slopes = times.new_zeros(()), torch.zeros_like(after.z)  # what the step after adds to a node
         for number in range(len(times) - 2, -1, -1):
@@ -169,8 +139,7 @@ class _Sweep:
             before = self._node(times[number], states[number])
             middle = self._node(
                 torch.lerp(times[number], times[number + 1], 0.5),
-                torch.lerp(before.state, after.state, 0.5)
-                + step / 8 * (before.velocity - after.velocity).detach(),
+                midpoint(times[number], times[number + 1], before.motion, after.motion),
             )
             late = self._pieces.mean_slope(middle.z, after.z)
             early = self._pieces.mean_slope(before.z, middle.z)

@@ -82,10 +82,10 @@ class Reversible(Unrolled):
     """The exact derivative of a solve that can be undone, step by step, from its end.
 
     `Unrolled` has the steps. Their inverse is explicit, so that the backward pass rebuilds every state to
-    rounding and differentiates each step as it goes. It costs two increments a step each way, in memory of one
-    step. Where the adjoint saves as much memory and gives another gradient than the forward solve's, and
-    recursive checkpointing gives the right one for log(steps) times the work, this is both exact and lean;
-    among its kind it is the one of high order (asynchronous leapfrog, MALI, is of order 2) that stays stable.
+    rounding and differentiates each step as it goes. It costs two increments a step each way, in memory of
+    one step. The adjoint saves as much memory, but its gradient is not the forward solve's; recursive
+    checkpointing gives the right one for log(steps) times the work. Among reversible solvers this one has the
+    order of any one-step method (asynchronous leapfrog, MALI, is of order 2) and is stable.
     Rounding grows as c^(−steps) on the way back: for hundreds of steps take c nearer to 1, or float64.
     """
 

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,18 +20,6 @@ from ntkode.integrate.observation import Observed
 # method → order of convergence
 FIXED_STEP = {"euler": 1, "midpoint": 2, "rk4": 4, "implicit_adams": 4}
 ADAPTIVE = {"adaptive_heun": 2, "bosh3": 3, "dopri5": 5, "dopri8": 8}
-
-
-class Trajectory(NamedTuple):
-    """A solution at the ends of a solver's steps.
-
-    Attributes:
-        times: shape (steps + 1,).
-        states: as many, each of shape (N, m).
-    """
-
-    times: Tensor
-    states: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -130,34 +118,30 @@ class Solver:
     ) -> Tensor:
         """h(T) from h(0) = `state`, shape (N, m), by `solve`: torchdiffeq's `odeint` or `odeint_adjoint`.
 
-        A negative `horizon` integrates backwards in time from T = |horizon| to 0. A `CountedField` also counts
-        the steps; `backward` is the solver of the adjoint's own solve.
+        A negative `horizon` integrates backwards in time from T = |horizon| to 0. A `CountedField` also
+        counts the steps; `backward` is the solver of the adjoint's own solve.
 
         Raises:
             SolverFailure: a non-finite state, an underflow of the step, or too many steps.
         """
         return self._solve(solve, field, state, self.ends(state, horizon), backward)[-1]
 
-    def trajectory(self, field: Field, state: Tensor, horizon: float) -> Trajectory:
-        """h at the ends of the steps that the solver takes over [0, T], not to be differentiated.
+    def trajectory(self, field: Field, state: Tensor, horizon: float) -> Tensor:
+        """h at every grid point of a fixed-step solve over [0, T], shape (steps + 1, N, m).
 
         Raises:
+            ValueError: an adaptive solver, which has no grid: take its `fixed_twin`.
             SolverFailure: as `integrate`.
         """
-        ends = self.ends(state, horizon)
-        if not self.adaptive:
-            times = self._grid(field, state, ends)
-            return Trajectory(times, list(self._solve(odeint, field, state, times)))
-        starts: list[tuple[Tensor, Tensor]] = []
-        observed = Observed(field, self, keep=starts)
-        final = self._solve(odeint, observed, state, ends)[-1]
-        times = torch.stack([*(t for t, _ in starts), ends[1].to(starts[0][0])])
-        return Trajectory(times.to(state.dtype), [*(h for _, h in starts), final])
+        if self.steps is None:
+            raise ValueError(f"{self} has no fixed grid: take its fixed_twin")
+        times = torch.linspace(0.0, horizon, self.steps + 1, dtype=state.dtype, device=state.device)
+        return self._solve(odeint, field, state, times)
 
     def _solve(
         self,
         solve: Callable[..., Tensor],
-        field: Field | Observed,
+        field: Field,
         state: Tensor,
         times: Tensor,
         backward: Solver | None = None,
@@ -181,7 +165,7 @@ class Solver:
             raise NonFiniteState(f"{self}: non-finite state at t={float(time):g}")
 
     def arguments(self, times: Tensor) -> dict[str, Any]:
-        """torchdiffeq's `method`, `options` and tolerances for a solve between the first and last of `times`."""
+        """torchdiffeq's `method`, `options` and tolerances for a solve from first to last of `times`."""
         if self.adaptive:
             # torchdiffeq steps past the end and interpolates back, with an error that the tolerance does
             # not see (dopri8 at 1e-8 is 2e-5 off): make it step onto the end, in either direction.

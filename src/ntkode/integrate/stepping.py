@@ -1,7 +1,7 @@
 """A fixed-step solve as single steps, for gradient methods that need to repeat or undo them.
 
-torchdiffeq's solvers compute the increment of a step by `_step_func`, which is no public name: it is used here
-only, and tests hold the steps against whole solves.
+torchdiffeq's solvers compute the increment of a step by `_step_func`, which is no public name: it is used
+here only, and tests hold the steps against whole solves.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from ntkode.metrics.base import LossMetric, Metric, ProbeMetric
 from ntkode.metrics.cost import Cost
 from ntkode.metrics.evaluation import TestEvaluation
-from ntkode.metrics.gradient import GradientError, KinkCrossings, ReverseDrift
+from ntkode.metrics.exact_loss import ExactLoss
+from ntkode.metrics.gradient import GradientDecomposition, GradientError, KinkCrossings, ReverseDrift
+from ntkode.metrics.gradient_cost import GradientCost
 from ntkode.metrics.limit import LimitDistance, LimitPrediction
 from ntkode.metrics.loss_decay import DecayRate, LocalRate, LossPrediction
 from ntkode.metrics.ntk import GuaranteedRate, NTKSpectrum
@@ -12,6 +14,9 @@ from ntkode.metrics.parameters import ParameterDistance
 __all__ = [
     "Cost",
     "DecayRate",
+    "ExactLoss",
+    "GradientCost",
+    "GradientDecomposition",
     "GradientError",
     "GuaranteedRate",
     "KinkCrossings",

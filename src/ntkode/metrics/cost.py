@@ -21,8 +21,8 @@ class Cost(LossMetric):
 
     `cost/nfe_forward` and `cost/nfe_backward`: evaluations of the vector field in one step's forward
     pass, and evaluations with vector–Jacobian products in its backward pass; `cost/steps_forward`,
-    `cost/steps_backward`, `cost/rejected_forward`, `cost/rejected_backward`: the solver's steps taken and given
-    up there (a backward pass by autograd goes through the forward one's steps). `cost/step_seconds`: one
+    `cost/steps_backward`, `cost/rejected_forward`, `cost/rejected_backward`: the solver's steps taken and
+    given up there (by autograd, those of the forward pass). `cost/step_seconds`: one
     training step without metrics. `cost/metric_seconds`: all metrics so far, and
     `cost/metric_seconds/<metric>` each of them. `cost/peak_memory`: MiB,
     of the device's allocations on CUDA, else of the process's resident set, so far and with all that was
@@ -36,11 +36,15 @@ class Cost(LossMetric):
 
     def measure(self, module: TrainingModule) -> Values:
         """Read the counters."""
-        return solve_costs(module.step_cost) | {
-            "cost/step_seconds": module.step_seconds,
-            "cost/metric_seconds": module.metric_seconds,
-            "cost/peak_memory": peak_memory(module.device),
-        } | {f"cost/metric_seconds/{name}": s for name, s in module.seconds_by_metric.items()}
+        return (
+            solve_costs(module.step_cost)
+            | {
+                "cost/step_seconds": module.step_seconds,
+                "cost/metric_seconds": module.metric_seconds,
+                "cost/peak_memory": peak_memory(module.device),
+            }
+            | {f"cost/metric_seconds/{name}": s for name, s in module.seconds_by_metric.items()}
+        )
 
 
 def solve_costs(cost: SolveCost) -> Values:

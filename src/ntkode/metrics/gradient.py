@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ntkode.gradients import gradient_error
+from ntkode.gradients import continuous_gradient, decompose, gradient_error
 from ntkode.metrics.base import ProbeMetric, Values
 from ntkode.training import TrainingModule
 
@@ -33,6 +33,29 @@ class GradientError(ProbeMetric):
             "gradient/cosine": errors.continuous.cosine,
             "gradient/reference_error": errors.reference_error,
         } | {f"gradient/relative_error/{name}": value for name, value in blocks}
+
+
+class GradientDecomposition(ProbeMetric):
+    """Where the gradient's error comes from: norms relative to the continuous gradient's, on the probe.
+
+    `gradient/part/rounding`, `gradient/part/backward` and `gradient/part/forward` belong to three vectors that
+    add up to the error (see `ntkode.gradients.Decomposition`), `gradient/part/otd_gap` to what lies between
+    optimise-then-discretise and discretise-then-optimise; `…/<parameter>` for each parameter by itself.
+    """
+
+    def names(self, module: TrainingModule) -> set[str]:
+        """All but the blocks."""
+        return {f"gradient/part/{part}" for part in ("rounding", "backward", "forward", "otd_gap")}
+
+    def measure(self, module: TrainingModule) -> Values:
+        """Some ten gradients of the probe's loss."""
+        objective = module.probe(self.probe_size)
+        reference = continuous_gradient(module.model, objective)
+        values = {}
+        for name, part in vars(decompose(module.model, objective, reference)).items():
+            values[f"gradient/part/{name}"] = part.relative
+            values |= {f"gradient/part/{name}/{block}": value for block, value in part.blocks.items()}
+        return values
 
 
 class ReverseDrift(ProbeMetric):
@@ -77,8 +100,9 @@ class KinkCrossings(ProbeMetric):
         """Sign changes of (preactivation − kink) along the probe's trajectories."""
         model, start = module.model, module.model.encode(module.probe(self.probe_size).x)
         solver = model.solver.fixed_twin(model.scaled_horizon)
-        path = solver.trajectory(model.vector_field, start, model.horizon)
-        inputs = torch.stack([model.preactivations(t, h) for t, h in zip(*path, strict=True)])
+        states = solver.trajectory(model.vector_field, start, model.horizon)
+        times = torch.linspace(0.0, model.horizon, len(states), device=start.device)
+        inputs = torch.stack([model.preactivations(t, h) for t, h in zip(times, states, strict=True)])
         crossings = sum(
             ((inputs[1:] > kink) != (inputs[:-1] > kink)).sum().item()
             for kink in model.activation.profile.kinks

@@ -19,8 +19,8 @@ from ntkode.integrate import Backprop, GradientMethod, LayeredField, SolveCost, 
 class ODEModel(nn.Module, ABC):
     """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
 
-    Subclasses define `encode`, `preactivations`, `velocity`, `readout` and `field_parameters`; the vector field
-    is velocity(φ(preactivations(t, h))), both affine in h and in φ's values.
+    Subclasses define `encode`, `preactivations`, `velocity`, `readout` and `field_parameters`; the vector
+    field is velocity(φ(preactivations(t, h))), the two affine in φ's values and in h.
 
     Args:
         in_features: d, the length of an input.

@@ -49,7 +49,11 @@ def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> D
             f"activation {activation.name!r} jumps, so E[φ'(a)φ'(b)] and the NTK do not exist; "
             "try a continuous one, such as activation=relu"
         )
-    return Polynomial.of(activation) or PiecewiseLinearDual.of(activation) or HermiteSeries(activation, tolerance)
+    return (
+        Polynomial.of(activation)
+        or PiecewiseLinearDual.of(activation)
+        or HermiteSeries(activation, tolerance)
+    )
 
 
 def slow_dual(activation: Activation) -> bool:
