@@ -84,7 +84,7 @@ class ContinuousGradient:
 def fine_twin(model: ODEModel, steps: int) -> ODEModel:
     """The model in float64 solved by RK4, and differentiated by the method of the highest order for its φ.
 
-    That is `KinkAveraged` for piecewise linear φ, where backpropagation is of order 1, and else backpropagation.
+    That is `KinkAveraged` for piecewise linear φ, where backpropagation is of order 1, else backpropagation.
     """
     kinked = PiecewiseLinear.of(model.activation) is not None
     method = KinkAveraged() if kinked else Backprop()
@@ -92,7 +92,7 @@ def fine_twin(model: ODEModel, steps: int) -> ODEModel:
 
 
 def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterator[ContinuousGradient]:
-    """Ever better continuous gradients: `fine_twin` with 10 steps a unit of σ_w·T or T, 20, 40, ….
+    """Ever better continuous gradients: of `fine_twin` with 20, 40, 80, … steps a unit of σ_w·T or T.
 
     The error of each is estimated by its distance from the one before, which bounds it amply for an order
     above 1: fifteen times too high for smooth φ (order 4), three times for piecewise linear φ (order 2).
@@ -117,8 +117,8 @@ def continuous_gradient(
 ) -> ContinuousGradient:
     """∂L/∂θ of the exact flow, in float64: the first of the `refinements` within `tolerance`.
 
-    For φ with kinks the doubling ends at `max_steps` a unit: at 160, the error is some 1e-6 of the gradient for
-    piecewise linear φ at a width in the hundreds.
+    For φ with kinks the doubling ends at `max_steps` a unit: at 160, the error is some 1e-6 of the gradient
+    for piecewise linear φ at a width in the hundreds.
 
     Args:
         model: gives parameters and horizon; its own solver plays no part.

@@ -1,0 +1,232 @@
+"""Gradient methods against each other, against their order, and what they cost; in float64."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from ntkode.gradients import Objective, fine_twin, loss_gradient
+from ntkode.gradients.reference import relative_error
+from ntkode.integrate import (
+    ADAPTIVE,
+    FIXED_STEP,
+    Adjoint,
+    Backprop,
+    Checkpointed,
+    KinkAveraged,
+    Pass,
+    Reversible,
+    SeminormAdjoint,
+    Solver,
+)
+from ntkode.integrate.stepping import ONE_STEP
+from ntkode.losses import SquaredError
+from ntkode.metrics.gradient_cost import allocated_peak
+from ntkode.models import MLPODE, NeuralODE, TimeDependentODE
+
+
+def make(solver, gradient=Backprop(), model=NeuralODE, activation="tanh", width=24):
+    torch.manual_seed(0)
+    return model(4, width, 3, activation=activation, solver=solver, gradient=gradient).double()
+
+
+def objective(rows=6):
+    x = torch.randn(rows, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = torch.randn(rows, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return Objective(SquaredError(), x, y)
+
+
+def gradient(solver, method, **options):
+    return loss_gradient(make(solver, method, **options), objective())
+
+
+def fixed(method, steps):
+    """A fixed-step solver whose corrector, if it has one, is iterated to rounding."""
+    tolerance = {"rtol": 1e-13, "atol": 1e-13} if method == "implicit_adams" else {}
+    return Solver(method, steps=steps, **tolerance)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """The continuous gradient: 640 steps of RK4 are exact to rounding."""
+    return loss_gradient(fine_twin(make(Solver()), 640), objective())
+
+
+SUITED = [
+    *((method, gradient) for method in FIXED_STEP for gradient in (Backprop(), Adjoint(), Checkpointed())),
+    # With a coupling below 1 two terms of order 1 cancel at some number of steps.
+    *((method, Reversible(1.0 if method == "euler" else 0.99)) for method in ONE_STEP),
+]
+
+
+@pytest.mark.parametrize(("method", "gradient_method"), SUITED, ids=str)
+def test_a_fixed_step_gradient_is_of_the_solver_order(exact, method, gradient_method):
+    order = Solver(method).order
+    # Few enough steps for errors far above rounding, many enough to be in the asymptotic range.
+    counts = {1: (80, 160, 320), 2: (40, 80, 160), 4: (20, 40, 80)}[order]
+    errors = [relative_error(gradient(fixed(method, steps), gradient_method), exact) for steps in counts]
+    slopes = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
+    # Terms of the next order bend the line by O(step). implicit_adams starts by RK4 and then raises its order
+    # up to 12: it may only do better; and its corrector stops after four rounds, which leaves a rest.
+    if method == "implicit_adams":
+        assert errors[-1] < errors[0] / 2 ** (2 * (order - 1))
+    else:
+        assert slopes == pytest.approx([order, order], abs=0.2)
+
+
+@pytest.mark.parametrize("gradient_method", [Backprop(), Adjoint(), SeminormAdjoint()], ids=str)
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_an_adaptive_gradient_follows_the_tolerance(exact, method, gradient_method):
+    # Above 1e-6 two steps of dopri8 do, whatever the tolerance.
+    tolerances = (1e-6, 1e-8, 1e-10) if method == "dopri8" else (1e-3, 1e-5, 1e-7)
+    errors = [
+        relative_error(gradient(Solver(method, rtol=tol, atol=tol), gradient_method), exact)
+        for tol in tolerances
+    ]
+    # The tolerance bounds the local error of a step: the global one is some ten times larger, the adjoint's
+    # some ten times more, since ∂L/∂θ adds up over the batch; each falls by about the tolerance's ratio.
+    assert errors[2] < 200 * tolerances[2]
+    for loose, tight in itertools.pairwise(errors):
+        assert tight < loose / 5
+
+
+@pytest.mark.parametrize("model", [NeuralODE, MLPODE, TimeDependentODE])
+@pytest.mark.parametrize("method", FIXED_STEP)
+def test_checkpointed_is_backprop(method, model):
+    solver = fixed(method, 9)
+    own, other = (gradient(solver, g, model=model) for g in (Checkpointed(), Backprop()))
+    # The same operations on the same numbers; sums over steps in another order.
+    assert relative_error(own, other) < 1e-13
+    assert torch.equal(make(solver, Checkpointed())(objective().x), make(solver)(objective().x))
+
+
+@pytest.mark.parametrize("model", [NeuralODE, MLPODE, TimeDependentODE])
+@pytest.mark.parametrize("method", ONE_STEP)
+def test_reversible_is_the_exact_derivative_of_its_own_solve(method, model):
+    solver = Solver(method, steps=12)
+    own = gradient(solver, Reversible(), model=model)
+    unrolled = gradient(solver, Reversible().exact, model=model)
+    # States are rebuilt to rounding, which 0.99^−12 does not raise noticeably.
+    assert relative_error(own, unrolled) < 1e-12
+    outputs = [make(solver, g, model=model)(objective().x) for g in (Reversible(), Reversible().exact)]
+    assert torch.equal(*outputs)
+
+
+def test_reversible_steps_by_hand():
+    model, c, steps = make(Solver("euler", steps=3), Reversible(0.9)), 0.9, 3
+    field = lambda h: model.vector_field(torch.tensor(0.0), h) / steps  # noqa: E731
+    y = z = model.encode(objective().x)
+    for _ in range(steps):
+        y = c * y + (1 - c) * z + field(z)
+        z = z + field(y)
+    assert torch.allclose(model(objective().x), model.readout(y), rtol=1e-13, atol=1e-14)
+
+
+def test_the_adjoint_takes_a_solver_of_its_own_backwards(exact):
+    forward = Solver("rk4", steps=80)
+    outputs, errors = [], []
+    for steps in (20, 40):
+        model = make(forward, Adjoint(backward=Solver("midpoint", steps=steps)))
+        outputs.append(model(objective().x))
+        errors.append(relative_error(loss_gradient(model, objective()), exact))
+        assert model.cost.backward == Pass(evaluations=2 * steps, accepted=steps)
+    assert torch.equal(*outputs)
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
+    adaptive = Adjoint(backward=Solver("dopri5", rtol=1e-8, atol=1e-8))
+    assert relative_error(gradient(forward, adaptive), exact) < 1e-6
+
+
+def test_the_seminorm_spares_steps():
+    solver = Solver("dopri5", rtol=1e-6, atol=1e-6)
+    models = [make(solver, g, width=128) for g in (Adjoint(), SeminormAdjoint())]
+    for model in models:
+        loss_gradient(model, objective(rows=256))
+    adjoint, seminorm = (model.cost.backward for model in models)
+    # ∂L/∂W adds up over 256 samples: it is the largest part of the error norm.
+    assert seminorm.accepted < adjoint.accepted
+    assert models[0].cost.forward == models[1].cost.forward
+
+
+@pytest.mark.parametrize(
+    ("gradient_method", "forward", "backward"),
+    [
+        (Backprop(), (20, 5), (20, 5)),
+        (Adjoint(), (20, 5), (20, 5)),
+        (Checkpointed(), (20, 5), (20, 5)),
+        (Reversible(), (40, 5), (40, 5)),
+    ],
+    ids=str,
+)
+def test_evaluations_and_steps_are_counted(gradient_method, forward, backward):
+    # RK4 has four stages a step; the reversible solver takes each step twice.
+    model = make(Solver("rk4", steps=5), gradient_method)
+    loss_gradient(model, objective())
+    assert (model.cost.forward, model.cost.backward) == (Pass(*forward), Pass(*backward))
+
+
+def test_rejected_steps_are_counted():
+    # The field turns sharply: steps that have grown in the calm are too long there.
+    model = make(Solver("dopri5", rtol=1e-5, atol=1e-5), Adjoint())
+    fast = lambda t, h: h * 50 / (1 + (50 * (t - 0.5)) ** 2)  # noqa: E731
+    model.preactivations = fast
+    loss_gradient(model, objective())
+    for cost in (model.cost.forward, model.cost.backward):
+        assert cost.rejected > 0
+        # dopri5 takes six evaluations a step and two to begin.
+        assert cost.evaluations == 6 * (cost.accepted + cost.rejected) + 2
+
+
+@pytest.mark.parametrize(
+    ("solver", "gradient_method", "activation", "named", "way_out"),
+    [
+        (Solver("dopri5"), Checkpointed(), "tanh", "gradient=checkpointed", "solver=rk4"),
+        (Solver("dopri5"), Reversible(), "tanh", "dopri5", "solver=rk4"),
+        (Solver("implicit_adams"), Reversible(), "tanh", "implicit_adams", "solver=rk4"),
+        (Solver("rk4"), SeminormAdjoint(), "tanh", "rk4", "gradient=adjoint"),
+        (Solver("rk4"), KinkAveraged(), "tanh", "tanh is none", "activation=relu"),
+        (Solver("rk4"), KinkAveraged(), "identity", "identity is none", "gradient=backprop"),
+        (Solver("rk4"), KinkAveraged(), "selu", "selu is none", "gradient=backprop"),
+        (Solver("dopri5"), KinkAveraged(), "relu", "dopri5", "solver=rk4"),
+    ],
+)
+def test_incompatible_pairs_fail_at_once_with_the_way_out(
+    solver, gradient_method, activation, named, way_out
+):
+    with pytest.raises(ValueError, match=named) as caught:
+        make(solver, gradient_method, activation=activation)
+    assert way_out in str(caught.value)
+    with pytest.raises(ValueError, match=named):
+        make(Solver(), activation=activation).solved_by(solver, gradient_method)
+
+
+def test_a_seminorm_is_enough_backwards():
+    make(Solver("rk4"), SeminormAdjoint(backward=Solver("dopri5")))
+
+
+@pytest.mark.parametrize("coupling", [0.0, -0.5, 1.5])
+def test_bad_coupling_is_named(coupling):
+    with pytest.raises(ValueError, match=f"gradient.coupling={coupling}"):
+        Reversible(coupling)
+
+
+def test_lean_methods_take_less_memory():
+    torch.manual_seed(0)
+    x, y = torch.randn(128, 4), torch.randn(128, 3)
+    problem = Objective(SquaredError(), x, y)
+    peaks = {}
+    for method in (Backprop(), Checkpointed(), Reversible(), Adjoint()):
+        for steps in (10, 40):
+            model = make(Solver("rk4", steps=steps), method, width=128).float()
+            peaks[type(method), steps] = allocated_peak(
+                lambda m=model: loss_gradient(m, problem), torch.device("cpu")
+            )
+    # Allocations are the same in every run. State: 64 KiB; RK4 has four stages of one saved tensor each.
+    per_step = {
+        kind: (peaks[kind, 40] - peaks[kind, 10]) / 30 / (128 * 128 * 4)
+        for kind in (Backprop, Checkpointed, Reversible, Adjoint)
+    }
+    assert per_step[Backprop] == pytest.approx(4, abs=0.2)
+    assert per_step[Checkpointed] == pytest.approx(1, abs=0.2)
+    assert per_step[Reversible] == pytest.approx(0, abs=0.01)
+    assert per_step[Adjoint] == pytest.approx(0, abs=0.01)
