@@ -106,7 +106,9 @@ def leave(generator, state, places, piece, most):
         before = after
     for _ in range(60):
         middle = (before + after) / 2
-        before, after = (before, middle) if outside(moved(generator, state, middle)).any() else (middle, after)
+        before, after = (
+            (before, middle) if outside(moved(generator, state, middle)).any() else (middle, after)
+        )
     return after, int(outside(moved(generator, state, after)).argmax())
 
 

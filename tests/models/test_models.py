@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from tests.reference import finite_difference_gradient
 
 from ntkode import activations
@@ -15,6 +13,7 @@ from ntkode.gradients import Objective, loss_gradient
 from ntkode.integrate import Adjoint, Backprop, Solver
 from ntkode.losses import SquaredError
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
+from ntkode.studies import build
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
@@ -51,16 +50,23 @@ def test_backprop_gradient_is_the_finite_difference_of_the_discrete_loss(name):
 
 
 # Every method of conf/gradient; backpropagation has the test above.
-GRADIENTS = {p.stem: instantiate(OmegaConf.load(p)) for p in (ROOT / "conf" / "gradient").glob("*.yaml")}
+GRADIENTS = {path.stem for path in (ROOT / "conf" / "gradient").glob("*.yaml")}
+# What refuses tanh or the solver; tests/integrate has that.
+UNSUITED = {
+    "midpoint": {"kink_averaged", "adjoint_seminorm"},
+    "rk4": {"kink_averaged", "adjoint_seminorm"},
+    "dopri5": {"kink_averaged", "checkpointed", "reversible"},
+}
+PAIRS = [(method, name) for method, refused in UNSUITED.items() for name in sorted(GRADIENTS - refused)]
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "resnet"])
-@pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("method", ["midpoint", "rk4", "dopri5"])
-def test_every_gradient_method_is_right_up_to_the_solver_error(name, gradient, method):
+@pytest.mark.parametrize(("method", "gradient"), PAIRS)
+def test_every_gradient_method_is_right_up_to_the_solver_error(composed, name, method, gradient):
     tight = Solver("dopri5", rtol=1e-9, atol=1e-9)
     solver = tight if method == "dopri5" else Solver(method, steps=40)
-    model, (x, y) = make(name, solver=solver, gradient=GRADIENTS[gradient]), data()
+    built = build(composed(f"gradient={gradient}")["gradient"])
+    model, (x, y) = make(name, solver=solver, gradient=built), data()
     objective = Objective(SquaredError(), x, y)
     own = loss_gradient(model, objective)
     with torch.no_grad():

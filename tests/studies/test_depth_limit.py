@@ -151,7 +151,7 @@ def test_the_same_config_gives_the_same_numbers(cell):
         ("model=mlp_ode", "model=mlp_ode", "model=resnet"),
         ("model.depth=0", "model.depth=0", "as in model.depth="),
         ("study.probe_size=-1", "study.probe_size=-1", "as in study.probe_size="),
-        ("study.reference_steps=60", "study.reference_steps=60", "≥ 80"),
+        ("study.reference_steps=10", "study.reference_steps=10", "≥ 20"),
         ("loss=cross_entropy dataset=sine", "loss=cross_entropy", "loss=squared"),
     ],
 )

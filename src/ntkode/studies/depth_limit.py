@@ -58,11 +58,11 @@ class DepthLimit:
         probe_size: training samples for outputs and gradients, or all where there are fewer.
         kernel_probe_size: the same for the kernels.
         reference_steps: RK4 steps a unit of time at which the fine solve stops doubling its steps (see
-            `continuous_gradient`). Smooth φ need 80; φ with kinks go to the end, with an error of order 1.
+            `continuous_gradient`). Smooth φ need 40; φ with kinks go to the end, with an error of order 2.
             The fine kernel takes as many, and 320 at most.
 
     Raises:
-        ValueError: an argument below 1, or too few reference steps to double once.
+        ValueError: an argument below 1, or too few reference steps.
     """
 
     def __init__(
@@ -71,8 +71,10 @@ class DepthLimit:
         self.probe_size = count("study.probe_size", probe_size)
         self.kernel_probe_size = count("study.kernel_probe_size", kernel_probe_size)
         self.reference_steps = count("study.reference_steps", reference_steps)
-        if reference_steps < 80:
-            raise ValueError(f"study.reference_steps={reference_steps} must be ≥ 80, to double 40 steps once")
+        if reference_steps < 20:
+            raise ValueError(
+                f"study.reference_steps={reference_steps} must be ≥ 20: study.reference_steps=640"
+            )
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
         """Measure; one row.
