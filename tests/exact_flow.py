@@ -1,4 +1,4 @@
-"""The exact flow of a piecewise linear φ and its exact gradient: matrix exponentials between located kinks."""
+"""Exact flow and gradient of a piecewise linear φ: matrix exponentials between located crossings."""
 
 from __future__ import annotations
 

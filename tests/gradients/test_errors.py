@@ -81,8 +81,8 @@ def test_a_coarse_level_may_fail():
         loss_gradient(fine_twin(model, 5), objective)
     reference = continuous_gradient(model, objective, max_steps=640)
     assert reference.error < 1e-3
+    model.velocity = lambda activated: 60.0 * activated
     with pytest.raises(NonFiniteState):
-        model.velocity = lambda activated: 60.0 * activated
         continuous_gradient(model, objective, max_steps=80)
 
 
