@@ -204,7 +204,12 @@ def test_a_seminorm_is_enough_backwards():
     make(Solver("rk4"), SeminormAdjoint(backward=Solver("dopri5")))
 
 
-@pytest.mark.parametrize("coupling", [0.0, -0.5, 1.5])
+def test_a_name_is_no_backward_solver():
+    with pytest.raises(ValueError, match="solver@gradient.backward=dopri5"):
+        Adjoint(backward="dopri5")
+
+
+@pytest.mark.parametrize("coupling", [0.0, -0.5, 1.5, "abc"])
 def test_bad_coupling_is_named(coupling):
     with pytest.raises(ValueError, match=f"gradient.coupling={coupling}"):
         Reversible(coupling)

@@ -26,11 +26,20 @@ class Adjoint:
 
     Args:
         backward: the solver of the backward pass; that of the forward pass unless given.
+
+    Raises:
+        ValueError: `backward` is no solver.
     """
 
     reverses_time: ClassVar[bool] = True
 
     backward: Solver | None = None
+
+    def __post_init__(self) -> None:
+        if self.backward is not None and not isinstance(self.backward, Solver):
+            raise ValueError(
+                f"gradient.backward={self.backward} is no solver: choose one by solver@gradient.backward=dopri5"
+            )
 
     @property
     def exact(self) -> GradientMethod:

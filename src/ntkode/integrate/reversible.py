@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ntkode.activations import Activation
+from ntkode.checks import positive
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
@@ -40,7 +41,7 @@ class Unrolled:
     coupling: float = 0.99
 
     def __post_init__(self) -> None:
-        if not 0 < self.coupling <= 1:
+        if positive("gradient.coupling", self.coupling) > 1:
             raise ValueError(f"gradient.coupling={self.coupling} must be in (0, 1]: gradient.coupling=0.99")
 
     @property
