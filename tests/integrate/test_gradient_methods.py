@@ -205,13 +205,13 @@ def test_a_seminorm_is_enough_backwards():
 
 
 def test_a_name_is_no_backward_solver():
-    with pytest.raises(ValueError, match="solver@gradient.backward=dopri5"):
+    with pytest.raises(ValueError, match="solver@gradient"):
         Adjoint(backward="dopri5")
 
 
 @pytest.mark.parametrize("coupling", [0.0, -0.5, 1.5, "abc"])
 def test_bad_coupling_is_named(coupling):
-    with pytest.raises(ValueError, match=f"gradient.coupling={coupling}"):
+    with pytest.raises(ValueError, match=f"coupling={coupling}"):
         Reversible(coupling)
 
 

@@ -129,10 +129,9 @@ def test_float32_is_as_good_as_its_rounding():
     assert relative_error(loss_gradient(make().float(), problem), double) < 1e-5
 
 
-def test_states_of_another_dtype_or_layers_unknown_are_refused():
-    field = CountedField(lambda t, h: h)
-    with pytest.raises(TypeError, match="LayeredField"):
-        KinkAveraged().flow(Solver(), field, torch.zeros(1, 2), 1.0, ())
+def test_a_field_that_does_not_tell_its_layers_is_refused():
+    with pytest.raises(ValueError, match="LayeredODEModel"):
+        KinkAveraged().check(Solver(), CountedField(lambda t, h: h))
 
 
 @pytest.mark.parametrize("activation", PIECEWISE_LINEAR)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torchdiffeq import odeint_adjoint
 
-from ntkode.activations import Activation
 from ntkode.integrate.backprop import Backprop
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.gradient import GradientMethod
@@ -38,7 +37,7 @@ class Adjoint:
     def __post_init__(self) -> None:
         if self.backward is not None and not isinstance(self.backward, Solver):
             raise ValueError(
-                f"gradient.backward={self.backward} is no solver: choose one by solver@gradient.backward=dopri5"
+                f"gradient.backward={self.backward} is no solver: solver@gradient.backward=dopri5 chooses one"
             )
 
     @property
@@ -46,8 +45,8 @@ class Adjoint:
         """Backpropagation."""
         return Backprop()
 
-    def check(self, solver: Solver, activation: Activation) -> None:
-        """Every solver and φ will do."""
+    def check(self, solver: Solver, field: CountedField) -> None:
+        """Every solver and field will do."""
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
@@ -73,7 +72,7 @@ class SeminormAdjoint(Adjoint):
     fewer steps. Adaptive solvers only, whose steps alone follow an error norm.
     """
 
-    def check(self, solver: Solver, activation: Activation) -> None:
+    def check(self, solver: Solver, field: CountedField) -> None:
         """The backward solver must be adaptive.
 
         Raises:

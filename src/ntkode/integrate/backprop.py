@@ -9,7 +9,6 @@ from typing import ClassVar
 from torch import Tensor
 from torchdiffeq import odeint
 
-from ntkode.activations import Activation
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
@@ -26,8 +25,8 @@ class Backprop:
         """Itself."""
         return self
 
-    def check(self, solver: Solver, activation: Activation) -> None:
-        """Every solver and φ will do."""
+    def check(self, solver: Solver, field: CountedField) -> None:
+        """Every solver and field will do."""
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]

@@ -9,7 +9,6 @@ from typing import ClassVar
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ntkode.activations import Activation
 from ntkode.integrate.backprop import Backprop
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.gradient import GradientMethod
@@ -33,7 +32,7 @@ class Checkpointed:
         """Backpropagation, which it equals to rounding."""
         return Backprop()
 
-    def check(self, solver: Solver, activation: Activation) -> None:
+    def check(self, solver: Solver, field: CountedField) -> None:
         """The solver must have fixed steps.
 
         Raises:

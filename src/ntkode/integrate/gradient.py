@@ -7,7 +7,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ntkode.activations import Activation
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.solver import Solver
 
@@ -25,8 +24,8 @@ class GradientMethod(Protocol):
         """A method with the same forward solve that gives its exact derivative, by autograd."""
         ...
 
-    def check(self, solver: Solver, activation: Activation) -> None:
-        """Whether the method goes with this solver and φ.
+    def check(self, solver: Solver, field: CountedField) -> None:
+        """Whether the method goes with this solver and vector field.
 
         Raises:
             ValueError: it does not; the message names both and the way out.

@@ -40,11 +40,7 @@ class KinkAveraged(Mended):
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m), differentiable in `state` and `parameters`.
-
-        Raises:
-            TypeError: the field does not tell its layers.
-        """
+        """h(T), shape (N, m), differentiable in `state` and `parameters`."""
         final: Tensor = _Averaged.apply(solver, layers_of(field), horizon, state, *parameters)
         solver.check_finite(final, horizon)
         return final

@@ -43,13 +43,13 @@ class Mended:
         """Autograd through the same steps."""
         return Mended()
 
-    def check(self, solver: Solver, activation: Activation) -> None:
-        """φ must be piecewise linear, and the solver a one-step method with fixed steps.
+    def check(self, solver: Solver, field: CountedField) -> None:
+        """The field must be a `LayeredField` of piecewise linear φ, the solver a fixed-step one-step method.
 
         Raises:
             ValueError: one is not.
         """
-        pieces_of(activation)
+        pieces_of(layers_of(field).activation)
         if solver.method not in QUADRATURE:
             raise ValueError(
                 f"gradient=kink_averaged mends single steps of fixed size, which {solver} has not: "
@@ -59,11 +59,7 @@ class Mended:
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m); autograd records the steps.
-
-        Raises:
-            TypeError: the field does not tell its layers.
-        """
+        """h(T), shape (N, m); autograd records the steps."""
         *_, (_, final) = mended_steps(solver, layers_of(field), state, horizon)
         solver.check_finite(final, horizon)
         return final
@@ -73,11 +69,14 @@ def layers_of(field: CountedField) -> LayeredField:
     """The field, if it tells its layers.
 
     Raises:
-        TypeError: it does not.
+        ValueError: it does not.
     """
     if isinstance(field, LayeredField):
         return field
-    raise TypeError("kink_averaged needs a LayeredField: what φ is applied to, φ, and what follows")
+    raise ValueError(
+        "gradient=kink_averaged needs a vector field outer(φ(inner(t, h))) that tells its layers, as "
+        "ntkode.models.LayeredODEModel does: take such a model, or gradient=backprop"
+    )
 
 
 def pieces_of(activation: Activation) -> PiecewiseLinear:

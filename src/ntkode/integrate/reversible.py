@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ntkode.activations import Activation
 from ntkode.checks import positive
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.gradient import GradientMethod
@@ -49,7 +48,7 @@ class Unrolled:
         """Autograd through the same steps."""
         return Unrolled(self.coupling)
 
-    def check(self, solver: Solver, activation: Activation) -> None:
+    def check(self, solver: Solver, field: CountedField) -> None:
         """The solver must be a one-step method with fixed steps.
 
         Raises:

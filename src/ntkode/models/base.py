@@ -13,14 +13,14 @@ from torchdiffeq import odeint
 from ntkode import activations
 from ntkode.activations import Activation
 from ntkode.checks import count, positive
-from ntkode.integrate import Backprop, GradientMethod, LayeredField, SolveCost, Solver
+from ntkode.integrate import Backprop, CountedField, GradientMethod, LayeredField, SolveCost, Solver
 
 
 class ODEModel(nn.Module, ABC):
     """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
 
-    Subclasses define `encode`, `preactivations`, `velocity`, `readout` and `field_parameters`; the vector
-    field is velocity(φ(preactivations(t, h))), the two affine in φ's values and in h.
+    Subclasses define `encode`, `vector_field`, `preactivations`, `readout` and `field_parameters`; where the
+    field has one hidden layer, `LayeredODEModel` is the better base.
 
     Args:
         in_features: d, the length of an input.
@@ -38,7 +38,7 @@ class ODEModel(nn.Module, ABC):
 
     Raises:
         ValueError: a size below 1, a horizon that is not positive and finite, an unknown activation, or a
-            gradient method that does not go with the solver or φ.
+            gradient method that does not go with the solver or the field.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ODEModel(nn.Module, ABC):
         self.horizon = positive("model.horizon", horizon)
         self.solver = solver
         self.gradient = gradient
-        self.gradient.check(solver, self.activation)
+        self.gradient.check(solver, self.counted_field())
         self.subtract_initial_output = subtract_initial_output
         self.cost = SolveCost()
 
@@ -76,15 +76,11 @@ class ODEModel(nn.Module, ABC):
 
     @abstractmethod
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """What φ is applied to inside the vector field, shape (N, units); affine in h."""
+        """What φ is applied to inside the vector field, shape (N, units)."""
 
     @abstractmethod
-    def velocity(self, activated: Tensor) -> Tensor:
-        """dh/dt, shape (N, m), from φ's values, shape (N, units); affine in them."""
-
     def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
         """dh/dt, shape (N, m), at time t (a scalar tensor) and states of shape (N, m)."""
-        return self.velocity(self.activation(self.preactivations(t, h)))
 
     @abstractmethod
     def readout(self, h: Tensor) -> Tensor:
@@ -94,9 +90,13 @@ class ODEModel(nn.Module, ABC):
     def field_parameters(self) -> list[nn.Parameter]:
         """The parameters of the vector field: those that an adjoint method differentiates."""
 
+    def counted_field(self) -> CountedField:
+        """The vector field as gradient methods take it."""
+        return CountedField(self.vector_field)
+
     def flow(self, state: Tensor) -> Tensor:
         """h(T), shape (N, m), from h(0) = `state`; `cost` tells what it and its derivative take."""
-        field = LayeredField(self.preactivations, self.activation, self.velocity)
+        field = self.counted_field()
         final = self.gradient.flow(self.solver, field, state, self.horizon, self.field_parameters())
         field.end_forward()
         self.cost = field.cost
@@ -117,9 +117,9 @@ class ODEModel(nn.Module, ABC):
         """The same model on the same parameters, solved by `solver` and differentiated by `gradient`.
 
         Raises:
-            ValueError: the gradient method does not go with the solver or φ.
+            ValueError: the gradient method does not go with the solver or the field.
         """
-        gradient.check(solver, self.activation)
+        gradient.check(solver, self.counted_field())
         twin = copy.copy(self)
         twin.solver = solver
         twin.gradient = gradient
@@ -133,3 +133,22 @@ class ODEModel(nn.Module, ABC):
     def reversed_state(self, final: Tensor) -> Tensor:
         """h̃(0), shape (N, m): h(T) = `final` integrated backwards by the model's own solver."""
         return self.solver.integrate(odeint, self.vector_field, final, -self.horizon)
+
+
+class LayeredODEModel(ODEModel):
+    """A model whose vector field has one hidden layer: velocity(φ(preactivations(t, h))).
+
+    `preactivations` must be affine in h, `velocity` affine; gradient methods may then treat φ by itself.
+    """
+
+    @abstractmethod
+    def velocity(self, activated: Tensor) -> Tensor:
+        """dh/dt, shape (N, m), from φ's values, shape (N, units)."""
+
+    def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
+        """velocity(φ(preactivations(t, h))), shape (N, m)."""
+        return self.velocity(self.activation(self.preactivations(t, h)))
+
+    def counted_field(self) -> LayeredField:
+        """The vector field in its layers."""
+        return LayeredField(self.preactivations, self.activation, self.velocity)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from ntkode.activations import Activation
 from ntkode.checks import nonnegative
 from ntkode.integrate import Backprop, GradientMethod, Solver
-from ntkode.models.base import ODEModel
+from ntkode.models.base import LayeredODEModel
 
 
-class NeuralODE(ODEModel):
+class NeuralODE(LayeredODEModel):
     """The model of Gao et al. (ICLR 2025, arXiv 2509.22436), all entries of U, W, v iid N(0, 1).
 
         h(0) = σ_u/√d · U x,   dh/dt = σ_w/√n · W φ(h),   f(x) = σ_v/√n · v^T φ(h(T)).

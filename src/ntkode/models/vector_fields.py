@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ntkode.activations import Activation
 from ntkode.checks import count
 from ntkode.integrate import Backprop, GradientMethod, Solver
-from ntkode.models.base import ODEModel
+from ntkode.models.base import LayeredODEModel
 
 
-class MLPODE(ODEModel):
+class MLPODE(LayeredODEModel):
     """dh/dt = B φ(A h + a) + b with h(0) = E x + e and f = R h(T) + r, all Linear layers with bias.
 
     The hidden layer has `width` units and so has the state.
