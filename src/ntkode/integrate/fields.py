@@ -91,7 +91,7 @@ class CountedField:
 
 
 class LayeredField(CountedField):
-    """F(t, h) = outer(φ(inner(t, h))) with `inner` affine in h and `outer` affine.
+    """F(t, h) = outer(φ(inner(t, h))), both maps affine (`inner` in h), with linear parts that no t changes.
 
     Args:
         inner: (t, h) ↦ what φ is applied to.
