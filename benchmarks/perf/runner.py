@@ -29,6 +29,17 @@ POLL_SECONDS = 0.05
 PEERS_PYTHON = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 
 
+def one_core(device: str) -> int | None:
+    """A core for the measurements, which this process leaves alone where it has another."""
+    if device != "cpu" or not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = os.sched_getaffinity(0)
+    core = max(cores)
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores - {core})
+    return core
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a measurement may take.
@@ -63,15 +74,22 @@ def run(spec: dict[str, Any], limits: Limits) -> Outcome:
         limits: beyond which the process is killed.
     """
     if spec["contestant"] != "neural-tangents":
-        return _run(spec, limits, [sys.executable, str(HERE / "worker.py")])
+        return watched(spec, limits, [sys.executable, str(HERE / "worker.py")])
     if spec["device"] != "cpu":
         return Outcome({"status": "not installed", "reason": "make perf-peers installs JAX for the CPU only"})
     if not PEERS_PYTHON.exists():
         return Outcome({"status": "not installed", "reason": "make perf-peers installs it"})
-    return _run(spec, limits, [str(PEERS_PYTHON), str(HERE / "neural_tangents_peer.py")])
+    return watched(spec, limits, [str(PEERS_PYTHON), str(HERE / "neural_tangents_peer.py")])
 
 
-def _run(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome:
+def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome:
+    """Carry out one measurement by `command`, which takes the path of a specification.
+
+    Args:
+        spec: what the command needs, but for the folder and the limit; `core` is where it runs, or None.
+        limits: beyond which the process is killed.
+        command: the program and its first arguments.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, log = folder / "spec.json", folder / "log"
