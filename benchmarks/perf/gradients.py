@@ -34,11 +34,8 @@ Targets     kink_averaged: at most a tenth of backprop's error (median of the se
 from __future__ import annotations
 
 import argparse
-import os
-import queue
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +44,7 @@ from gradient_peers import PEERS
 from gradient_tables import markdown, printed, targets, told
 from gradient_worker import FEATURES, OURS, OUTPUTS, STEPS, Problem, installed
 from rich.console import Console
-from runner import HERE, Limits, one_core, watched
+from runner import HERE, Limits, on_all_cores, one_core, watched
 
 from ntkode.results import provenance, utc_now, write_atomically
 from ntkode.results.storage import to_json
@@ -82,7 +79,10 @@ SETTINGS = (
     Setting(Problem("tanh", 1000, 1000), SMOOTH),
     Setting(Problem("softplus", 1000, 1000), ("backprop", "checkpointed"), peers=False),
 )
-SMALL = (Setting(Problem("relu", 32, 32), tuple(OURS), 80), Setting(Problem("tanh", 16, 24), SMOOTH))
+SMALL = (
+    Setting(Problem("relu", 32, 32), tuple(OURS), 80),
+    Setting(Problem("tanh", 16, 24), ("backprop", "checkpointed"), peers=False),
+)
 
 
 @dataclass
@@ -136,32 +136,22 @@ class Campaign:
         }
 
     def _measure_errors(self) -> None:
-        tasks = [
-            (result, seed)
-            for result in reversed(self.results)  # the longest first
-            if result["reference_steps"]
-            for seed in range(self.options.seeds)
+        # The longest first, so that no core is left with one of them at the end.
+        asked = [result for result in reversed(self.results) if result["reference_steps"]]
+        tasks = [(result, seed) for result in asked for seed in range(self.options.seeds)]
+        specs = [
+            {
+                "task": "errors",
+                "problem": result["problem"] | {"seed": seed},
+                "reference_steps": result["reference_steps"],
+                "contestants": [row["contestant"] for row in result["contestants"]],
+            }
+            for result, seed in tasks
         ]
-        cores: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]:
-            cores.put(core)
-
-        def one(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
-            result, seed = task
-            core = cores.get()
-            try:
-                names = [row["contestant"] for row in result["contestants"]]
-                spec = {"task": "errors", "contestants": names, "reference_steps": result["reference_steps"]}
-                return {"seed": seed} | self._run(spec, result["problem"] | {"seed": seed}, core)
-            finally:
-                cores.put(core)
-
-        with (
-            self.console.status(f"{len(tasks)} float64 references"),
-            ThreadPoolExecutor(cores.qsize()) as pool,
-        ):
-            for (result, _), row in zip(tasks, pool.map(one, tasks), strict=True):
-                result["errors"].append(row)
+        with self.console.status(f"{len(tasks)} float64 references"):
+            for (result, seed), outcome in zip(tasks, on_all_cores(specs, LIMITS, COMMAND), strict=True):
+                result["errors"].append({"seed": seed} | outcome.row)
+        self._write()
 
     def _measure_equality(self, result: dict[str, Any], core: int | None) -> None:
         if not result["reference_steps"]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +109,29 @@ def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome
                 process.kill()
                 process.wait()
         return Outcome(killed or _result(folder, process.returncode, log, limits), _kernel(folder))
+
+
+def on_all_cores(specs: Sequence[dict[str, Any]], limits: Limits, command: list[str]) -> Iterator[Outcome]:
+    """Carry out measurements, of which none is of time, beside each other: one on each core.
+
+    Args:
+        specs: as `watched` takes them, but for the core.
+        limits: of each.
+        command: likewise.
+    """
+    free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]:
+        free.put(core)
+
+    def one(spec: dict[str, Any]) -> Outcome:
+        core = free.get()
+        try:
+            return watched(spec | {"core": core}, limits, command)
+        finally:
+            free.put(core)
+
+    with ThreadPoolExecutor(free.qsize()) as pool:
+        yield from pool.map(one, specs)
 
 
 def _watch(process: subprocess.Popen, folder: Path, limits: Limits) -> dict[str, Any] | None:
