@@ -110,9 +110,12 @@ def agreement(problem: Problem) -> dict[str, Any]:
 def main(spec: dict[str, Any]) -> None:
     """Measure what `spec` asks for, or write the reason why not."""
     torch.set_num_threads(1)
-    repeats = spec.get("repeats", 1)
     watch = Stopwatch(
-        Path(spec["folder"]), spec["limit_seconds"], repeats=repeats, short_seconds=spec["limit_seconds"]
+        Path(spec["folder"]),
+        spec["limit_seconds"],
+        repeats=spec.get("repeats", 1),
+        short_seconds=spec["limit_seconds"],
+        least_seconds=spec.get("least_seconds", 0.0),
     )
     problem = Problem(**spec["problem"])
     if spec["task"] != "cost":

@@ -55,6 +55,7 @@ class Stopwatch:
         meter: of the memory.
         repeats: calls that are timed, where one is short.
         short_seconds: what a short call takes at most.
+        least_seconds: a short call is repeated further until all have taken that.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Stopwatch:
     meter: Any = field(default_factory=HostMeter)
     repeats: int = REPEATS
     short_seconds: float = SHORT
+    least_seconds: float = 0.0
 
     def measure(self, call: Callable[[], Any], details: dict[str, Any]) -> None:
         """Time `call`, which returns a kernel or None, and take the memory of its first run.
@@ -77,7 +79,8 @@ class Stopwatch:
         seconds = [self._time(call)]
         increase, peak = self.meter.peak()
         often = seconds[0] < self.short_seconds and self.repeats * seconds[0] < self.limit_seconds
-        seconds += [self._time(call) for _ in range(self.repeats - 1 if often else 0)]
+        while often and (len(seconds) < self.repeats or sum(seconds) < self.least_seconds):
+            seconds.append(self._time(call))
         if self._kernel is not None:
             np.save(self.folder / KERNEL, self.meter.on_host(self._kernel))
         return {"seconds": min(seconds), "repeats": seconds, "memory": increase, "peak_memory": peak}
