@@ -158,7 +158,7 @@ def _rows(headings: tuple[str, ...], rows: Any) -> list[str]:
 
 
 def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.3g} MB"
+    return f"{value / 1e6:.1f} MB"
 
 
 def _times(ratio: float | None) -> str:
