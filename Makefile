@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke perf perf-peers lint format test clean
+.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,13 +33,23 @@ smoke: install  ## The CI smoke benchmark: every metric must be there and finite
 perf: install  ## The NTK engine beside other libraries, on a quiet machine (about an hour; docs/perf)
 	$(BIN)/python benchmarks/perf/ntk.py
 
+perf-gradients: install  ## The gradient methods beside other libraries, on a quiet machine (about 10 minutes)
+	$(BIN)/python benchmarks/perf/gradients.py
+
 # The pair that was tried, with Python 3.11. In a venv of its own: it brings TensorFlow.
 .venv-peers/installed:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet jax==0.4.38 jaxlib==0.4.38 neural-tangents==0.6.5
 	@touch $@
 
-perf-peers: .venv-peers/installed  ## Make .venv-peers with neural-tangents, an optional peer of `make perf`
+# The versions that were tried, on torch 2.13.0. Into a folder of their own, without what they ask for: torchdyn
+# asks for more than it needs, and everything else is in .venv.
+.torch-peers/installed: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target .torch-peers torchdyn==1.0.6 torchcde==0.2.5 \
+		torchsde==0.2.6 trampoline==0.1.2 torchode==1.0.1 torchtyping==0.1.5 typeguard==2.13.3
+	@touch $@
+
+perf-peers: .venv-peers/installed .torch-peers/installed  ## The optional peers: neural-tangents; torchdyn, torchode
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -53,5 +63,5 @@ format: install  ## Let ruff format and mend
 test: lint  ## Lint and tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
-clean:  ## Remove .venv, .venv-peers and caches; results stay
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache
+clean:  ## Remove .venv, the peers and caches; results stay
+	rm -rf $(VENV) .venv-peers .torch-peers .mypy_cache .ruff_cache .pytest_cache

@@ -34,7 +34,6 @@ Agreement   ‖Θ_peer − Θ_ntkode‖_F / ‖Θ_ntkode‖_F. λ_min is compare
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -45,7 +44,7 @@ import numpy as np
 import torch
 from problem import FEATURES, Problem, draw
 from rich.console import Console
-from runner import Limits, run
+from runner import Limits, one_core, run
 from stopwatch import REPEATS, SHORT
 from tables import HEADINGS, TERMINAL_WIDTH, cells, markdown, terminal
 
@@ -149,17 +148,6 @@ class Campaign:
             },
             "measurements": self.measurements,
         }
-
-
-def one_core(device: str) -> int | None:
-    """A core for the measurements, which this process leaves alone where it has another."""
-    if device != "cpu" or not hasattr(os, "sched_setaffinity"):
-        return None
-    cores = os.sched_getaffinity(0)
-    core = max(cores)
-    if len(cores) > 1:
-        os.sched_setaffinity(0, cores - {core})
-    return core
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,17 @@ ONE_THREAD = {
 SETUP_SECONDS = 300.0
 POLL_SECONDS = 0.05
 PEERS_PYTHON = HERE.parents[1] / ".venv-peers" / "bin" / "python"
+
+
+def one_core(device: str) -> int | None:
+    """A core for the measurements, which this process leaves alone where it has another."""
+    if device != "cpu" or not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = os.sched_getaffinity(0)
+    core = max(cores)
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores - {core})
+    return core
 
 
 @dataclass(frozen=True)
@@ -63,15 +77,22 @@ def run(spec: dict[str, Any], limits: Limits) -> Outcome:
         limits: beyond which the process is killed.
     """
     if spec["contestant"] != "neural-tangents":
-        return _run(spec, limits, [sys.executable, str(HERE / "worker.py")])
+        return watched(spec, limits, [sys.executable, str(HERE / "worker.py")])
     if spec["device"] != "cpu":
         return Outcome({"status": "not installed", "reason": "make perf-peers installs JAX for the CPU only"})
     if not PEERS_PYTHON.exists():
         return Outcome({"status": "not installed", "reason": "make perf-peers installs it"})
-    return _run(spec, limits, [str(PEERS_PYTHON), str(HERE / "neural_tangents_peer.py")])
+    return watched(spec, limits, [str(PEERS_PYTHON), str(HERE / "neural_tangents_peer.py")])
 
 
-def _run(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome:
+def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome:
+    """Carry out one measurement by `command`, which takes the path of a specification.
+
+    Args:
+        spec: what the command needs, but for the folder and the limit; `core` is where it runs, or None.
+        limits: beyond which the process is killed.
+        command: the program and its first arguments.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, log = folder / "spec.json", folder / "log"
@@ -88,6 +109,29 @@ def _run(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome:
                 process.kill()
                 process.wait()
         return Outcome(killed or _result(folder, process.returncode, log, limits), _kernel(folder))
+
+
+def on_all_cores(specs: Sequence[dict[str, Any]], limits: Limits, command: list[str]) -> Iterator[Outcome]:
+    """Carry out measurements, of which none is of time, beside each other: one on each core.
+
+    Args:
+        specs: as `watched` takes them, but for the core.
+        limits: of each.
+        command: likewise.
+    """
+    free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]:
+        free.put(core)
+
+    def one(spec: dict[str, Any]) -> Outcome:
+        core = free.get()
+        try:
+            return watched(spec | {"core": core}, limits, command)
+        finally:
+            free.put(core)
+
+    with ThreadPoolExecutor(free.qsize()) as pool:
+        yield from pool.map(one, specs)
 
 
 def _watch(process: subprocess.Popen, folder: Path, limits: Limits) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ntkode.gradients import Objective, fine_twin, loss_gradient
+from ntkode.gradients import Objective, allocated_peak, fine_twin, loss_gradient
 from ntkode.gradients.reference import relative_error
 from ntkode.integrate import (
     ADAPTIVE,
@@ -22,7 +22,6 @@ from ntkode.integrate import (
 )
 from ntkode.integrate.stepping import ONE_STEP
 from ntkode.losses import SquaredError
-from ntkode.metrics.gradient_cost import allocated_peak
 from ntkode.models import MLPODE, NeuralODE, TimeDependentODE
 
 

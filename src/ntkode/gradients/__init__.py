@@ -2,6 +2,7 @@
 
 from ntkode.gradients.decomposition import Decomposition, Part, decompose
 from ntkode.gradients.errors import Deviation, GradientErrors, deviation, gradient_error
+from ntkode.gradients.memory import allocated_peak
 from ntkode.gradients.reference import (
     ContinuousGradient,
     Gradient,
@@ -20,6 +21,7 @@ __all__ = [
     "GradientErrors",
     "Objective",
     "Part",
+    "allocated_peak",
     "continuous_gradient",
     "decompose",
     "deviation",
