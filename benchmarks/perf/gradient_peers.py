@@ -19,7 +19,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ntkode.activations import Activation
 from ntkode.integrate import Backprop, CountedField, GradientMethod, Solver
 
 FOLDER = Path(__file__).resolve().parents[2] / ".torch-peers"
@@ -51,7 +50,7 @@ class Peer(ABC):
         """Backpropagation."""
         return Backprop()
 
-    def check(self, solver: Solver, activation: Activation) -> None:
+    def check(self, solver: Solver, field: CountedField) -> None:
         """Only RK4 is compared.
 
         Raises:

@@ -35,7 +35,7 @@ def targets(results: list[Result]) -> list[dict[str, Any]]:
             name, bounds = "kink_averaged", {"error": KINK_ERROR, "seconds": KINK_TIME}
         else:
             name = "checkpointed"
-            bounds = {"allocated": MEMORY, "memory": MEMORY, "seconds": MEMORY_TIME}
+            bounds = {"allocated": MEMORY, "resident": MEMORY, "seconds": MEMORY_TIME}
         for quantity, bound in bounds.items():
             ratio = error_ratio(result, name) if quantity == "error" else cost_ratio(result, name, quantity)
             kept = None if ratio is None else ratio <= bound
@@ -121,7 +121,7 @@ def _remarks(result: Result) -> Iterator[str]:
 
 def _target(target: dict[str, Any]) -> tuple[str, ...]:
     problem, ratio = target["problem"], target["ratio"]
-    names = {"seconds": "time", "allocated": "allocated memory", "memory": "resident memory"}
+    names = {"seconds": "time", "allocated": "allocated memory", "resident": "resident memory"}
     return (
         f"{target['contestant']}: {names.get(target['quantity'], target['quantity'])}",
         str(problem["samples"]),
@@ -142,10 +142,10 @@ def _cells(result: Result, row: dict[str, Any]) -> tuple[str, ...]:
         name,
         f"{row['seconds']:.3g} s",
         _times(cost_ratio(result, name, "seconds")),
-        _megabytes(row["allocated"]),
+        _megabytes(row.get("allocated")),
         _times(cost_ratio(result, name, "allocated")),
-        _megabytes(row["memory"]),
-        _times(cost_ratio(result, name, "memory")),
+        _megabytes(row.get("resident")),
+        _times(cost_ratio(result, name, "resident")),
         f"{statistics.median(own):.1e}" if own else NONE,
         f"{max(own):.1e}" if own else NONE,
         _times(error_ratio(result, name)),
@@ -157,8 +157,8 @@ def _rows(headings: tuple[str, ...], rows: Any) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.1f} MB"
+def _megabytes(value: float | None) -> str:
+    return NONE if value is None else f"{value / 1e6:.1f} MB"
 
 
 def _times(ratio: float | None) -> str:

@@ -89,7 +89,8 @@ def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome
     """Carry out one measurement by `command`, which takes the path of a specification.
 
     Args:
-        spec: what the command needs, but for the folder and the limit; `core` is where it runs, or None.
+        spec: what the command needs, but for the folder and the limit; `core` is where it runs, or None, and
+            `environment` what variables it gets beside those of one thread.
         limits: beyond which the process is killed.
         command: the program and its first arguments.
     """
@@ -99,7 +100,10 @@ def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome
         path.write_text(json.dumps(spec | {"folder": name, "limit_seconds": limits.seconds}))
         with log.open("w") as told:
             process = subprocess.Popen(
-                [*command, str(path)], env=os.environ | ONE_THREAD, stdout=told, stderr=told
+                [*command, str(path)],
+                env=os.environ | ONE_THREAD | spec.get("environment", {}),
+                stdout=told,
+                stderr=told,
             )
             try:
                 if spec["core"] is not None:

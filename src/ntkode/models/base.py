@@ -138,8 +138,8 @@ class ODEModel(nn.Module, ABC):
 class LayeredODEModel(ODEModel):
     """A model whose vector field has one hidden layer: velocity(φ(preactivations(t, h))).
 
-    `preactivations` must be affine in h and `velocity` affine, with linear parts that do not depend on t: then
-    gradient methods may treat φ by itself.
+    `preactivations` must be affine in h and `velocity` affine, with linear parts that do not depend on t:
+    gradient methods may then treat φ by itself.
     """
 
     @abstractmethod
