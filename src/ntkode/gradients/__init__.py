@@ -1,7 +1,13 @@
 """Reference gradients and the training gradient's errors."""
 
 from ntkode.gradients.decomposition import Decomposition, Part, decompose
-from ntkode.gradients.errors import Deviation, GradientErrors, deviation, gradient_error
+from ntkode.gradients.errors import (
+    Deviation,
+    GradientErrors,
+    deviation,
+    gradient_error,
+    sufficient_reference,
+)
 from ntkode.gradients.reference import (
     ContinuousGradient,
     Gradient,
@@ -27,4 +33,5 @@ __all__ = [
     "fine_twin",
     "gradient_error",
     "loss_gradient",
+    "sufficient_reference",
 ]
