@@ -84,7 +84,7 @@ class ContinuousGradient:
 def fine_twin(model: ODEModel, steps: int) -> ODEModel:
     """The model in float64 solved by RK4, and differentiated by the method of the highest order for its φ.
 
-    That is `KinkAveraged` for piecewise linear φ, where backpropagation is of order 1, and else backpropagation.
+    That is `KinkAveraged` for piecewise linear φ, where backpropagation is of order 1, else backpropagation.
     """
     kinked = PiecewiseLinear.of(model.activation) is not None
     method = KinkAveraged() if kinked else Backprop()
@@ -117,8 +117,8 @@ def continuous_gradient(
 ) -> ContinuousGradient:
     """∂L/∂θ of the exact flow, in float64: the first of the `refinements` within `tolerance`.
 
-    For φ with kinks the doubling ends at `max_steps` a unit: at 160, the error is some 1e-6 of the gradient for
-    piecewise linear φ at a width in the hundreds.
+    For φ with kinks the doubling ends at `max_steps` a unit: at 160, the error is some 1e-6 of the gradient
+    for piecewise linear φ at a width in the hundreds.
 
     Args:
         model: gives parameters and horizon; its own solver plays no part.

@@ -63,9 +63,10 @@ class GradientError(_ReferredMetric):
 class GradientDecomposition(_ReferredMetric):
     """Where the gradient's error comes from: norms relative to the continuous gradient's, on the probe.
 
-    `gradient/part/rounding`, `gradient/part/backward` and `gradient/part/forward` belong to three vectors that
-    add up to the error (see `ntkode.gradients.Decomposition`), `gradient/part/otd_gap` to what lies between
-    optimise-then-discretise and discretise-then-optimise; `…/<parameter>` for each parameter by itself.
+    `gradient/part/rounding`, `gradient/part/backward` and `gradient/part/forward` belong to three vectors
+    that add up to the error (see `ntkode.gradients.Decomposition`), `gradient/part/otd_gap` to what lies
+    between optimise-then-discretise and discretise-then-optimise; `…/<parameter>` for each parameter by
+    itself.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
