@@ -124,8 +124,9 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
     told = {name: style for name, style in colours.items() if name}
     activations = [Line2D([], [], color=s["color"], linewidth=3, label=name) for name, s in told.items()]
     dashes = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]
-    for handles in filter(None, (dashes, activations)):
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    for handles, place in ((activations, "outside upper center"), (dashes, "outside lower center")):
+        if handles:
+            figure.legend(handles=handles, loc=place, ncols=min(len(handles), 7), frameon=False)
 
 
 def _colours(names: list[str]) -> _Styles:
