@@ -5,6 +5,7 @@ from ntkode.gradients.errors import (
     Deviation,
     GradientErrors,
     deviation,
+    errors_of,
     gradient_error,
     sufficient_reference,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "decompose",
     "deviation",
     "discrete_gradient",
+    "errors_of",
     "fine_twin",
     "gradient_error",
     "loss_gradient",

@@ -91,7 +91,17 @@ def gradient_error(
     """
     objective = Objective(loss or SquaredError(), x, y, offset)
     own = loss_gradient(model, objective)
-    reference = sufficient_reference(model, objective, own, max_steps=max_steps)
+    return errors_of(model, objective, own, sufficient_reference(model, objective, own, max_steps=max_steps))
+
+
+def errors_of(
+    model: ODEModel, objective: Objective, own: Gradient, reference: ContinuousGradient
+) -> GradientErrors:
+    """Errors of the gradient `own` of the model against a continuous reference and its own discrete solve.
+
+    Raises:
+        SolverFailure: the discrete solve failed.
+    """
     return GradientErrors(
         continuous=deviation(own, reference.gradient),
         discrete=deviation(own, discrete_gradient(model, objective)),

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
 
 from ntkode.checks import count
-from ntkode.gradients import decompose, gradient_error, loss_gradient, sufficient_reference
+from ntkode.gradients import (
+    ContinuousGradient,
+    Gradient,
+    Objective,
+    decompose,
+    errors_of,
+    loss_gradient,
+    sufficient_reference,
+)
 from ntkode.metrics.base import ProbeMetric, Values
 from ntkode.training import TrainingModule
+
+# By training: what was asked last, the gradient, its reference.
+_Judged = tuple[tuple[int, int, int], Gradient, ContinuousGradient]
+_LATEST: WeakKeyDictionary[TrainingModule, _Judged] = WeakKeyDictionary()
 
 
 class _ReferredMetric(ProbeMetric):
@@ -26,6 +40,16 @@ class _ReferredMetric(ProbeMetric):
         super().__init__(probe_size, every)
         self.max_steps = count("a metric's max_steps", max_steps)
 
+    def judged(self, module: TrainingModule, objective: Objective) -> tuple[Gradient, ContinuousGradient]:
+        """The gradient as trained, and a reference to judge it by: computed once a step for all metrics."""
+        asked = (module.step, self.probe_size, self.max_steps)
+        if module not in _LATEST or _LATEST[module][0] != asked:
+            own = loss_gradient(module.model, objective)
+            reference = sufficient_reference(module.model, objective, own, max_steps=self.max_steps)
+            _LATEST[module] = (asked, own, reference)
+        _, own, reference = _LATEST[module]
+        return own, reference
+
 
 class GradientError(_ReferredMetric):
     """The gradient as trained against float64 references, on the probe.
@@ -43,14 +67,8 @@ class GradientError(_ReferredMetric):
     def measure(self, module: TrainingModule) -> Values:
         """Four to five gradients of the probe's loss."""
         probe = module.probe(self.probe_size)
-        errors = gradient_error(
-            module.model,
-            probe.x,
-            probe.y,
-            loss=probe.loss,
-            offset=probe.offset,
-            max_steps=self.max_steps,
-        )
+        own, reference = self.judged(module, probe)
+        errors = errors_of(module.model, probe, own, reference)
         blocks = errors.continuous.blocks.items()
         return {
             "gradient/relative_error": errors.continuous.relative_error,
@@ -76,8 +94,7 @@ class GradientDecomposition(_ReferredMetric):
     def measure(self, module: TrainingModule) -> Values:
         """Some ten gradients of the probe's loss."""
         objective = module.probe(self.probe_size)
-        own = loss_gradient(module.model, objective)
-        reference = sufficient_reference(module.model, objective, own, max_steps=self.max_steps)
+        _, reference = self.judged(module, objective)
         values = {}
         for name, part in vars(decompose(module.model, objective, reference)).items():
             values[f"gradient/part/{name}"] = part.relative
