@@ -3,7 +3,6 @@
 import io
 import math
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -49,20 +48,25 @@ def store_all(directory, seeds=(0, 1)):
                 store(directory, activation, steps, share * error, seed=seed)
 
 
-def shown(directory):
-    output = io.StringIO()
-    report_sweep(directory, "s", Console(file=output, width=110))
-    return output.getvalue()
+def report(directory):
+    return report_of("gradient_training")(load(directory, "s"), directory)
 
 
 def enough(directory):
-    table = pd.read_csv(directory / "sweeps" / "s" / "gradient_training_enough.csv")
-    return table.set_index(["activation", "change"])
+    return report(directory).tables["gradient_training_enough"].set_index(["activation", "change"])
+
+
+def shown(made):
+    console = Console(file=io.StringIO(), width=110)
+    console.print(made.shown)
+    return console.file.getvalue()
 
 
 def test_the_largest_error_that_is_small_enough(tmp_path):
     store_all(tmp_path)
-    told = shown(tmp_path)
+    output = io.StringIO()
+    report_sweep(tmp_path, "s", Console(file=output, width=110))
+    told = output.getvalue()
     table = enough(tmp_path)
     assert table.loc[("tanh", 0.01), ["enough", "too_much"]].tolist() == [0.01, 0.1]
     assert table.loc[("tanh", 0.1), ["enough", "too_much"]].tolist() == [0.1, 0.4]
@@ -83,17 +87,12 @@ def test_values_are_told_over_those_of_the_most_accurate_run_of_the_same_seed(tm
     assert worst["loss_ratio"] == pytest.approx(1.4 / 1.0001)
     assert worst["lambda_min_ratio"] == pytest.approx(0.6 / 0.9999)
     assert worst["accuracy"] == pytest.approx(0.86)
-    assert len(pd.read_csv(write(tmp_path) / "gradient_training.csv")["loss ratio"].dropna()) == 16
-
-
-def write(directory):
-    shown(directory)
-    return directory / "sweeps" / "s"
+    assert report(tmp_path).tables["gradient_training"]["loss ratio"].notna().sum() == 16
 
 
 def test_the_picture(tmp_path):
     store_all(tmp_path)
-    figure = report_of("gradient_training")(load(tmp_path, "s"), tmp_path).figure
+    figure = report(tmp_path).figure
     change, lambda_min, rate, accuracy = figure.axes
     assert (change.get_xscale(), change.get_yscale()) == ("log", "log")
     assert lambda_min.get_yscale() == rate.get_yscale() == accuracy.get_yscale() == "linear"
@@ -106,14 +105,13 @@ def test_the_picture(tmp_path):
 def test_a_failed_run_is_too_much_and_named(tmp_path):
     store_all(tmp_path, seeds=(0,))
     failed = store(tmp_path, "relu", 2, 0.0, seed=0, status="diverged")
-    told = shown(tmp_path)
-    assert failed in told.replace("\n", "")
+    assert failed in shown(report(tmp_path)).replace("\n", "")
     assert enough(tmp_path).loc[("relu", 0.1), ["enough", "too_much"]].tolist() == [0.01, 0.1]
 
 
 def test_a_single_run(tmp_path):
     store(tmp_path, "tanh", 8, 0.0)
-    assert "all, up to 0.000100" in shown(tmp_path)
+    assert "all, up to 0.000100" in shown(report(tmp_path))
 
 
 def test_a_sweep_without_the_metrics_says_so(tmp_path):
@@ -121,7 +119,5 @@ def test_a_sweep_without_the_metrics_says_so(tmp_path):
     runs = load(tmp_path, "s")
     runs = runs.drop(columns=[name for name in runs if name.startswith(("gradient/", "loss/"))])
     made = report_of("gradient_training")(runs, tmp_path)
-    console = Console(file=io.StringIO(), width=110)
-    console.print(made.shown)
-    assert "metrics=gradient_training" in console.file.getvalue()
+    assert "metrics=gradient_training" in shown(made)
     assert {text.get_text() for axes in made.figure.axes for text in axes.texts} == {"not measured"}

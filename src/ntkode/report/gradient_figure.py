@@ -52,7 +52,9 @@ def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Fig
     figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + 4.2), layout="constrained")
     FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, 4.2]).flat
-    above.suptitle("Relative error of the gradient at initialisation, and its order", fontsize=13)
+    above.suptitle(
+        "Relative error of the gradient at initialisation; its order is minus the slope", fontsize=13
+    )
     colours = _colours(list(dict.fromkeys(points["activation"])))
     _draw_orders(above, points, laws, colours, (rows, columns))
     _draw_costs(below, points, colours, _method_styles(methods))
