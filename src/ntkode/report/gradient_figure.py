@@ -16,6 +16,7 @@ from ntkode.report.gradient_points import START, Group, of_group
 from ntkode.report.slopes import PowerLaw
 from ntkode.report.style import COLOURS, MARKERS, frame, grid, say_empty
 
+_TITLE = "Relative error of the gradient at initialisation; its order is minus the slope"
 _YLABEL = r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$"
 _COSTS = {
     "nfe": ("Evaluations of the field", "forward and backward"),
@@ -52,9 +53,7 @@ def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Fig
     figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + 4.2), layout="constrained")
     FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, 4.2]).flat
-    above.suptitle(
-        "Relative error of the gradient at initialisation; its order is minus the slope", fontsize=13
-    )
+    above.suptitle(_TITLE, fontsize=13)
     colours = _colours(list(dict.fromkeys(points["activation"])))
     _draw_orders(above, points, laws, colours, (rows, columns))
     _draw_costs(below, points, colours, _method_styles(methods))
@@ -95,6 +94,8 @@ def _draw_orders(
 def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, Any], name: str) -> Line2D:
     for known, fill in ((True, style["color"]), (False, "white")):
         own = points[points["known"] == known]
+        if own.empty:
+            continue
         look: dict[str, Any] = {**style, "linestyle": "", "markerfacecolor": fill}
         if own["seed"].nunique() > 1:
             axes.plot(own["x"], own["y"], **look, markersize=3, alpha=0.45)
