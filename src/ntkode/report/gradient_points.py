@@ -34,9 +34,6 @@ class Group:
     activation: str
     method: str
 
-    def __str__(self) -> str:
-        return ", ".join(filter(None, (self.activation, self.method)))
-
 
 def gradient_points(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a done run and moment, where an error was measured.
@@ -56,8 +53,8 @@ def gradient_points(runs: pd.DataFrame) -> pd.DataFrame:
             "moment": moment,
             "activation": done["run_id"].map(activations),
             "method": done["run_id"].map(methods),
-            "resolution": np.where(tolerance.notna(), "tolerance", "steps"),
-            "x": (1 / tolerance).fillna(fixed),
+            "resolution": np.where(fixed.notna(), "steps", "tolerance"),
+            "x": fixed.fillna(1 / tolerance),
             "seed": numbers(done, "config.seed").fillna(0),
             "y": error,
             "known": error > _floor(done, suffix),
