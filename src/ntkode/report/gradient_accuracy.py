@@ -35,7 +35,7 @@ _MEASURES = (
     Measure("gradient/cosine.first", "cosine", ""),
     *(Measure(f"gradient/part/{part}.first", part, part.replace("_", "\n")) for part in _PARTS),
     Measure("gradient/kink_crossings.first", "kink crossings", "kink\ncrossings"),
-    Measure("gradient/reverse_drift.first", "reverse drift", "reverse\ndrift"),
+    Measure("gradient/reverse_drift.first", "reverse drift", ""),
     Measure("cost/nfe_forward.first", "nfe forward", ""),
     Measure("cost/nfe_backward.first", "nfe backward", ""),
     Measure("cost/rejected_forward.first", "rejected forward", ""),
@@ -134,7 +134,7 @@ def _shown_parts(runs: pd.DataFrame, points: pd.DataFrame) -> Table:
 
 def _table(title: str) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=title)
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     shown.add_column("", no_wrap=True)
     return shown
 

@@ -26,15 +26,18 @@ _COSTS = {
 _XLABELS = {"steps": "steps", "tolerance": "1 / tolerance"}
 _DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.5, 2)))
 _MOST_COLUMNS = 4
-_PANEL_HEIGHT = 3.6
+_PANEL_HEIGHT, _COST_HEIGHT = 4.1, 3.9
 _LEGEND: dict[str, Any] = {
     "title": "order (at the two finest)",
     "fontsize": 8,
     "title_fontsize": 8,
-    "framealpha": 0.75,
-    "edgecolor": "none",
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, -0.17),  # under the axis: lines of all slopes leave no corner free
+    "ncols": 2,
+    "frameon": False,
     "handlelength": 1.6,
     "labelspacing": 0.3,
+    "columnspacing": 1.2,
 }
 
 _Styles = dict[str, dict[str, Any]]
@@ -50,9 +53,11 @@ def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Fig
     methods = list(dict.fromkeys(points["method"]))
     columns = max(1, min(len(methods), _MOST_COLUMNS if len(methods) != 6 else 3))
     rows = max(1, math.ceil(len(methods) / columns))
-    figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + 4.2), layout="constrained")
+    figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + _COST_HEIGHT), layout="constrained")
     FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, 4.2]).flat
+    above, below = figure.subfigures(
+        2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, _COST_HEIGHT]
+    ).flat
     above.suptitle(_TITLE, fontsize=13)
     colours = _colours(list(dict.fromkeys(points["activation"])))
     _draw_orders(above, points, laws, colours, (rows, columns))
@@ -124,12 +129,9 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
             axes.plot(medians[column], medians["y"], **look, linewidth=1.1, markersize=4, alpha=0.85)
         _plain_costs(axes)
         grid(axes)
-    told = {name: style for name, style in colours.items() if name}
-    activations = [Line2D([], [], color=s["color"], linewidth=3, label=name) for name, s in told.items()]
-    dashes = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]
-    for handles, place in ((activations, "outside upper center"), (dashes, "outside lower center")):
-        if handles:
-            figure.legend(handles=handles, loc=place, ncols=min(len(handles), 7), frameon=False)
+    handles = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
 
 
 def _colours(names: list[str]) -> _Styles:
