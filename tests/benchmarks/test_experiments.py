@@ -15,6 +15,7 @@ from ntkode.results import SweepIndex
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 FEW = ("dataset=digits", "n_train=10", "n_test=10")
 SMALL = (*FEW, "model.width=12", "steps=2")
+COARSE = "metrics.gradient.max_steps=20"
 
 
 class Tiny(NamedTuple):
@@ -33,7 +34,9 @@ def limit(name, *overrides):
 
 def gradient(*overrides):
     study = "gradient_accuracy"
-    return Tiny((*SMALL, *overrides), study, f"{study}_orders", "order", "order of the gradient's error")
+    return Tiny(
+        (*SMALL, COARSE, *overrides), study, f"{study}_orders", "order", "order of the gradient's error"
+    )
 
 
 TINY = {

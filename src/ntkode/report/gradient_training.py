@@ -20,6 +20,8 @@ LOSS = "loss/exact"
 BOUNDS = (0.01, 0.1)
 NOT_MEASURED = "no run measured both the gradient's error and the exact loss: metrics=gradient_training does"
 
+_ENOUGH = "gradient error at the start that is small enough: the final exact loss changes by less than"
+_RUNS = "at the end, relative to the run of the most accurate gradient (medians over seeds)"
 _RATIOS = {"loss_ratio": LOSS, "lambda_min_ratio": "ntk/lambda_min", "rate_ratio": "loss/decay_rate"}
 _MEASURES = (
     Measure(ERROR, "gradient error start", ""),
@@ -45,14 +47,16 @@ def report(runs: pd.DataFrame, results_dir: Path) -> Report:
         "gradient_training_enough": enough,
     }
     if effects["loss_ratio"].notna().any():
-        shown = Group(_shown_enough(enough), "", _shown_runs(effects), *failures(table))
+        shown = Group(
+            _ENOUGH, "", _shown_enough(enough), "", _RUNS, "", _shown_runs(effects), *failures(table)
+        )
     else:
         shown = Group(NOT_MEASURED, *failures(table))
     return Report("gradient_training", tables, shown, gradient_training_figure(effects, BOUNDS))
 
 
 def training_effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a run that measured its gradient's error at the start, the least error first.
+    """A row a run that measured its gradient's error at the start; in each group the least error first.
 
     Columns: `run_id`, `group` (its activation), `seed`, `setting` (all else that differs), `error`, `done`,
     `accuracy`, and `loss_ratio`, `lambda_min_ratio`, `rate_ratio`: the values at the end over those of the
@@ -71,7 +75,9 @@ def training_effects(runs: pd.DataFrame) -> pd.DataFrame:
             **{name: numbers(runs, column).where(done) for name, column in _RATIOS.items()},
         }
     )
-    effects = effects[effects["error"] > 0].sort_values(["group", "error"], kind="stable")
+    place = {group: number for number, group in enumerate(effects["group"].unique())}
+    effects = effects[effects["error"] > 0].sort_values("error", kind="stable")
+    effects = effects.sort_values("group", key=lambda groups: groups.map(place), kind="stable")
     for _, own in effects.groupby(["group", "seed"]):
         best = own.loc[own["done"]].head(1)
         for name in _RATIOS:
@@ -100,7 +106,6 @@ def enough_table(effects: pd.DataFrame) -> pd.DataFrame:
 
 def _shown_enough(enough: pd.DataFrame) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    shown.title = "gradient error at the start that is small enough: final exact loss changed by less than"
     shown.add_column("")
     for bound in BOUNDS:
         shown.add_column(f"{bound:.0%}", justify="right", no_wrap=True)
@@ -120,7 +125,6 @@ def _bracket(row: pd.Series) -> str:
 def _shown_runs(effects: pd.DataFrame) -> Table:
     """Medians over seeds, a row a group and setting."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    shown.title = "at the end, over the run of the most accurate gradient (medians over seeds)"
     shown.add_column("")
     shown.add_column("")
     columns = {

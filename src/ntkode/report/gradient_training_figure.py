@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from ntkode.report.style import COLOURS, MARKERS, frame, grid, say_empty
 
 _XLABEL = r"relative error of the gradient at the start"
+# Values that differ by less are drawn as near as they are.
+_LEAST_RANGE = 0.1
 # column → title, label, whether 1 is what the most accurate gradient gives
 _PANELS = {
     "lambda_min_ratio": ("Smallest eigenvalue of the NTK at the end", "over that of the most accurate", True),
@@ -44,11 +46,15 @@ def gradient_training_figure(effects: pd.DataFrame, bounds: Sequence[float]) -> 
         if _draw(axes, effects, styles, column):
             if relative:
                 axes.axhline(1, color="0.5", linestyle=":", linewidth=1, zorder=1)
+            _widen(axes)
             grid(axes)
     for axes in figure.axes[2:]:
         axes.set_xlabel(_XLABEL)
     figure.align_ylabels()
     handles = [Line2D([], [], **style, linewidth=1.4, label=group) for group, style in styles.items()]
+    if (effects["loss_ratio"] < 1).any():
+        lower: dict[str, Any] = {"marker": "o", "mfc": "white", "ls": "", "color": "0.4"}
+        handles.append(Line2D([], [], **lower, label="hollow: the loss came out lower"))
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 7), frameon=False)
     return figure
@@ -73,6 +79,13 @@ def _draw_change(
             textcoords="offset points", color="0.4", fontsize=9,
         )  # fmt: skip
     grid(axes)
+
+
+def _widen(axes: Axes) -> None:
+    """At least a range in which what is nearly equal looks so."""
+    low, high = axes.get_ylim()
+    missing = max(0.0, _LEAST_RANGE - (high - low)) / 2
+    axes.set_ylim(low - missing, high + missing)
 
 
 def _draw(axes: Axes, effects: pd.DataFrame, styles: dict[str, dict[str, Any]], column: str) -> bool:
