@@ -133,7 +133,7 @@ def _telling_columns(runs: pd.DataFrame) -> list[str]:
 
 
 def _brings(group: str, path: list[str]) -> bool:
-    """Whether a choice of `group` may set the key: `solver` what lies in a `solver`, `solver@a.b` in `a.b`."""
+    """Whether a choice of `group` may set the key: `solver` what is in a `solver`, `solver@a.b` in `a.b`."""
     package = group.partition("@")[2]
     return f".{package}." in f".{'.'.join(path)}." if package else group in path
 
