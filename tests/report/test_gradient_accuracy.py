@@ -106,8 +106,8 @@ def test_tolerances_give_the_exponent_of_the_tolerance(tmp_path):
         store(tmp_path, "relu", 0.1 * rtol**0.3, resolution={"rtol": rtol})
         store(tmp_path, "tanh", 10.0 ** -(exponent + 2), resolution={"rtol": rtol})
     table = orders(tmp_path)
-    assert table.loc[(START, "relu", ""), "order"] == pytest.approx(0.3)
-    assert table.loc[(START, "tanh", ""), "order"] == pytest.approx(1.0)
+    assert table.loc[(START, "relu", "backprop"), "order"] == pytest.approx(0.3)
+    assert table.loc[(START, "tanh", "backprop"), "order"] == pytest.approx(1.0)
     assert set(table["in"]) == {"tolerance"}
     assert "tol 1e-03" in shown(report(tmp_path))
 
@@ -145,7 +145,7 @@ def test_the_decomposition_is_told_at_a_middle_resolution(tmp_path):
     lines = [line.split() for line in shown(report(tmp_path)).splitlines() if "10 steps" in line]
     assert [line[0] for line in lines] == list(ORDERS)
     tanh = lines[0]
-    assert tanh[:7] == ["tanh", "10", "steps", "1.00e-6", "2.50e-7", "7.50e-7", "1.25e-7"]
+    assert tanh[:8] == ["tanh", "backprop", "10", "steps", "1.00e-6", "2.50e-7", "7.50e-7", "1.25e-7"]
 
 
 def test_the_picture_has_a_panel_a_method_and_three_of_cost(tmp_path):
@@ -190,7 +190,11 @@ def test_a_sweep_of_one_number_has_a_shade_each(tmp_path):
     medians = figure.axes[0].get_lines()[::2]
     assert len({line.get_color() for line in medians}) == 3
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert [label.split("  ")[0] for label in labels] == ["beta=1", "beta=4", "beta=16"]
+    assert [label.split("  ")[0] for label in labels] == [
+        "softplus, beta=1",
+        "softplus, beta=4",
+        "softplus, beta=16",
+    ]
 
 
 def test_failed_runs_are_named_and_left_out(tmp_path):
@@ -199,7 +203,7 @@ def test_failed_runs_are_named_and_left_out(tmp_path):
     told = shown(report(tmp_path))
     assert failed in told.replace("\n", "")
     assert "broke" in told
-    assert orders(tmp_path).loc[(START, "tanh", ""), "order"] == pytest.approx(4.0)
+    assert orders(tmp_path).loc[(START, "tanh", "backprop"), "order"] == pytest.approx(4.0)
 
 
 def test_a_sweep_in_which_all_runs_failed(tmp_path):

@@ -26,6 +26,8 @@ _COSTS = {
 _XLABELS = {"steps": "steps", "tolerance": "1 / tolerance"}
 _DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.5, 2)))
 _MOST_COLUMNS = 4
+# A law whose order at the end differs by more is none.
+_BENDS = 0.25
 _PANEL_HEIGHT, _COST_HEIGHT = 4.1, 3.9
 _LEGEND: dict[str, Any] = {
     "title": "order (at the two finest)",
@@ -33,7 +35,6 @@ _LEGEND: dict[str, Any] = {
     "title_fontsize": 8,
     "loc": "upper center",
     "bbox_to_anchor": (0.5, -0.17),  # under the axis: lines of all slopes leave no corner free
-    "ncols": 2,
     "frameon": False,
     "handlelength": 1.6,
     "labelspacing": 0.3,
@@ -45,6 +46,8 @@ _Styles = dict[str, dict[str, Any]]
 
 def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Figure:
     """Above, a panel a method: error against resolution, with fitted laws and their orders. Below: cost.
+
+    Where the order at the two finest resolutions is another one, medians are joined in place of the law.
 
     Colours tell activations, dashes and markers (below) methods. Light points are seeds, full ones medians,
     hollow ones errors that the reference or rounding hides, which no fit takes in.
@@ -88,7 +91,7 @@ def _draw_orders(
             for group, law in laws.items()
             if group.method == method
         ]
-        axes.legend(handles=handles, **_LEGEND)
+        axes.legend(handles=handles, ncols=max(2, 4 // shape[1]), **_LEGEND)
         if own["resolution"].iloc[0] == "steps":
             _plain_sizes(axes, sorted(own["x"].unique()))
         grid(axes)
@@ -97,8 +100,8 @@ def _draw_orders(
 
 
 def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, Any], name: str) -> Line2D:
-    for known, fill in ((True, style["color"]), (False, "white")):
-        own = points[points["known"] == known]
+    for sure, fill in ((True, style["color"]), (False, "white")):
+        own = points[points["known"] == sure]
         if own.empty:
             continue
         look: dict[str, Any] = {**style, "linestyle": "", "markerfacecolor": fill}
@@ -106,8 +109,12 @@ def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, 
             axes.plot(own["x"], own["y"], **look, markersize=3, alpha=0.45)
         median = own.groupby("x")["y"].median()
         axes.plot(median.index, median, **look, markersize=6, mew=0.9 if fill == "white" else 0)
-    ends = [points.loc[points["known"], "x"].min(), points.loc[points["known"], "x"].max()]
-    axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.3)
+    known = points[points["known"]]
+    if abs(law.slope - law.end_slope) <= _BENDS:
+        ends = [known["x"].min(), known["x"].max()]
+        axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.3)
+    else:  # no one power law: the medians joined
+        axes.plot(known.groupby("x")["y"].median(), color=style["color"], linewidth=1.3)
     order = "–" if math.isnan(law.slope) else f"{-law.slope:.1f} ({-law.end_slope:.1f})"
     return Line2D([], [], **style, linewidth=1.3, markersize=5, label=f"{name}  {order}".strip())
 
@@ -130,14 +137,14 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
         _plain_costs(axes)
         grid(axes)
     handles = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]
-    if handles:
+    if len(handles) > 1:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
 
 
 def _colours(names: list[str]) -> _Styles:
     """Colour and marker by activation; shades from dark to light where one number alone tells them apart."""
-    values = [name.partition("=")[2] for name in names]
-    if len(names) > 2 and all(value and "," not in name for value, name in zip(values, names, strict=True)):
+    settings = [name.rpartition(", ") for name in names]
+    if len(names) > 2 and len({s[0] for s in settings}) == 1 and all("=" in s[2] for s in settings):
         shades = [matplotlib.colormaps["viridis"](0.92 * k / (len(names) - 1)) for k in range(len(names))]
         ordered = [matplotlib.colors.to_hex(shade) for shade in shades]
     else:

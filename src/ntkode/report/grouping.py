@@ -13,12 +13,18 @@ _SEEDS = ("config.seed", "config.dataset.seed")
 
 
 def activation_labels(runs: pd.DataFrame) -> dict[str, str]:
-    """By run_id: the activation and its settings, as far as runs differ in them; its name if in none."""
-    return labels(runs[["run_id", *(name for name in _config(runs) if _ACTIVATION.fullmatch(name))]])
+    """By run_id: the activation, and those of its settings in which runs differ."""
+    named = labels(runs[["run_id", *(name for name in _config(runs) if _ACTIVATION.fullmatch(name))]])
+    chosen = _chosen(runs, ("activation",))
+    # Where all have one activation, `labels` tells the settings alone.
+    return {
+        run_id: label if label.startswith(chosen[run_id]) else f"{chosen[run_id]}, {label}"
+        for run_id, label in named.items()
+    }
 
 
 def method_labels(runs: pd.DataFrame, ignored: Collection[str] = ()) -> dict[str, str]:
-    """By run_id: all in which runs differ but activation and seeds; empty where nothing does.
+    """By run_id: all in which runs differ but activation and seeds; solver and gradient where nothing does.
 
     Args:
         runs: what `ntkode.results.load` returns.
@@ -26,13 +32,21 @@ def method_labels(runs: pd.DataFrame, ignored: Collection[str] = ()) -> dict[str
     """
     told = [name for name in _config(runs) if not _ACTIVATION.fullmatch(name)]
     named = labels(runs[["run_id", *(name for name in told if name not in (*_SEEDS, *ignored))]])
+    chosen = _chosen(runs, ("solver", "gradient"))
     # Where nothing differs, `labels` falls back on the run's id.
-    return {run_id: "" if label == run_id else label for run_id, label in named.items()}
+    return {run_id: chosen[run_id] if label == run_id else label for run_id, label in named.items()}
 
 
 def numbers(runs: pd.DataFrame, name: str) -> pd.Series:
     """A column of numbers, NaN where there is none."""
     return runs[name].astype(float) if name in runs else pd.Series(math.nan, runs.index)
+
+
+def _chosen(runs: pd.DataFrame, groups: Collection[str]) -> dict[str, str]:
+    """By run_id: the choices of these groups, as far as the config stores them."""
+    columns = [f"config.choices.{group}" for group in groups if f"config.choices.{group}" in runs]
+    told = runs.set_index("run_id")[columns].agg(lambda row: ", ".join(row.dropna()), axis=1)
+    return {str(run_id): str(label) for run_id, label in told.items()}
 
 
 def _config(runs: pd.DataFrame) -> list[str]:
