@@ -15,7 +15,7 @@ from ntkode.results import SweepIndex
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 FEW = ("dataset=digits", "n_train=10", "n_test=10")
 SMALL = (*FEW, "model.width=12", "steps=2")
-COARSE = "metrics.gradient.max_steps=20"
+COARSE = "metrics.gradient.max_steps=80"
 
 
 class Tiny(NamedTuple):

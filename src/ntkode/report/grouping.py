@@ -45,8 +45,8 @@ def numbers(runs: pd.DataFrame, name: str) -> pd.Series:
 def _chosen(runs: pd.DataFrame, groups: Collection[str]) -> dict[str, str]:
     """By run_id: the choices of these groups, as far as the config stores them."""
     columns = [f"config.choices.{group}" for group in groups if f"config.choices.{group}" in runs]
-    told = runs.set_index("run_id")[columns].agg(lambda row: ", ".join(row.dropna()), axis=1)
-    return {str(run_id): str(label) for run_id, label in told.items()}
+    told = (", ".join(row.dropna().astype(str)) for _, row in runs[columns].iterrows())
+    return dict(zip(runs["run_id"], told, strict=True))
 
 
 def _config(runs: pd.DataFrame) -> list[str]:
