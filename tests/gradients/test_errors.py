@@ -166,3 +166,11 @@ def test_deviation_of_known_vectors():
     assert result.relative_error == pytest.approx(1.0)
     assert result.cosine == pytest.approx(25 / (math.sqrt(50) * 5))
     assert result.blocks == pytest.approx({"a": 5 / 3, "b": 0.0})
+
+
+def test_a_gradient_that_is_not_finite_has_no_error():
+    gradient, exact = {"a": torch.tensor([math.inf, 1.0])}, {"a": torch.ones(2)}
+    assert math.isinf(relative_error(gradient, exact))
+    assert math.isnan(relative_error({"a": torch.tensor([math.nan, 1.0])}, exact))
+    assert math.isnan(relative_error(gradient, gradient))
+    assert relative_error(exact, exact) == 0

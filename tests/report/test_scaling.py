@@ -1,6 +1,7 @@
 """Reports of the studies of limits on stored cells, and of sweeps that mix studies."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from ntkode.report import depth_limit, report_of, report_sweep, training
 from ntkode.report.by_study import REPORTS
 from ntkode.results import RunRecord, SweepIndex, load, run_id, summarise
 
+CONF = Path(__file__).resolve().parents[2] / "conf" / "study"
 SEED_FACTORS = (0.9, 1.0, 1.1)
 
 
@@ -153,4 +155,4 @@ def test_a_sweep_that_mixes_studies_gets_one_report_a_study(store):
 
 def test_every_study_of_conf_has_a_report():
     assert report_of("training") is training.report
-    assert set(REPORTS) == {"training", "width_limit", "depth_limit"}
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(REPORTS)

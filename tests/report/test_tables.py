@@ -163,3 +163,10 @@ def test_runs_without_any_measure_still_make_a_table():
 )
 def test_three_digits(value, expected):
     assert three_digits(value) == expected
+
+
+def test_keys_of_a_choice_in_a_package_of_its_own_are_not_told_again(store):
+    for method in ("euler", "rk4"):
+        choices = {"activation": "tanh", "solver@gradient.backward": method}
+        store("tanh", choices=choices, gradient={"backward": {"method": method}})
+    assert list(labels(load(store.results_dir, "s")).values()) == ["euler", "rk4"]

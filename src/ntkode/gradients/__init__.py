@@ -1,7 +1,13 @@
 """Reference gradients and the training gradient's errors."""
 
 from ntkode.gradients.decomposition import Decomposition, Part, decompose
-from ntkode.gradients.errors import Deviation, GradientErrors, deviation, gradient_error
+from ntkode.gradients.errors import (
+    Deviation,
+    GradientErrors,
+    deviation,
+    gradient_error,
+    sufficient_reference,
+)
 from ntkode.gradients.memory import allocated_peak
 from ntkode.gradients.reference import (
     ContinuousGradient,
@@ -29,4 +35,5 @@ __all__ = [
     "fine_twin",
     "gradient_error",
     "loss_gradient",
+    "sufficient_reference",
 ]

@@ -154,7 +154,7 @@ def flatten(gradient: Gradient) -> Tensor:
 
 
 def relative_error(gradient: Gradient, reference: Gradient) -> float:
-    """‖g − g_ref‖ / ‖g_ref‖ over all parameters; 0 where both vanish."""
+    """‖g − g_ref‖ / ‖g_ref‖ over all parameters; 0 where both vanish, NaN where one is not finite."""
     g, exact = flatten(gradient), flatten(reference)
     difference = (g - exact).norm()
-    return float(difference / exact.norm()) if difference > 0 else 0.0
+    return float(difference / exact.norm()) if difference != 0 else 0.0

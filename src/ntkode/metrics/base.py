@@ -113,7 +113,7 @@ class ProbeMetric(Metric):
         ValueError: `probe_size` or `every` below 1.
     """
 
-    def __init__(self, probe_size: int = 64, every: int = 50) -> None:
+    def __init__(self, probe_size: int = 64, every: int | None = 50) -> None:
         super().__init__(every)
         self.probe_size = count("a metric's probe_size", probe_size)
 

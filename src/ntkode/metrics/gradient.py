@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import torch
 
-from ntkode.gradients import continuous_gradient, decompose, gradient_error
+from ntkode.checks import count
+from ntkode.gradients import decompose, gradient_error, loss_gradient, sufficient_reference
 from ntkode.metrics.base import ProbeMetric, Values
 from ntkode.training import TrainingModule
 
 
-class GradientError(ProbeMetric):
+class ReferredMetric(ProbeMetric):
+    """A metric against the gradient of the continuous flow.
+
+    Args:
+        probe_size: samples: the first of the training split.
+        every: steps between measurements.
+        max_steps: RK4 steps a unit of time at which the refinement of the reference ends.
+
+    Raises:
+        ValueError: one of them below 1.
+    """
+
+    def __init__(self, probe_size: int = 64, every: int | None = 50, max_steps: int = 160) -> None:
+        super().__init__(probe_size, every)
+        self.max_steps = count("a metric's max_steps", max_steps)
+
+
+class GradientError(ReferredMetric):
     """The gradient as trained against float64 references, on the probe.
 
     `gradient/relative_error`, `gradient/relative_error/<parameter>` and `gradient/cosine` against the
@@ -25,7 +43,9 @@ class GradientError(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """Four to five gradients of the probe's loss."""
         probe = module.probe(self.probe_size)
-        errors = gradient_error(module.model, probe.x, probe.y, loss=probe.loss, offset=probe.offset)
+        errors = gradient_error(
+            module.model, probe.x, probe.y, loss=probe.loss, offset=probe.offset, max_steps=self.max_steps
+        )
         blocks = errors.continuous.blocks.items()
         return {
             "gradient/relative_error": errors.continuous.relative_error,
@@ -35,7 +55,7 @@ class GradientError(ProbeMetric):
         } | {f"gradient/relative_error/{name}": value for name, value in blocks}
 
 
-class GradientDecomposition(ProbeMetric):
+class GradientDecomposition(ReferredMetric):
     """Where the gradient's error comes from: norms relative to the continuous gradient's, on the probe.
 
     `gradient/part/rounding`, `gradient/part/backward` and `gradient/part/forward` belong to three vectors
@@ -50,7 +70,8 @@ class GradientDecomposition(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """Some ten gradients of the probe's loss."""
         objective = module.probe(self.probe_size)
-        reference = continuous_gradient(module.model, objective)
+        own = loss_gradient(module.model, objective)
+        reference = sufficient_reference(module.model, objective, own, max_steps=self.max_steps)
         values = {}
         for name, part in vars(decompose(module.model, objective, reference)).items():
             values[f"gradient/part/{name}"] = part.relative

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ntkode.report import depth_limit, training, width_limit
+from ntkode.report import depth_limit, gradient_accuracy, gradient_training, training, width_limit
 from ntkode.report.base import Report, StudyReport
 from ntkode.report.tables import comparison, render
 
@@ -14,6 +14,8 @@ REPORTS: dict[str, StudyReport] = {
     "training": training.report,
     "width_limit": width_limit.report,
     "depth_limit": depth_limit.report,
+    "gradient_accuracy": gradient_accuracy.report,
+    "gradient_training": gradient_training.report,
 }
 
 _STUDY = "config.choices.study"

@@ -1,7 +1,7 @@
 """Rates as slopes: least squares of log y on log x, with a confidence interval over seeds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,11 @@ class PowerLaw:
     def __call__(self, x: float) -> float:
         """C x^slope."""
         return math.exp(self.log_c) * x**self.slope
+
+    @property
+    def order(self) -> str:
+        """Minus the exponent as text, for what falls: `0.50 ± 0.03`."""
+        return str(replace(self, slope=-self.slope))
 
     def __str__(self) -> str:
         """Such as `−0.50 ± 0.03`: with the decimals that the interval leaves, two at least."""

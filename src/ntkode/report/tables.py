@@ -126,10 +126,16 @@ def _telling_columns(runs: pd.DataFrame) -> list[str]:
         if path[0] != "config" or path[1] in NOT_IDENTIFYING or not _differs(runs[name]):
             continue
         # What a choice has brought along says nothing new: width=w256 sets width and model.width.
-        chosen = [groups[part] for part in path[1:] if part in groups]
+        chosen = [choice for group, choice in groups.items() if _brings(group, path[1:])]
         if not any(_determines(runs[choice], runs[name]) for choice in chosen):
             telling.append(name)
     return _without_copies(runs, telling)
+
+
+def _brings(group: str, path: list[str]) -> bool:
+    """Whether a choice of `group` may set the key: `solver` what is in a `solver`, `solver@a.b` in `a.b`."""
+    package = group.partition("@")[2]
+    return f".{package}." in f".{'.'.join(path)}." if package else group in path
 
 
 def _without_copies(runs: pd.DataFrame, names: list[str]) -> list[str]:
