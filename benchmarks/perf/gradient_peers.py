@@ -45,6 +45,10 @@ class Peer(ABC):
         except importlib.metadata.PackageNotFoundError:
             return None
 
+    def reversing(self, solver: Solver) -> Solver | None:
+        """Not told."""
+        return None
+
     @property
     def exact(self) -> GradientMethod:
         """Backpropagation."""

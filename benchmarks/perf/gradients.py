@@ -50,6 +50,7 @@ from gradient_worker import FEATURES, OURS, OUTPUTS, STEPS, Problem, installed
 from rich.console import Console
 from runner import HERE, Limits, on_all_cores, one_core, watched
 
+from ntkode.report import report_console
 from ntkode.results import provenance, utc_now, write_atomically
 from ntkode.results.storage import to_json
 
@@ -104,7 +105,7 @@ class Campaign:
     """
 
     options: argparse.Namespace
-    console: Console = field(default_factory=Console)
+    console: Console = field(default_factory=report_console)
     results: list[dict[str, Any]] = field(default_factory=list)
 
     def carry_out(self) -> None:

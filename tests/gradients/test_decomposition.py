@@ -73,8 +73,17 @@ def test_the_gap_is_between_adjoint_and_backprop_whatever_the_method():
     reference = continuous_gradient(make(), objective).gradient
     adjoint, backprop = (loss_gradient(make(gradient=g).double(), objective) for g in (Adjoint(), Backprop()))
     gap = float((flatten(adjoint) - flatten(backprop)).norm() / flatten(reference).norm())
-    for gradient in (Adjoint(), Backprop()):
+    for gradient in (Adjoint(), Backprop(), Reversible(), Adjoint(backward=Solver("euler", steps=2))):
         assert parts(make(gradient=gradient)).otd_gap.relative == pytest.approx(gap)
+
+
+def test_the_gap_of_a_kinked_activation_is_the_solver_s_too():
+    solver = Solver("rk4", steps=10)
+    gaps = [
+        parts(make(solver, gradient, "relu").double()).otd_gap.relative
+        for gradient in (Backprop(), KinkAveraged())
+    ]
+    assert gaps[0] == pytest.approx(gaps[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("part", ["forward", "backward", "otd_gap"])

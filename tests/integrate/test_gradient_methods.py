@@ -214,6 +214,37 @@ def test_bad_coupling_is_named(coupling):
         Reversible(coupling)
 
 
+@pytest.mark.parametrize(
+    "gradient_method", [Backprop(), Adjoint(), Checkpointed(), Reversible(), KinkAveraged()], ids=str
+)
+def test_parameters_changed_before_the_backward_pass_are_an_error(gradient_method):
+    model, problem = make(Solver(), gradient_method, activation="relu"), objective()
+    loss = problem(model)
+    with torch.no_grad():
+        model.W.mul_(1.5)
+    with pytest.raises(RuntimeError, match=r"in-?\s?place"):
+        loss.backward()
+
+
+def test_a_coupling_that_loses_all_digits_is_refused():
+    model = make(Solver("rk4", steps=40), Reversible(0.5)).float()
+    with pytest.raises(ValueError, match="coupling=0.999"):
+        model(objective().x.float())
+    with torch.no_grad():  # nothing to lose
+        model.solved_by(model.solver, Reversible(0.5).exact)(objective().x.float())
+
+
+def test_without_gradients_no_states_are_kept():
+    x = torch.randn(128, 4)
+    for method in (Checkpointed(), Reversible(), KinkAveraged()):
+        peaks = []
+        for steps in (10, 40):
+            model = make(Solver("rk4", steps=steps), method, width=128, activation="relu").float()
+            with torch.no_grad():
+                peaks.append(allocated_peak(lambda m=model: m(x), torch.device("cpu")))
+        assert peaks[1] < 1.2 * peaks[0]
+
+
 def test_lean_methods_take_less_memory():
     torch.manual_seed(0)
     x, y = torch.randn(128, 4), torch.randn(128, 3)

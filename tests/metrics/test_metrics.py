@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import Logger
 from tests.reference import dense_full_kernel, dense_trace_kernel
+from torchdiffeq import odeint
 
 from ntkode import metrics
 from ntkode.activations import from_callable
@@ -318,6 +319,19 @@ def test_the_exact_loss_is_that_of_the_flow(trained, initial):
     assert rows[STEPS]["loss/exact"] != rows[STEPS]["loss/train"]
 
 
+def test_the_drift_is_that_of_the_backward_solver():
+    drifts = []
+    for backward in (None, Solver("euler", steps=2)):
+        _, rows = train([metrics.ReverseDrift(probe_size=8)], gradient=Adjoint(backward), steps=1)
+        drifts.append(rows.rows[0]["gradient/reverse_drift"])
+    assert 100 * drifts[0] < drifts[1]
+
+
+def test_a_reference_of_too_few_steps_is_refused():
+    with pytest.raises(ValueError, match="max_steps=5 must be ≥ 20"):
+        metrics.GradientError(max_steps=5)
+
+
 def test_a_gradient_costs_time_and_memory(trained):
     for step in (0, STEPS):
         row = trained[1].rows[step]
@@ -351,7 +365,8 @@ def test_adjoint_runs_measure_the_reverse_drift_and_kinks_are_counted():
     probes = [metrics.ReverseDrift(probe_size=8), metrics.KinkCrossings(probe_size=8)]
     module, rows = train(probes, activation="relu", gradient=Adjoint(), steps=2)
     start = module.model.encode(module.data.train.x[:8]).detach()
-    back = module.model.reversed_state(module.model.flow(start).detach())
+    final = module.model.flow(start).detach()
+    back = module.model.solver.integrate(odeint, module.model.vector_field, final, -1.0)
     expected = float((back - start).norm() / start.norm())
     assert rows.rows[2]["gradient/reverse_drift"] == pytest.approx(expected)
     assert 0.05 < rows.rows[2]["gradient/kink_crossings"] < 1

@@ -13,16 +13,17 @@ from ntkode.results import RunRecord, SweepIndex, load, run_id, summarise
 ERRORS = {1: 0.4, 2: 0.1, 4: 0.01, 8: 1e-4}  # by the steps of the backward solver
 
 
-def store(directory, activation, steps, change, *, seed=0, status="done"):
+def store(directory, activation, steps, change, *, seed=0, status="done", width=64):
     """A run whose final exact loss is `change` above 0.1."""
     config = {
         "choices": {"study": "gradient_training", "activation": activation, "gradient": "adjoint"},
         "activation": {"name": activation},
         "gradient": {"backward": {"steps": steps}},
         "seed": seed,
+        "model": {"width": width},
     }
     record = RunRecord.open(directory, run_id(config))
-    SweepIndex(directory, "s").add(record.run_id, f"{activation} {steps} {seed}")
+    SweepIndex(directory, "s").add(record.run_id, f"{activation} {steps} {seed} {width}")
     record.begin(config)
     record.append({"step": 0, "gradient/relative_error": ERRORS[steps]})
     record.append(
@@ -109,11 +110,6 @@ def test_a_failed_run_is_too_much_and_named(tmp_path):
     assert enough(tmp_path).loc[("relu", 0.1), ["enough", "too_much"]].tolist() == [0.01, 0.1]
 
 
-def test_a_single_run(tmp_path):
-    store(tmp_path, "tanh", 8, 0.0)
-    assert "all, up to 0.000100" in shown(report(tmp_path))
-
-
 def test_a_sweep_without_the_metrics_says_so(tmp_path):
     store(tmp_path, "tanh", 8, 0.0)
     runs = load(tmp_path, "s")
@@ -121,3 +117,19 @@ def test_a_sweep_without_the_metrics_says_so(tmp_path):
     made = report_of("gradient_training")(runs, tmp_path)
     assert "metrics=gradient_training" in shown(made)
     assert {text.get_text() for axes in made.figure.axes for text in axes.texts} == {"not measured"}
+
+
+def test_a_lone_run_says_nothing_of_what_is_enough(tmp_path):
+    store(tmp_path, "tanh", 1, 0.0)
+    made = report(tmp_path)
+    assert made.tables["gradient_training_enough"].empty
+    assert "all, up to" not in shown(made)
+
+
+def test_runs_of_other_problems_are_no_baseline(tmp_path):
+    for width, change in ((64, 0.0), (128, -0.5)):
+        for steps in ERRORS:
+            store(tmp_path, "tanh", steps, change, width=width)
+    made = report(tmp_path).tables["gradient_training_enough"]
+    assert len(made) == 4
+    assert made["too_much"].isna().all()

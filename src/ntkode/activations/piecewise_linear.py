@@ -56,8 +56,9 @@ class PiecewiseLinear:
         mean = torch.full_like(end, self.slope)
         for place, jump in self.kinks:
             below, above = start - place, end - place
-            share = (torch.relu(above) - torch.relu(below)) / (above - below)
-            mean += jump * torch.where(above == below, (above > 0).to(share.dtype), share)
+            still = above == below
+            share = (torch.relu(above) - torch.relu(below)) / torch.where(still, 1.0, above - below)
+            mean = mean + jump * torch.where(still, (above > 0).to(share.dtype), share)
         return mean
 
     def mean_value(self, start: Tensor, end: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from ntkode.gradients.errors import (
     gradient_error,
     sufficient_reference,
 )
-from ntkode.gradients.memory import allocated_peak
+from ntkode.gradients.memory import allocated_peak, cuda_peak
 from ntkode.gradients.reference import (
     ContinuousGradient,
     Gradient,
@@ -29,6 +29,7 @@ __all__ = [
     "Part",
     "allocated_peak",
     "continuous_gradient",
+    "cuda_peak",
     "decompose",
     "deviation",
     "discrete_gradient",

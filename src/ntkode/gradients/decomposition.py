@@ -12,12 +12,11 @@ from ntkode.gradients.reference import (
     ContinuousGradient,
     Gradient,
     Objective,
-    discrete_gradient,
     fine_twin,
     flatten,
     loss_gradient,
 )
-from ntkode.integrate import Adjoint
+from ntkode.integrate import Adjoint, Backprop
 from ntkode.models import ODEModel
 
 
@@ -46,7 +45,8 @@ class Decomposition:
         backward: g₆₄ − g_f, what the backward pass adds: the adjoint's solve, or the discrete derivative.
         forward: g_f − g*, what the forward solve's error at T does.
         otd_gap: optimise-then-discretise against discretise-then-optimise: the adjoint's gradient by the
-            same solver minus the exact derivative of the discrete solve. No summand.
+            model's solver, both ways, minus the exact derivative of its discrete solve. It belongs to the
+            solver, whatever the gradient method, and is no summand.
     """
 
     rounding: Part
@@ -68,14 +68,16 @@ def decompose(model: ODEModel, objective: Objective, reference: ContinuousGradie
     """
     double = model.in_double()
     own, own_double = loss_gradient(model, objective), loss_gradient(double, objective)
-    adjoint = loss_gradient(double.solved_by(model.solver, Adjoint()), objective)
+    adjoint, backprop = (
+        loss_gradient(double.solved_by(model.solver, method), objective) for method in (Adjoint(), Backprop())
+    )
     ended = ended_flow_gradient(double, objective, reference.steps)
     scale = reference.gradient
     return Decomposition(
         rounding=_part(own, own_double, scale),
         backward=_part(own_double, ended, scale),
         forward=_part(ended, reference.gradient, scale),
-        otd_gap=_part(adjoint, discrete_gradient(model, objective), scale),
+        otd_gap=_part(adjoint, backprop, scale),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a call allocates."""
+"""What a call allocates, and a device has allocated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+# By CUDA device: the peak before the last reset of PyTorch's own count.
+_EARLIER: dict[torch.device, int] = {}
+
 
 def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
     """Bytes that `call` has allocated at the most at a time, by PyTorch's allocator."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
+        _EARLIER[device] = cuda_peak(device)
         torch.cuda.reset_peak_memory_stats(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
@@ -25,3 +29,8 @@ def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
         held += change
         highest = max(highest, held)
     return highest
+
+
+def cuda_peak(device: torch.device) -> int:
+    """Bytes that were allocated on a CUDA device at the most, whatever `allocated_peak` has reset."""
+    return max(torch.cuda.max_memory_allocated(device), _EARLIER.get(device, 0))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ntkode.activations import PiecewiseLinear
-from ntkode.integrate import Backprop, KinkAveraged, Solver, SolverFailure, typed_failures
+from ntkode.integrate import Backprop, KinkAveraged, LayeredField, Solver, SolverFailure, typed_failures
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
 
@@ -51,10 +51,12 @@ class Objective:
 def loss_gradient(model: ODEModel, objective: Objective) -> Gradient:
     """∂L/∂θ by the model's own solver, gradient method and precision; `.grad` is left alone.
 
+    Of the parameters that are trained, those that require a gradient.
+
     Raises:
         SolverFailure: in the forward or the backward solve.
     """
-    parameters = dict(model.named_parameters())
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     with torch.enable_grad(), typed_failures(model.solver):
         gradients = torch.autograd.grad(objective(model), list(parameters.values()), materialize_grads=True)
     return dict(zip(parameters, gradients, strict=True))
@@ -83,9 +85,9 @@ class ContinuousGradient:
 def fine_twin(model: ODEModel, steps: int) -> ODEModel:
     """The model in float64 solved by RK4, and differentiated by the method of the highest order for its φ.
 
-    That is `KinkAveraged` for piecewise linear φ, where backpropagation is of order 1, else backpropagation.
+    That is `KinkAveraged` for piecewise linear φ in one hidden layer, else backpropagation.
     """
-    method = KinkAveraged() if _kinked(model) else Backprop()
+    method = KinkAveraged() if _averaged(model) else Backprop()
     return model.in_double().solved_by(Solver("rk4", steps=steps), method)
 
 
@@ -94,7 +96,7 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
 
     The first two levels, of 5 and 10 steps, only tell how the error falls. A level that differs by δ from the
     one before, which differed by ρδ from its own, has about the error δ/(ρ − 1) (Richardson), with ρ held
-    between 2, order 1, and the method's own order: 16 by backpropagation, 4 by `KinkAveraged`.
+    between 2 and 2^p: p = 2 by `KinkAveraged`, else m + 1 for φ in C^m, and 4 at most.
 
     Args:
         model: gives parameters and horizon; its own solver and gradient method play no part.
@@ -105,7 +107,7 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
         SolverFailure: the flow cannot be solved even by the most steps; with fewer it may fail.
     """
     units = max(1, math.ceil(model.scaled_horizon))
-    most_ratio = 4.0 if _kinked(model) else 16.0
+    most_ratio = 2.0 ** _order(model)
     coarse, change = None, math.inf
     steps, last = 5, max(max_steps, 20)
     while steps <= last:
@@ -124,8 +126,14 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
         steps *= 2
 
 
-def _kinked(model: ODEModel) -> bool:
-    return PiecewiseLinear.of(model.activation) is not None
+def _averaged(model: ODEModel) -> bool:
+    layered = isinstance(model.counted_field(), LayeredField)
+    return layered and PiecewiseLinear.of(model.activation) is not None
+
+
+def _order(model: ODEModel) -> float:
+    """Order of the gradient of `fine_twin`."""
+    return 2.0 if _averaged(model) else min(4.0, model.activation.profile.smoothness + 1)
 
 
 def continuous_gradient(
@@ -154,7 +162,7 @@ def flatten(gradient: Gradient) -> Tensor:
 
 
 def relative_error(gradient: Gradient, reference: Gradient) -> float:
-    """‖g − g_ref‖ / ‖g_ref‖ over all parameters; 0 where both vanish, NaN where one is not finite."""
+    """‖g − g_ref‖ / ‖g_ref‖ over all parameters; 0 where both vanish, not finite where one is not."""
     g, exact = flatten(gradient), flatten(reference)
     difference = (g - exact).norm()
     return float(difference / exact.norm()) if difference != 0 else 0.0

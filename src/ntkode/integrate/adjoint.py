@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torchdiffeq import odeint_adjoint
@@ -30,8 +30,6 @@ class Adjoint:
         ValueError: `backward` is no solver.
     """
 
-    reverses_time: ClassVar[bool] = True
-
     backward: Solver | None = None
 
     def __post_init__(self) -> None:
@@ -39,6 +37,10 @@ class Adjoint:
             raise ValueError(
                 f"gradient.backward={self.backward} is no solver: solver@gradient.backward=dopri5 chooses one"
             )
+
+    def reversing(self, solver: Solver) -> Solver | None:
+        """The solver of the backward pass."""
+        return self.backward or solver
 
     @property
     def exact(self) -> GradientMethod:

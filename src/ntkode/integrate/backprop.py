@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 from torchdiffeq import odeint
@@ -18,7 +17,9 @@ from ntkode.integrate.solver import Solver
 class Backprop:
     """The exact derivative of the discrete solve; memory grows with steps × stages × state."""
 
-    reverses_time: ClassVar[bool] = False
+    def reversing(self, solver: Solver) -> Solver | None:
+        """None: no state is integrated backwards."""
+        return None
 
     @property
     def exact(self) -> GradientMethod:

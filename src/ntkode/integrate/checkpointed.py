@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -25,7 +24,9 @@ class Checkpointed:
     beforehand.
     """
 
-    reverses_time: ClassVar[bool] = False
+    def reversing(self, solver: Solver) -> Solver | None:
+        """None: no state is integrated backwards."""
+        return None
 
     @property
     def exact(self) -> GradientMethod:
@@ -49,11 +50,18 @@ class Checkpointed:
     ) -> Tensor:
         """h(T), shape (N, m); autograd records the steps, so `parameters` need not be named."""
         steps = Steps(solver, field, state, horizon)
+        versions = [parameter._version for parameter in parameters]
+
+        def advance(number: int, *before: Tensor) -> tuple[Tensor, ...]:
+            if versions != [parameter._version for parameter in parameters]:
+                raise RuntimeError(
+                    "a parameter was changed in place between the forward and the backward pass"
+                )
+            return steps.advance(number, *before)
+
         carried: tuple[Tensor, ...] = (state,)
         for number in range(len(steps.times) - 1):
-            carried = checkpoint(
-                steps.advance, number, *carried, use_reentrant=False, preserve_rng_state=False
-            )
+            carried = checkpoint(advance, number, *carried, use_reentrant=False, preserve_rng_state=False)
             field.note_step()
         solver.check_finite(carried[0], horizon)
         return carried[0]

@@ -78,8 +78,8 @@ class CountedField:
         """Say that what follows belongs to the backward pass."""
         self._pass = self.cost.repeated
 
-    def note_products(self, count: int) -> None:
-        """Count vector–Jacobian products that are formed without evaluating F."""
+    def note_evaluations(self, count: int) -> None:
+        """Count evaluations, or products with ∂F/∂h, that are made from the field's parts."""
         self._pass.evaluations += count
 
     def note_step(self, *, accepted: bool = True) -> None:

@@ -14,9 +14,8 @@ from ntkode.integrate.solver import Solver
 class GradientMethod(Protocol):
     """A way to differentiate h(T) with respect to h(0) and the vector field's parameters."""
 
-    @property
-    def reverses_time(self) -> bool:
-        """Whether the backward pass integrates the state backwards, and may stray from the forward one."""
+    def reversing(self, solver: Solver) -> Solver | None:
+        """The solver that rebuilds the state backwards in the backward pass, and may stray; None for none."""
         ...
 
     @property

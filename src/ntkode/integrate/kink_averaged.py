@@ -41,6 +41,8 @@ class KinkAveraged(Mended):
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
         """h(T), shape (N, m), differentiable in `state` and `parameters`."""
+        if not torch.is_grad_enabled():  # keeps no states
+            return super().flow(solver, field, state, horizon, parameters)
         final: Tensor = _Averaged.apply(solver, layers_of(field), horizon, state, *parameters)
         solver.check_finite(final, horizon)
         return final
@@ -57,7 +59,8 @@ class _Averaged(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         times, states = zip(*mended_steps(solver, field, state, horizon), strict=True)
-        ctx.save_for_backward(torch.stack(times), *states)
+        # Parameters too: autograd then sees to it that nobody changes them.
+        ctx.save_for_backward(torch.stack(times), *states, *parameters)
         ctx.parts = field, parameters
         return states[-1].clone()
 
@@ -65,7 +68,7 @@ class _Averaged(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         field, parameters = ctx.parts
-        times, *states = ctx.saved_tensors
+        times, *states = ctx.saved_tensors[: len(ctx.saved_tensors) - len(parameters)]
         needed = [p for p in parameters if p.requires_grad]
         sweep = _Sweep(field, needed, times, states[0])
         adjoint = sweep.run(times, states, cotangents[0])
@@ -153,7 +156,7 @@ class _Sweep:
         with torch.enable_grad():
             preactivation = self._field.inner(t, h)
             activated = self._field.activation(preactivation.detach())
-            self._field.note_products(1)
+            self._field.note_evaluations(1)
             return _Node(h, preactivation, self._field.outer(activated))
 
     def _transported(self, adjoint: Tensor, slope: Tensor, length: Tensor) -> Tensor:
@@ -164,7 +167,7 @@ class _Sweep:
             (term,) = torch.autograd.grad(self._inner, self._state, slope * pulled, retain_graph=True)
             term = term * (length / order)
             total = total + term
-            self._field.note_products(1)
+            self._field.note_evaluations(1)
             if term.norm() <= self._tolerance * total.norm():
                 break
         return total

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,7 +35,9 @@ class Mended:
     is the solver's own, to the last bit.
     """
 
-    reverses_time: ClassVar[bool] = False
+    def reversing(self, solver: Solver) -> Solver | None:
+        """None: no state is integrated backwards."""
+        return None
 
     @property
     def exact(self) -> GradientMethod:
@@ -60,7 +61,9 @@ class Mended:
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
         """h(T), shape (N, m); autograd records the steps."""
-        *_, (_, final) = mended_steps(solver, layers_of(field), state, horizon)
+        final = state
+        for _, after in mended_steps(solver, layers_of(field), state, horizon):
+            final = after
         solver.check_finite(final, horizon)
         return final
 
@@ -115,7 +118,7 @@ def mended_steps(
         mending = _mending(pieces, points, nodes, weights)
         state = guess + (end - start) * (field.outer(mending) - still)
         velocity = velocity_after
-        field.note_products(1)
+        field.note_evaluations(1)
         field.note_step()
         yield end, state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from ntkode.integrate.fields import CountedField
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
 from ntkode.integrate.stepping import ONE_STEP, Steps
+
+# Rounding may grow to so much on the way back.
+MOST_ROUNDING = 1e-2
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,15 @@ class Unrolled:
         ValueError: c is out of range.
     """
 
-    reverses_time: ClassVar[bool] = False
-
     coupling: float = 0.99
 
     def __post_init__(self) -> None:
         if positive("gradient.coupling", self.coupling) > 1:
             raise ValueError(f"gradient.coupling={self.coupling} must be in (0, 1]: gradient.coupling=0.99")
+
+    def reversing(self, solver: Solver) -> Solver | None:
+        """None: states are rebuilt by algebra, to rounding."""
+        return None
 
     @property
     def exact(self) -> GradientMethod:
@@ -92,7 +97,17 @@ class Reversible(Unrolled):
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m), differentiable in `state` and `parameters`."""
+        """h(T), shape (N, m), differentiable in `state` and `parameters`.
+
+        Raises:
+            ValueError: the coupling is too loose for so many steps in the state's dtype.
+        """
+        rounding = torch.finfo(state.dtype).eps
+        if self.coupling ** (len_steps := solver.steps or 1) < rounding / MOST_ROUNDING:
+            raise ValueError(
+                f"gradient.coupling={self.coupling} loses all digits of {state.dtype} on the way back over "
+                f"{len_steps} steps: gradient.coupling=0.999, or dtype=float64"
+            )
         final: Tensor = _Undone.apply(self, solver, field, horizon, state, *parameters)
         solver.check_finite(final, horizon)
         return final
@@ -111,14 +126,14 @@ class _Undone(torch.autograd.Function):
     ) -> Tensor:
         steps = Steps(solver, field, state, horizon)
         y, z = method._ends(steps, field, state)
-        ctx.save_for_backward(y, z)
+        ctx.save_for_backward(y, z, *parameters)  # autograd then sees to it that nobody changes these
         ctx.parts = method.coupling, steps, field, parameters
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        y, z = ctx.saved_tensors
+        y, z, *_ = ctx.saved_tensors
         c, steps, field, parameters = ctx.parts
         needed = [p for p in parameters if p.requires_grad]
         y_bar, z_bar = cotangents[0], torch.zeros_like(z)

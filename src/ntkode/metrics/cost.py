@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from ntkode.gradients import cuda_peak
 from ntkode.integrate import SolveCost
 from ntkode.metrics.base import LossMetric, Values
 from ntkode.training import TrainingModule
@@ -59,7 +60,7 @@ def solve_costs(cost: SolveCost) -> Values:
 def peak_memory(device: torch.device) -> float:
     """MiB at most allocated on a CUDA device, or resident in this process."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MEBIBYTE
+        return cuda_peak(device) / MEBIBYTE
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak / MEBIBYTE if sys.platform == "darwin" else peak / 1024

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,7 @@ class ExactLoss(Metric):
 
     @torch.no_grad()
     def _output(self, module: TrainingModule) -> Tensor:
-        steps = STEPS * max(1, round(module.model.scaled_horizon))
+        steps = STEPS * max(1, math.ceil(module.model.scaled_horizon))
         f: Tensor = fine_twin(module.model, steps)(module.split("train").x.double())
         return f
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torchdiffeq import odeint
 
 from ntkode.checks import count
 from ntkode.gradients import decompose, gradient_error, loss_gradient, sufficient_reference
@@ -19,12 +20,14 @@ class ReferredMetric(ProbeMetric):
         max_steps: RK4 steps a unit of time at which the refinement of the reference ends.
 
     Raises:
-        ValueError: one of them below 1.
+        ValueError: one of them below 1, `max_steps` below 20.
     """
 
     def __init__(self, probe_size: int = 64, every: int | None = 50, max_steps: int = 160) -> None:
         super().__init__(probe_size, every)
         self.max_steps = count("a metric's max_steps", max_steps)
+        if max_steps < 20:
+            raise ValueError(f"a metric's max_steps={max_steps} must be ≥ 20, as in max_steps=160")
 
 
 class GradientError(ReferredMetric):
@@ -87,7 +90,7 @@ class ReverseDrift(ProbeMetric):
 
     def applies(self, module: TrainingModule) -> bool:
         """Adjoint methods only."""
-        return module.model.gradient.reverses_time
+        return module.model.gradient.reversing(module.model.solver) is not None
 
     def names(self, module: TrainingModule) -> set[str]:
         """The one."""
@@ -95,10 +98,11 @@ class ReverseDrift(ProbeMetric):
 
     @torch.no_grad()
     def measure(self, module: TrainingModule) -> Values:
-        """Forward and back again by the model's own solver."""
-        model = module.model.solved_by(module.model.solver)
+        """Forward, and back again by the solver of the backward pass."""
+        model = module.model
+        solver = model.gradient.reversing(model.solver) or model.solver
         start = model.encode(module.probe(self.probe_size).x)
-        back = model.reversed_state(model.flow(start))
+        back = solver.integrate(odeint, model.vector_field, model.flow(start), -model.horizon)
         return {"gradient/reverse_drift": float((back - start).norm() / start.norm())}
 
 

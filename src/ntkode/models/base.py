@@ -6,9 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Self
 
-import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint
 
 from ntkode import activations
 from ntkode.activations import Activation
@@ -97,7 +95,8 @@ class ODEModel(nn.Module, ABC):
     def flow(self, state: Tensor) -> Tensor:
         """h(T), shape (N, m), from h(0) = `state`; `cost` tells what it and its derivative take."""
         field = self.counted_field()
-        final = self.gradient.flow(self.solver, field, state, self.horizon, self.field_parameters())
+        parameters = list(dict.fromkeys(self.field_parameters()))  # tied ones once
+        final = self.gradient.flow(self.solver, field, state, self.horizon, parameters)
         field.end_forward()
         self.cost = field.cost
         return final
@@ -128,11 +127,6 @@ class ODEModel(nn.Module, ABC):
     def in_double(self) -> Self:
         """A detached copy in float64."""
         return copy.deepcopy(self).double()
-
-    @torch.no_grad()
-    def reversed_state(self, final: Tensor) -> Tensor:
-        """h̃(0), shape (N, m): h(T) = `final` integrated backwards by the model's own solver."""
-        return self.solver.integrate(odeint, self.vector_field, final, -self.horizon)
 
 
 class LayeredODEModel(ODEModel):

@@ -40,7 +40,8 @@ def gradient_points(runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `run_id`, `moment` (`START` or `END`), `activation` and `method` (see `Group`), `resolution`
     (`steps` or `tolerance`), `x` (the number of steps, or 1/tolerance), `seed`, `y` (the error), `known`
-    (whether it stands out from the reference's error and from rounding), `nfe`, `seconds`, `memory`.
+    (whether it and those of other
+    seeds stand out from the reference's error and from rounding), `nfe`, `seconds`, `memory`.
     """
     done = runs[runs["status"] == Status.DONE].reset_index(drop=True)
     activations, methods = activation_labels(runs), method_labels(runs, _resolutions(runs))
@@ -64,7 +65,10 @@ def gradient_points(runs: pd.DataFrame) -> pd.DataFrame:
         # The first value and the last are one where a run did not train.
         trained = pd.Series(moment == START, done.index) | (numbers(done, "step") > 0)
         parts.append(pd.DataFrame(values)[np.isfinite(error) & trained])
-    return pd.concat(parts, ignore_index=True)
+    points = pd.concat(parts, ignore_index=True)
+    # Where one seed is hidden, a median over the others would be too high.
+    cells = points.groupby(["moment", "activation", "method", "x"])["known"]
+    return points.assign(known=cells.transform("all").astype(bool))
 
 
 def groups_of(points: pd.DataFrame) -> list[Group]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ntkode.report.base import Report
 from ntkode.report.gradient_training_figure import gradient_training_figure
-from ntkode.report.grouping import activation_labels, method_labels, numbers
+from ntkode.report.grouping import activation_labels, method_labels, numbers, problem_columns, problem_labels
 from ntkode.report.tables import MISSING, Measure, comparison, failures, three_digits
 from ntkode.results import Status
 
@@ -58,17 +58,21 @@ def report(runs: pd.DataFrame, results_dir: Path) -> Report:
 def training_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a run that measured its gradient's error at the start; in each group the least error first.
 
-    Columns: `run_id`, `group` (its activation), `seed`, `setting` (all else that differs), `error`, `done`,
-    `accuracy`, and `loss_ratio`, `lambda_min_ratio`, `rate_ratio`: the values at the end over those of the
-    run of the same group and seed with the least error. NaN where a run did not end well.
+    Columns: `run_id`, `group` (its activation, and what else differs of the problem), `seed`, `data_seed`,
+    `setting` (solver and gradient, as far as they differ), `error`, `done`, `accuracy`, and `loss_ratio`,
+    `lambda_min_ratio`, `rate_ratio`: the values at the end over those of the run of the same group and seeds
+    with the least error. NaN where a run did not end well, and where it is alone.
     """
     done = runs["status"] == Status.DONE
+    problems = problem_labels(runs)
+    groups = {i: f"{a}, {problems[i]}" if problems[i] else a for i, a in activation_labels(runs).items()}
     effects = pd.DataFrame(
         {
             "run_id": runs["run_id"],
-            "group": runs["run_id"].map(activation_labels(runs)),
+            "group": runs["run_id"].map(groups),
             "seed": runs.get("config.seed", 0),
-            "setting": runs["run_id"].map(method_labels(runs)),
+            "data_seed": numbers(runs, "config.dataset.seed").fillna(0),
+            "setting": runs["run_id"].map(method_labels(runs, problem_columns(runs))),
             "error": numbers(runs, ERROR),
             "done": done,
             "accuracy": numbers(runs, "accuracy/test").where(done),
@@ -78,10 +82,10 @@ def training_effects(runs: pd.DataFrame) -> pd.DataFrame:
     place = {group: number for number, group in enumerate(effects["group"].unique())}
     effects = effects[effects["error"] > 0].sort_values("error", kind="stable")
     effects = effects.sort_values("group", key=lambda groups: groups.map(place), kind="stable")
-    for _, own in effects.groupby(["group", "seed"]):
+    for _, own in effects.groupby(["group", "seed", "data_seed"]):
         best = own.loc[own["done"]].head(1)
         for name in _RATIOS:
-            scale = best[name].item() if len(best) else math.nan
+            scale = best[name].item() if len(best) and len(own) > 1 else math.nan
             effects.loc[own.index, name] = own[name] / scale
     return effects.reset_index(drop=True)
 
@@ -91,10 +95,11 @@ def enough_table(effects: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `activation`, `change` (the bound), `enough` (that error; NaN where the bound is passed from the
     start), `too_much` (the next larger error, at which it is passed; NaN where none is), `largest` (the
-    largest error tried). A run that failed passes every bound.
+    largest error tried). A run that failed passes every bound; one without the loss does not count.
     """
     rows = []
-    for group, own in effects.groupby("group", sort=False):
+    judged = effects[effects["loss_ratio"].notna() | ~effects["done"]]
+    for group, own in judged.groupby("group", sort=False):
         own = own.sort_values("error")
         change = (own["loss_ratio"] - 1).abs().where(own["done"], math.inf)
         for bound in BOUNDS:

@@ -9,6 +9,7 @@ import pandas as pd
 from ntkode.report.tables import labels
 
 _ACTIVATION = re.compile(r"config\.(choices\.|model\.)?activation(\..+)?")
+_METHOD = re.compile(r"config\.(choices\.|model\.)?(solver|gradient)([.@].*)?")
 _SEEDS = ("config.seed", "config.dataset.seed")
 
 
@@ -35,6 +36,18 @@ def method_labels(runs: pd.DataFrame, ignored: Collection[str] = ()) -> dict[str
     chosen = _chosen(runs, ("solver", "gradient"))
     # Where nothing differs, `labels` falls back on the run's id.
     return {run_id: chosen[run_id] if label == run_id else label for run_id, label in named.items()}
+
+
+def problem_labels(runs: pd.DataFrame) -> dict[str, str]:
+    """By run_id: all in which runs differ but activation, seeds, solver and gradient; or nothing."""
+    named = labels(runs[["run_id", *problem_columns(runs)]])
+    return {run_id: "" if label == run_id else label for run_id, label in named.items()}
+
+
+def problem_columns(runs: pd.DataFrame) -> list[str]:
+    """The config's columns that hold neither activation, seeds, solver nor gradient."""
+    told = (name for name in _config(runs) if name not in _SEEDS)
+    return [name for name in told if not _ACTIVATION.fullmatch(name) and not _METHOD.fullmatch(name)]
 
 
 def numbers(runs: pd.DataFrame, name: str) -> pd.Series:
