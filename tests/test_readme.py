@@ -50,9 +50,10 @@ def test_there_are_commands_to_test():
 
 
 def test_python_examples_run(tmp_path, monkeypatch, capsys):
-    blocks = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "ntkode.ntk" in block]
-    assert len(blocks) == 2
-    exec(compile("\n".join(blocks), "README.md", "exec"), {})  # the second goes on from the first
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    blocks = [block for block in blocks if "ntkode.ntk" in block or "ntkode.gradients" in block]
+    assert len(blocks) == 3
+    exec(compile("\n".join(blocks), "README.md", "exec"), {})  # each goes on from those before
     told = capsys.readouterr().out
     assert "lambda_min" in told
     assert "C^inf" in told

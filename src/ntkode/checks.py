@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 
-def count(key: str, value: Any) -> int:
-    """`value`, if it is an integer ≥ 1.
+def count(key: str, value: Any, *, least: int = 1) -> int:
+    """`value`, if it is an integer ≥ `least`.
 
     Raises:
         ValueError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{key}={value} must be an integer ≥ 1, as in {key}=10")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{key}={value} must be an integer ≥ {least}, as in {key}={10 * least}")
     return value
 
 

@@ -226,9 +226,28 @@ def test_parameters_changed_before_the_backward_pass_are_an_error(gradient_metho
         loss.backward()
 
 
+@pytest.mark.parametrize(
+    "gradient_method", [Adjoint(), SeminormAdjoint(Solver("dopri5")), Reversible(), KinkAveraged()], ids=str
+)
+def test_a_second_derivative_is_refused_where_there_is_none(gradient_method):
+    model = make(Solver(), gradient_method, activation="relu")
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(objective()(model), list(model.parameters()), create_graph=True)
+
+
+def test_checkpointed_has_second_derivatives():
+    found = []
+    for method in (Backprop(), Checkpointed()):
+        model = make(Solver(), method)
+        first = torch.autograd.grad(objective()(model), list(model.parameters()), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), list(model.parameters()))
+        found.append(torch.cat([g.flatten() for g in second]))
+    assert torch.allclose(*found, rtol=1e-12)
+
+
 def test_a_coupling_that_loses_all_digits_is_refused():
     model = make(Solver("rk4", steps=40), Reversible(0.5)).float()
-    with pytest.raises(ValueError, match="coupling=0.999"):
+    with pytest.raises(ValueError, match=r"coupling=0\.999"):
         model(objective().x.float())
     with torch.no_grad():  # nothing to lose
         model.solved_by(model.solver, Reversible(0.5).exact)(objective().x.float())

@@ -328,7 +328,7 @@ def test_the_drift_is_that_of_the_backward_solver():
 
 
 def test_a_reference_of_too_few_steps_is_refused():
-    with pytest.raises(ValueError, match="max_steps=5 must be ≥ 20"):
+    with pytest.raises(ValueError, match="max_steps=5 must be an integer ≥ 20"):
         metrics.GradientError(max_steps=5)
 
 

@@ -276,3 +276,23 @@ def test_a_frozen_parameter_has_no_error():
     model, (x, y) = make("neural_ode"), data()
     model.U.requires_grad_(False)
     assert gradient_error(model, x, y).continuous.blocks.keys() == {"W", "v"}
+
+
+@pytest.mark.parametrize(
+    ("options", "way_out"),
+    [
+        ({"gradient": "adjoint"}, r"Adjoint\(\)"),
+        ({"gradient": Adjoint}, r"Adjoint\(\)"),
+        ({"gradient": None}, r"Adjoint\(\)"),
+        ({"solver": "rk4"}, r"Solver\('rk4'"),
+    ],
+)
+def test_a_name_is_no_solver_nor_gradient_method(options, way_out):
+    with pytest.raises(ValueError, match=way_out):
+        NeuralODE(3, 4, activation="tanh", **options)
+
+
+def test_a_model_tells_what_it_is():
+    told = repr(make("neural_ode"))
+    assert "width=4" in told
+    assert "activation=tanh, solver=rk4(20 steps), gradient=Backprop()" in told

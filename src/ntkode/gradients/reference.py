@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ntkode.activations import PiecewiseLinear
+from ntkode.checks import count
 from ntkode.integrate import Backprop, KinkAveraged, LayeredField, Solver, SolverFailure, typed_failures
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
@@ -104,17 +105,19 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
         max_steps: steps a unit at which the doubling ends, 20 at least.
 
     Raises:
+        ValueError: `max_steps` below 20.
         SolverFailure: the flow cannot be solved even by the most steps; with fewer it may fail.
     """
     units = max(1, math.ceil(model.scaled_horizon))
     most_ratio = 2.0 ** _order(model)
     coarse, change = None, math.inf
-    steps, last = 5, max(max_steps, 20)
-    while steps <= last:
+    count("max_steps", max_steps, least=20)
+    steps = 5
+    while steps <= max_steps:
         try:
             fine = loss_gradient(fine_twin(model, steps * units), objective)
         except SolverFailure:
-            if 2 * steps > last:
+            if 2 * steps > max_steps:
                 raise
             coarse, change = None, math.inf
         else:

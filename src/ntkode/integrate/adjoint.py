@@ -12,6 +12,7 @@ from torchdiffeq import odeint_adjoint
 
 from ntkode.integrate.backprop import Backprop
 from ntkode.integrate.fields import CountedField
+from ntkode.integrate.first_order import first_order_only
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
 
@@ -60,7 +61,8 @@ class Adjoint:
             adjoint_params=tuple(parameters),
             **self._settings(backward, solver.ends(state, horizon)),
         )
-        return solver.integrate(solve, field, state, horizon, backward=backward)
+        final = solver.integrate(solve, field, state, horizon, backward=backward)
+        return first_order_only(final, "adjoint")
 
     def _settings(self, backward: Solver, times: Tensor) -> dict[str, Any]:
         return {f"adjoint_{name}": value for name, value in backward.arguments(times).items()}
@@ -82,9 +84,10 @@ class SeminormAdjoint(Adjoint):
         """
         backward = self.backward or solver
         if not backward.adaptive:
+            key = "solver" if self.backward is None else "solver@gradient.backward"
             raise ValueError(
                 f"gradient=adjoint_seminorm chooses the steps of the backward solve, and {backward} has "
-                "fixed ones: take solver=dopri5, or gradient=adjoint"
+                f"fixed ones: take {key}=dopri5, or gradient=adjoint"
             )
 
     def _settings(self, backward: Solver, times: Tensor) -> dict[str, Any]:

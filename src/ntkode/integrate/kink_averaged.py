@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ntkode.integrate.fields import CountedField, LayeredField
+from ntkode.integrate.first_order import first_order_only
 from ntkode.integrate.mended import Mended, layers_of, mended_steps, midpoint, pieces_of
 from ntkode.integrate.solver import Solver
 
@@ -45,7 +46,7 @@ class KinkAveraged(Mended):
             return super().flow(solver, field, state, horizon, parameters)
         final: Tensor = _Averaged.apply(solver, layers_of(field), horizon, state, *parameters)
         solver.check_finite(final, horizon)
-        return final
+        return first_order_only(final, "kink_averaged")
 
 
 class _Averaged(torch.autograd.Function):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ntkode.checks import positive
 from ntkode.integrate.fields import CountedField
+from ntkode.integrate.first_order import first_order_only
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
 from ntkode.integrate.stepping import ONE_STEP, Steps
@@ -41,8 +41,10 @@ class Unrolled:
     coupling: float = 0.99
 
     def __post_init__(self) -> None:
-        if positive("gradient.coupling", self.coupling) > 1:
-            raise ValueError(f"gradient.coupling={self.coupling} must be in (0, 1]: gradient.coupling=0.99")
+        if not isinstance(self.coupling, int | float) or not 0 < self.coupling <= 1:
+            raise ValueError(
+                f"gradient.coupling={self.coupling} must be a number in (0, 1], as in gradient.coupling=0.99"
+            )
 
     def reversing(self, solver: Solver) -> Solver | None:
         """None: states are rebuilt by algebra, to rounding."""
@@ -110,7 +112,7 @@ class Reversible(Unrolled):
             )
         final: Tensor = _Undone.apply(self, solver, field, horizon, state, *parameters)
         solver.check_finite(final, horizon)
-        return final
+        return first_order_only(final, "reversible")
 
 
 class _Undone(torch.autograd.Function):

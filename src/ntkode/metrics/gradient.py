@@ -25,9 +25,7 @@ class ReferredMetric(ProbeMetric):
 
     def __init__(self, probe_size: int = 64, every: int | None = 50, max_steps: int = 160) -> None:
         super().__init__(probe_size, every)
-        self.max_steps = count("a metric's max_steps", max_steps)
-        if max_steps < 20:
-            raise ValueError(f"a metric's max_steps={max_steps} must be ≥ 20, as in max_steps=160")
+        self.max_steps = count("a metric's max_steps", max_steps, least=20)
 
 
 class GradientError(ReferredMetric):

@@ -59,7 +59,7 @@ class ODEModel(nn.Module, ABC):
         self.horizon = positive("model.horizon", horizon)
         self.solver = solver
         self.gradient = gradient
-        self.gradient.check(solver, self.counted_field())
+        self._check(solver, gradient)
         self.subtract_initial_output = subtract_initial_output
         self.cost = SolveCost()
 
@@ -118,11 +118,23 @@ class ODEModel(nn.Module, ABC):
         Raises:
             ValueError: the gradient method does not go with the solver or the field.
         """
-        gradient.check(solver, self.counted_field())
+        self._check(solver, gradient)
         twin = copy.copy(self)
         twin.solver = solver
         twin.gradient = gradient
         return twin
+
+    def _check(self, solver: Solver, gradient: GradientMethod) -> None:
+        if not isinstance(solver, Solver):
+            raise ValueError(f"solver={solver!r} is no solver: pass one, such as Solver('rk4', steps=10)")
+        if isinstance(gradient, type) or not hasattr(gradient, "flow"):
+            raise ValueError(f"gradient={gradient!r} is no gradient method: pass one, such as Adjoint()")
+        gradient.check(solver, self.counted_field())
+
+    def extra_repr(self) -> str:
+        """What tells the model from others, for `print`."""
+        sizes = f"in_features={self.in_features}, width={self.width}, out_features={self.out_features}"
+        return f"{sizes}, activation={self.activation.name}, solver={self.solver}, gradient={self.gradient}"
 
     def in_double(self) -> Self:
         """A detached copy in float64."""

@@ -70,11 +70,7 @@ class DepthLimit:
     ) -> None:
         self.probe_size = count("study.probe_size", probe_size)
         self.kernel_probe_size = count("study.kernel_probe_size", kernel_probe_size)
-        self.reference_steps = count("study.reference_steps", reference_steps)
-        if reference_steps < 20:
-            raise ValueError(
-                f"study.reference_steps={reference_steps} must be ≥ 20: study.reference_steps=640"
-            )
+        self.reference_steps = count("study.reference_steps", reference_steps, least=20)
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
         """Measure; one row.
