@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean
+.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean sync
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -26,6 +26,9 @@ run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 
 
 report: install  ## Redraw table and picture of the newest sweep from its stored results
 	$(BIN)/python benchmarks/report.py
+
+sync: install  ## Upload the newest sweep's offline W&B runs, once each (SWEEP=NAME another one's)
+	$(BIN)/python benchmarks/sync.py $(if $(SWEEP),sweep=$(SWEEP))
 
 smoke: install  ## The CI smoke benchmark: every metric must be there and finite
 	$(BIN)/python benchmarks/run.py experiment=smoke

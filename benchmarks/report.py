@@ -5,36 +5,25 @@
 By default: the newest sweep, into the sweep's own folder.
 """
 
-import argparse
 import sys
 
+from ntkode.command_line import parse_pairs
 from ntkode.report import report_console, report_sweep
 from ntkode.results import NoResults, SweepIndex
 
-KEYS = ("sweep", "results", "out")
-
-
-def parse(arguments: list[str]) -> dict[str, str]:
-    """The `key=value` pairs of `arguments`; exits with a message on anything else."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pairs", nargs="*", metavar="key=value", help=f"any of {', '.join(KEYS)}")
-    settings = {}
-    for pair in parser.parse_args(arguments).pairs:
-        key, _, value = pair.partition("=")
-        if key not in KEYS or not value:
-            parser.error(f"cannot read {pair!r}: give {', '.join(f'{key}=…' for key in KEYS)}")
-        settings[key] = value
-    return settings
+KEYS = {
+    "sweep": "which sweep; the newest by default",
+    "results": "the results folder",
+    "out": "where table and picture go; the sweep's own folder by default",
+}
 
 
 def main(arguments: list[str]) -> None:
     """Report the sweep that `arguments` name; exits with a message where there is nothing to report."""
-    settings = parse(arguments)
+    settings, _ = parse_pairs(__doc__, KEYS, arguments)
     results = settings.get("results", "results")
-    sweep = settings.get("sweep") or SweepIndex.newest(results)
     try:
+        sweep = settings.get("sweep") or SweepIndex.newest(results)
         if sweep is None:
             raise NoResults(f"no sweep is stored in {results!r}; make one first: make run")
         report_sweep(results, sweep, report_console(), out=settings.get("out"))

@@ -1,6 +1,7 @@
 """What the trackers keep of a run: W&B's offline files, and metrics.csv."""
 
 import csv
+import time
 
 import pytest
 import wandb
@@ -73,6 +74,17 @@ def config(tmp_path):
     return make
 
 
+@pytest.fixture
+def only_record(tmp_path):
+    """The record of the one job."""
+
+    def find():
+        [status] = tmp_path.glob("*/status.json")
+        return RunRecord(status.parent)
+
+    return find
+
+
 def test_wandb_keeps_the_latest_attempt_alone(config, tmp_path):
     for _ in range(2):
         assert run_job(config("WandbTracker"), "a=1") == "done"
@@ -85,14 +97,53 @@ def test_wandb_disabled_leaves_nothing(config, tmp_path):
     assert not list(tmp_path.glob("*/wandb/*run-*"))
 
 
-def test_wandb_out_of_reach_names_the_way_out(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [wandb.Error("no wandb-core"), OSError("no space left on device")], ids=repr
+)
+def test_wandb_that_cannot_start_names_the_way_out(config, tmp_path, monkeypatch, error):
     def refuse(self):
-        raise wandb.Error("no route to host")
+        raise error
 
     monkeypatch.setattr(tracking.WandbLogger, "experiment", property(refuse))
-    with pytest.raises(tracking.TrackerUnavailable, match=r"logger.mode=online: no route to host") as caught:
-        tracking.WandbTracker(RunRecord(tmp_path), config("WandbTracker"), "a=1", mode="online")
-    assert "logger.mode=offline" in caught.value.remedy
+    with pytest.raises(tracking.TrackerUnavailable, match=f"logger.mode=offline: {error}") as caught:
+        tracking.WandbTracker(RunRecord(tmp_path), config("WandbTracker"), "a=1")
+    assert "logger=csv" in caught.value.remedy
+
+
+def test_a_server_out_of_reach_fails_the_job_in_seconds_with_the_override(config, only_record):
+    job = config("NoServer")
+    job["logger"]["_target_"] = "tests.studies.cells.NoServer"
+    began = time.monotonic()
+    assert run_job(job, "a=1") == "error"
+    assert time.monotonic() - began < 30  # some of it imports; W&B alone takes 95
+    record = only_record()
+    assert "http://127.0.0.1:9 cannot be reached" in record.status["message"]
+    assert "logger.mode=offline" in record.status["remedy"]
+    assert record.config == job  # the record stands, and rerun=failed runs it
+
+
+def test_a_server_that_goes_away_takes_no_result_along(config, only_record):
+    job = config("DyingServer")
+    job["logger"]["_target_"] = "tests.studies.cells.DyingServer"
+    assert run_job(job, "a=1") == "done"
+    record = only_record()
+    assert len(record.history()) == 2
+    log = record.log_path.read_text()
+    assert f"wandb sync --include-online {record.directory / 'wandb'}" in log
+    [path] = record.directory.glob("wandb/run-*/*.wandb")
+    assert read_offline_run(path).run_id == record.run_id
+
+
+def test_wandb_that_fails_midway_ends_no_training(composed, tmp_path):
+    config = composed(*SMALL, "metrics=none", "steps=4", f"results_dir={tmp_path}", "logger=none")
+    config = config | {"logger": {"_target_": "tests.studies.cells.FailingMidway", "_partial_": True}}
+    assert run_job(config, "a=1") == "done"
+    record = RunRecord.open(tmp_path, run_id(config))
+    assert len(record.history()) > 2
+    assert record.history()[-1]["step"] == config["steps"]
+    log = record.log_path.read_text()
+    assert log.count("W&B failed at step 1") == 1
+    assert "the W&B process is gone" in log
 
 
 def read_csv(path):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from ntkode.results import RunRecord
+from ntkode.wandb_server import check_key, check_server, server_url
 
 
 class HistoryLogger(Logger):
@@ -86,20 +90,56 @@ class CSVTracker:
 
 
 class TrackerUnavailable(RuntimeError):
-    """The tracker's server cannot be reached, or wants an account.
+    """The tracker cannot start.
 
-    Attributes:
+    Args:
+        problem: why.
         remedy: the override to try.
     """
 
-    remedy = "logger.mode=offline now and `wandb sync` later; or `wandb login` first"
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+REMEDIES = {
+    "online": "logger.mode=offline now and `make sync` later; or `wandb login` first",
+    "offline": "logger=csv or logger=none",
+    "disabled": "logger=none",
+}
+"""What to try where W&B cannot start, by mode."""
+
+
+START_SECONDS, FINISH_SECONDS = 30.0, 60.0
+"""How long W&B's server may take to begin a run, and to take the rest of one at its end."""
+
+
+class SafeWandbLogger(WandbLogger):
+    """A WandbLogger of which a failure never ends the training that it watches.
+
+    The first is told in the run's log; W&B gets no more rows then. The record's history has them all.
+    """
+
+    failed = False
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send a row, unless an earlier one failed."""
+        if self.failed:
+            return
+        try:
+            super().log_metrics(metrics, step)
+        except Exception:
+            self.failed = True
+            traceback.print_exc()
+            print(f"W&B failed at step {step} and gets no more rows; history.jsonl has all", file=sys.stderr)
 
 
 class WandbTracker:
     """`logger=wandb`: one W&B run a job, named by its overrides, grouped by its sweep.
 
     The W&B run id is the run id, the config the resolved config; all metrics are defined against the
-    step. Offline files lie in the run's folder, those of the latest attempt alone.
+    step. Offline files lie in the run's folder, those of the latest attempt alone. A W&B that fails after
+    the start takes no row from the record and does not end the run.
 
     Args:
         record: the run's record.
@@ -112,7 +152,8 @@ class WandbTracker:
 
     Raises:
         ValueError: another `mode`.
-        TrackerUnavailable: online, and W&B is out of reach or knows no key.
+        TrackerUnavailable: W&B cannot start; online also where its server does not answer within seconds,
+            or there is no key.
     """
 
     def __init__(
@@ -130,28 +171,50 @@ class WandbTracker:
             raise ValueError(
                 f"logger.mode={mode} must be offline, online or disabled, as in logger.mode=offline"
             )
-        import wandb  # takes a second, which other trackers need not pay for
-
         os.environ.setdefault("WANDB_SILENT", "true")
         shutil.rmtree(record.directory / "wandb", ignore_errors=True)
-        self._logger = WandbLogger(
-            name=job,
-            id=record.run_id,
-            save_dir=record.directory,
-            project=project,
-            config=dict(config),
-            mode=mode,
-            entity=entity,
-            group=str(config["sweep"]),
-            tags=tags,
-        )
-        # Starts the W&B run now, so that a run which fails early is there, as failed.
         try:
+            if mode == "online":
+                url = server_url()
+                check_server(url)
+                check_key(url)
+            self._logger = SafeWandbLogger(
+                name=job,
+                id=record.run_id,
+                save_dir=record.directory,
+                project=project,
+                config=dict(config),
+                mode=mode,
+                entity=entity,
+                group=str(config["sweep"]),
+                tags=tags,
+                settings=_settings(),
+            )
+            # Starts the W&B run now, so that a run which fails early is there, as failed.
             self._run = self._logger.experiment
-        except wandb.Error as error:
-            raise TrackerUnavailable(f"W&B with logger.mode={mode}: {error}") from error
+        except Exception as error:  # whatever keeps W&B from starting has the same way out
+            raise TrackerUnavailable(f"W&B with logger.mode={mode}: {error}", REMEDIES[mode]) from error
         self.loggers: list[Logger] = [self._logger]
 
     def close(self, failed: bool) -> None:
-        """Finish the W&B run with exit code 1 where it failed."""
-        self._run.finish(exit_code=int(failed))
+        """Finish the W&B run with exit code 1 where it failed.
+
+        Raises:
+            TimeoutError: the server has not taken the rest within `FINISH_SECONDS`.
+        """
+        try:
+            self._run.finish(exit_code=int(failed))
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"W&B's server has not taken the rest within {FINISH_SECONDS:g} s: once it answers, "
+                f"wandb sync --include-online {Path(self._run.dir).parent}"
+            ) from error
+
+
+def _settings() -> Any:
+    """W&B's settings: it gives up on a server that is gone, for which it would wait for hours."""
+    import wandb
+
+    return wandb.Settings(
+        init_timeout=START_SECONDS, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True
+    )

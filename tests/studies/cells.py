@@ -3,9 +3,13 @@
 import os
 import time
 
+from tests.wandb_fake import KEY, fake_server
+
+from ntkode import tracking
 from ntkode.data.checks import DataError
 from ntkode.integrate import NonFiniteState
 from ntkode.metrics import Metric
+from ntkode.tracking import WandbTracker
 from ntkode.training import Diverged
 
 FAILURES = {
@@ -89,3 +93,43 @@ class NeverMeasured(Metric):
 
     def measure(self, module):
         return {}
+
+
+class NoServer(WandbTracker):
+    """W&B online, with a server that does not answer."""
+
+    def __init__(self, record, config, job):
+        os.environ |= {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": KEY}
+        super().__init__(record, config, job, mode="online")
+
+
+class FailingMidway(WandbTracker):
+    """W&B that takes a row, and fails from then on."""
+
+    def __init__(self, record, config, job):
+        super().__init__(record, config, job)
+        send, self.taken = self._run.log, 0
+        self._logger._experiment = self._run
+
+        def log(*arguments, **keywords):
+            self.taken += 1
+            if self.taken > 1:
+                raise BrokenPipeError("the W&B process is gone")
+            send(*arguments, **keywords)
+
+        self._run.log = log
+
+
+class DyingServer(WandbTracker):
+    """W&B online, with a server that is gone when the run ends."""
+
+    def __init__(self, record, config, job):
+        tracking.FINISH_SECONDS = 1.0
+        self.serving = fake_server()
+        server = self.serving.__enter__()
+        os.environ |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+        super().__init__(record, config, job, mode="online")
+
+    def close(self, failed):
+        self.serving.__exit__(None, None, None)
+        super().close(failed)

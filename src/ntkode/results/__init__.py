@@ -3,14 +3,17 @@
 Stands apart: imports nothing else of ntkode, and neither torch nor lightning, so reading results is quick.
 """
 
+from ntkode.results.export import export
 from ntkode.results.identity import job_name, run_id, sweep_name
 from ntkode.results.load import NoResults, load, load_history
+from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, provenance
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
 from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
 from ntkode.results.sweeps import SweepIndex
 
 __all__ = [
+    "Merged",
     "NoResults",
     "RecordUnreadable",
     "RunLocked",
@@ -18,9 +21,11 @@ __all__ = [
     "Status",
     "SweepIndex",
     "code_version",
+    "export",
     "job_name",
     "load",
     "load_history",
+    "merge",
     "provenance",
     "run_id",
     "summarise",

@@ -1,16 +1,19 @@
 """Stored runs as data frames."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ntkode.results.records import RunRecord
+from ntkode.results.records import RunRecord, Status
+from ntkode.results.selection import Selection, Wanted
 from ntkode.results.storage import RecordUnreadable
 from ntkode.results.sweeps import SWEEPS, SweepIndex
 
+_STATUSES = frozenset(map(str, Status))
 _HOW_TO_RUN = "run some first: python benchmarks/run.py -m activation=tanh,softplus,relu"
 
 
@@ -18,7 +21,13 @@ class NoResults(LookupError):
     """There is nothing to load."""
 
 
-def load(directory: Path | str, sweep: str | None = None) -> pd.DataFrame:
+def load(
+    directory: Path | str,
+    sweep: str | None = None,
+    *,
+    status: str | Collection[str] | None = None,
+    where: Wanted | None = None,
+) -> pd.DataFrame:
     """The runs stored in `directory`, one row a run.
 
     Columns: `run_id`, `status`, `message`, `remedy`; the config as `config.<dotted.key>`, for example
@@ -29,24 +38,39 @@ def load(directory: Path | str, sweep: str | None = None) -> pd.DataFrame:
     Args:
         directory: the results folder.
         sweep: only the runs of this sweep, in its order; otherwise all, by name.
+        status: only runs with this status, or one of these, such as "done".
+        where: only runs whose config has these values, such as `{"activation": "tanh", "model.width":
+            [256, 512]}`: a collection lists the values that will do.
 
     Raises:
-        NoResults: there is no such folder, no such sweep, or no readable run.
+        NoResults: there is no such folder, no such sweep, no readable run, or none that is asked for.
+        ValueError: no such status, or a config key that no run has.
     """
+    selection = Selection.of(status, where)
     directory = Path(directory)
-    rows, unreadable = [], []
-    for run_id in _run_ids(directory, sweep):
-        try:
-            rows.append(_row(RunRecord.open(directory, run_id)))
-        except (OSError, RecordUnreadable) as error:
-            unreadable.append(f"{run_id} ({error})")
-    _warn(directory, unreadable)
+    rows, others, unreadable = [], [], Unreadable()
+    for run_id in run_ids_of(directory, sweep):
+        with unreadable.noting(directory / run_id):
+            record = RunRecord.open(directory, run_id)
+            row = _told(record)
+            if selection.matches(row):
+                rows.append(row | (record.summary() or {}))
+            else:
+                others.append(row)
+    unreadable.warn(directory)
     if not rows:
-        raise NoResults(f"no readable run in {directory.absolute()}; {_HOW_TO_RUN}")
+        raise _nothing(directory, selection, others)
     return pd.DataFrame(rows)
 
 
-def load_history(directory: Path | str, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
+def load_history(
+    directory: Path | str,
+    run_ids: Iterable[str] | None = None,
+    sweep: str | None = None,
+    *,
+    status: str | Collection[str] | None = None,
+    where: Wanted | None = None,
+) -> pd.DataFrame:
     """The histories of runs in `directory`, one row per run and step.
 
     Columns: `run_id`, `step`, then a column a metric, NaN at steps at which it was not measured.
@@ -54,24 +78,37 @@ def load_history(directory: Path | str, run_ids: Iterable[str] | None = None) ->
     Args:
         directory: the results folder.
         run_ids: which runs; all by default.
+        sweep: only the runs of this sweep.
+        status: as for `load`.
+        where: as for `load`.
+
+    Raises:
+        NoResults: as for `load`.
+        ValueError: as for `load`.
     """
     directory = Path(directory)
+    names = list(run_ids) if run_ids is not None and sweep is None else run_ids_of(directory, sweep)
+    if run_ids is not None and sweep is not None:
+        asked = set(run_ids)
+        names = [name for name in names if name in asked]
+    unreadable = Unreadable()
+    selection = Selection.of(status, where)
+    if selection:
+        names = _selected(directory, names, selection, unreadable)
     rows: list[dict[str, Any]] = []
-    unreadable = []
-    for run_id in _run_ids(directory, None) if run_ids is None else run_ids:
-        by_step: dict[int, dict[str, Any]] = {}
-        try:
-            for row in RunRecord.open(directory, run_id).history():
-                by_step.setdefault(row["step"], {"run_id": run_id}).update(row)
-        except (OSError, RecordUnreadable) as error:
-            unreadable.append(f"{run_id} ({error})")
-            continue
-        rows.extend(by_step.values())
-    _warn(directory, unreadable)
+    for name in names:
+        with unreadable.noting(directory / name):
+            rows.extend(_by_step(RunRecord.open(directory, name)))
+    unreadable.warn(directory)
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run_id", "step"])
 
 
-def _run_ids(directory: Path, sweep: str | None) -> list[str]:
+def run_ids_of(directory: Path, sweep: str | None) -> list[str]:
+    """The runs of a sweep in its order, or all by name.
+
+    Raises:
+        NoResults: there is no such folder, or no such sweep.
+    """
     if not directory.is_dir():
         raise NoResults(f"there is no results folder {directory.absolute()}; {_HOW_TO_RUN}")
     if sweep is None:
@@ -87,12 +124,74 @@ def _run_ids(directory: Path, sweep: str | None) -> list[str]:
     return run_ids
 
 
-def _row(record: RunRecord) -> dict[str, Any]:
+class Unreadable:
+    """The records that could not be read, and why."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    @contextmanager
+    def noting(self, folder: Path) -> Iterator[None]:
+        """Note the folder where its record turns out to be corrupt or half-written, and go on."""
+        try:
+            yield
+        except (OSError, RecordUnreadable) as error:
+            self._told.append(f"{folder} ({error})")
+
+    def warn(self, directory: Path) -> None:
+        """Name them in one warning, at the level of whoever called `load` or `load_history`."""
+        if self._told:
+            told = "; ".join(self._told)
+            warnings.warn(f"left out unreadable records in {directory}: {told}", stacklevel=3)
+
+
+def _selected(
+    directory: Path, names: Iterable[str], selection: Selection, unreadable: Unreadable
+) -> list[str]:
+    rows = []
+    for name in names:
+        with unreadable.noting(directory / name):
+            rows.append(_told(RunRecord.open(directory, name)))
+    selected = [row["run_id"] for row in rows if selection.matches(row)]
+    if not selected:
+        raise _nothing(directory, selection, rows)
+    return selected
+
+
+def _nothing(directory: Path, selection: Selection, others: list[dict[str, Any]]) -> NoResults:
+    if others:
+        return NoResults(f"{directory.absolute()}: {selection.explain(others)}")
+    return NoResults(f"no readable run in {directory.absolute()}; {_HOW_TO_RUN}")
+
+
+def _told(record: RunRecord) -> dict[str, Any]:
+    """A row without the run's numbers.
+
+    Raises:
+        RecordUnreadable: status or config is missing or corrupt.
+    """
     status, config = record.status, record.config
     if status is None or config is None:
         raise RecordUnreadable("half-written: no status.json or config.json")
+    if status.get("status") not in _STATUSES:
+        raise RecordUnreadable(f"status.json tells no known status: {status.get('status')!r}")
     told = {key: status.get(key) for key in ("status", "message", "remedy")}
-    return {"run_id": record.run_id, **told, **_flat(config, "config"), **(record.summary() or {})}
+    return {"run_id": record.run_id, **told, **_flat(config, "config")}
+
+
+def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
+    """The history with the rows of one step joined.
+
+    Raises:
+        RecordUnreadable: there is no such record, or its history is corrupt.
+    """
+    if not record.directory.is_dir():
+        raise RecordUnreadable("there is no such run")
+    by_step: dict[int, dict[str, Any]] = {}
+    run_id = record.run_id
+    for row in record.history():
+        by_step.setdefault(row["step"], {"run_id": run_id}).update(row)
+    return by_step.values()
 
 
 def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -101,9 +200,3 @@ def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         name = f"{prefix}.{key}"
         flat.update(_flat(value, name) if isinstance(value, dict) else {name: value})
     return flat
-
-
-def _warn(directory: Path, unreadable: list[str]) -> None:
-    if unreadable:
-        # The level of whoever called load or load_history.
-        warnings.warn(f"left out unreadable records in {directory}: {'; '.join(unreadable)}", stacklevel=3)

@@ -18,6 +18,7 @@ import yaml
 
 from ntkode.results.storage import (
     RecordUnreadable,
+    objects_at_once,
     parsable_objects,
     read_json,
     to_json,
@@ -99,8 +100,12 @@ class RunRecord:
         Raises:
             RecordUnreadable: a line before the last is no row.
         """
-        rows = []
-        for number, line in enumerate(whole_lines(self._history_path), start=1):
+        lines = whole_lines(self._history_path)
+        whole = objects_at_once(lines)
+        if whole is not None and all("step" in row for row in whole):
+            return whole
+        rows = []  # one by one, to name the line that is none
+        for number, line in enumerate(lines, start=1):
             row = next(parsable_objects([line]), None)
             if row is None or "step" not in row:
                 raise RecordUnreadable(

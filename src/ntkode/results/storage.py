@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ class RecordUnreadable(ValueError):
     """A file of a record is not what this module writes."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that `path` holds all of it or what it held before, even if the machine fails."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` so that `path` holds all of it or what it held before, even if the machine fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with aside.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with aside.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -79,6 +79,17 @@ def parsable_objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(content, dict):
             yield content
+
+
+def objects_at_once(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
+    """The JSON objects of `lines`, in half the time of one by one; None unless every line is one."""
+    try:
+        content = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        return None
+    # Two broken lines may make one whole object together.
+    whole = len(content) == len(lines) and all(isinstance(row, dict) for row in content)
+    return content if whole else None
 
 
 def _plain(value: Any) -> Any:

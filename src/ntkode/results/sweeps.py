@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ntkode.results.storage import parsable_objects, utc_now
 
@@ -64,10 +65,14 @@ class SweepIndex:
         Args:
             since: leave out what was written before the index had this `size`.
         """
-        if not self._path.exists():
-            return {}
-        entries = parsable_objects(self._path.read_bytes()[since:].splitlines())
-        last = {entry["job"]: entry for entry in entries}
+        last = {entry["job"]: entry for entry in self.entries(since)}
         return {
             job: entry["run_id"] for job, entry in sorted(last.items(), key=lambda item: item[1]["number"])
         }
+
+    def entries(self, since: int = 0) -> list[dict[str, Any]]:
+        """The lines of the index: `run_id`, `job`, `number`, `added`; what is none is left out."""
+        if not self._path.exists():
+            return []
+        entries = parsable_objects(self._path.read_bytes()[since:].splitlines())
+        return [entry for entry in entries if {"run_id", "job", "number"} <= entry.keys()]

@@ -1,0 +1,42 @@
+"""The `key=value` arguments of the scripts that take no config."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+
+def parse_pairs(
+    about: str,
+    keys: Mapping[str, str],
+    arguments: Sequence[str],
+    *,
+    flags: Mapping[str, str] | None = None,
+    others: str | None = None,
+) -> tuple[dict[str, str], argparse.Namespace]:
+    """The `key=value` pairs among `arguments`; exits with a message on anything else.
+
+    Args:
+        about: what `--help` tells first.
+        keys: what each key means.
+        arguments: the command line.
+        flags: what each `--flag` means.
+        others: what keys beyond `keys` mean; None: there are none.
+
+    Returns:
+        Values by key, and the flags.
+    """
+    told = "\n".join(f"  {key}=…  {meaning}" for key, meaning in keys.items())
+    parser = argparse.ArgumentParser(
+        description=f"{about.strip()}\n\n{told}" + (f"\n  KEY=…  {others}" if others else ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pairs", nargs="*", metavar="key=value", help=f"any of {', '.join(keys)}")
+    for flag, meaning in (flags or {}).items():
+        parser.add_argument(flag, action="store_true", help=meaning)
+    parsed = parser.parse_intermixed_args(arguments)
+    settings = {}
+    for pair in parsed.pairs:
+        key, _, value = pair.partition("=")
+        if not value or (key not in keys and others is None):
+            parser.error(f"cannot read {pair!r}: give {', '.join(f'{key}=…' for key in keys)}")
+        settings[key] = value
+    return settings, parsed

@@ -1,0 +1,83 @@
+"""Stored runs as files for other programs: Parquet and CSV."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ntkode.results.load import load, load_history
+from ntkode.results.selection import Wanted
+from ntkode.results.storage import write_atomically
+
+FORMATS = ("parquet", "csv")
+
+
+def export(
+    directory: Path | str,
+    out: Path | str,
+    sweep: str | None = None,
+    *,
+    status: str | Collection[str] | None = None,
+    where: Wanted | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Write the runs (`runs.parquet`, `runs.csv`) and their histories (`history.parquet`, `history.csv`).
+
+    Columns and rows are those of `load` and `load_history`. Where the values of a column are of several
+    types, or lists, it holds JSON text in place of them (`"auto"`, `0.1`): a Parquet column has one type.
+
+    Args:
+        directory: the results folder.
+        out: the folder to write to; its files of these names are replaced.
+        sweep: as for `load`.
+        status: as for `load`.
+        where: as for `load`.
+        formats: which formats to write.
+
+    Returns:
+        The files written.
+
+    Raises:
+        NoResults: as for `load`.
+        ValueError: as for `load`, or there is no such format.
+    """
+    for format_ in formats:
+        if format_ not in FORMATS:
+            raise ValueError(f"format={format_} is none of {', '.join(FORMATS)}, as in format=parquet")
+    runs = load(directory, sweep, status=status, where=where)
+    tables = {"runs": runs, "history": load_history(directory, list(runs["run_id"]))}
+    written = []
+    for name, table in tables.items():
+        storable = table.apply(_of_one_type)
+        for format_ in formats:
+            path = Path(out) / f"{name}.{format_}"
+            write_atomically(path, _WRITERS[format_](storable))
+            written.append(path)
+    return written
+
+
+_WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
+    "parquet": lambda table: table.to_parquet(None, index=False, engine="pyarrow"),
+    "csv": lambda table: table.to_csv(index=False).encode(),
+}
+
+
+def _of_one_type(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column itself, or as JSON text where its values are of several types or lists."""
+    if column.dtype != object:
+        return column
+    types = {type(value) for value in column if not _missing(value)}
+    if types <= {str}:
+        return column.astype("str")
+    if types <= {bool}:
+        return column.astype("boolean")
+    if types <= {int, float}:
+        return column.astype("float64")
+    return column.map(lambda value: None if _missing(value) else json.dumps(value)).astype("str")
+
+
+def _missing(value: Any) -> bool:
+    # NaN alone is not itself; a list is no scalar that pandas.isna could judge.
+    return value is None or value != value

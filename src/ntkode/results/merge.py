@@ -1,0 +1,187 @@
+"""Results folders of several machines as one."""
+
+import math
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ntkode.results.load import run_ids_of
+from ntkode.results.records import RunLocked, RunRecord, Status
+from ntkode.results.storage import RecordUnreadable
+from ntkode.results.sweeps import SweepIndex
+
+COSTS = "cost/"
+"""What metrics start with that differ from one computation of the same numbers to the next."""
+
+
+@dataclass
+class Merged:
+    """What a merge did, by run id.
+
+    Attributes:
+        copied: runs that the target did not have.
+        replaced: runs of which the source had the better record: done, further on, or readable.
+        kept: runs that the target has already, as good.
+        conflicts: runs with other numbers in the source than in the target, and where they differ first; the
+            target's are kept.
+        skipped: records that were not copied, with their folder and why: corrupt, half-written, running.
+    """
+
+    copied: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    conflicts: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        counts = f"{len(self.copied)} copied, {len(self.replaced)} replaced, {len(self.kept)} kept"
+        conflicts = [f"conflict: {run_id}: {told}" for run_id, told in self.conflicts.items()]
+        skipped = [f"skipped: {folder}: {told}" for folder, told in self.skipped.items()]
+        return "\n".join([counts, *conflicts, *skipped])
+
+
+def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
+    """Copy the records of `sources` into `target`, whole or not at all, and join their sweeps.
+
+    Of two records of one run the done one stays, otherwise the one with more rows, otherwise the target's.
+    Two whose rows differ where both have them (costs aside) are a conflict, unless one alone is done.
+
+    Args:
+        sources: results folders; left as they are.
+        target: results folder; made where there is none.
+
+    Raises:
+        NoResults: a source is no folder.
+        ValueError: a source is the target.
+    """
+    target = Path(target)
+    folders = [Path(source) for source in sources]
+    for source in folders:
+        if source.resolve() == target.resolve():
+            raise ValueError(f"{source} is both a source and the target: merge into another folder")
+    runs = {source: run_ids_of(source, None) for source in folders}  # all there, before anything is copied
+    merged = Merged()
+    target.mkdir(parents=True, exist_ok=True)
+    for source in folders:
+        for run_id in runs[source]:
+            try:
+                _take(RunRecord.open(source, run_id), RunRecord.open(target, run_id), merged)
+            except (OSError, RecordUnreadable, RunLocked) as error:
+                merged.skipped[str(source / run_id)] = str(error)
+        _join_sweeps(source, target)
+    return merged
+
+
+@dataclass(frozen=True)
+class _Contents:
+    status: Status
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        return self.status is Status.DONE, len(self.rows)
+
+
+def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
+    """Copy one record, unless the target's is as good.
+
+    Raises:
+        RecordUnreadable: the source's is corrupt, half-written or running.
+        RunLocked: a process is computing the target's.
+        OSError: a file cannot be read or written.
+    """
+    new = _read(source)
+    if new.status is Status.RUNNING:
+        raise RecordUnreadable("is running, or was when its machine stopped: the same command there ends it")
+    if not target.directory.exists():
+        _copy(source, target)
+        merged.copied.append(source.run_id)
+        return
+    with target.lock():  # nobody computes it meanwhile
+        try:
+            old = _read(target)
+        except RecordUnreadable as error:
+            merged.skipped[str(target.directory)] = f"{error}; replaced by that of {source.directory.parent}"
+            _copy(source, target)
+            merged.replaced.append(source.run_id)
+            return
+        difference = _difference(new, old)
+        if difference and (new.status is Status.DONE) == (old.status is Status.DONE):
+            told = f"{source.directory.parent} and {target.directory.parent}: {difference}; kept the latter"
+            merged.conflicts[source.run_id] = told
+        elif new.rank > old.rank:
+            _copy(source, target)
+            merged.replaced.append(source.run_id)
+        else:
+            merged.kept.append(source.run_id)
+
+
+def _read(record: RunRecord) -> _Contents:
+    """All that a record holds.
+
+    Raises:
+        RecordUnreadable: a file is corrupt or missing.
+    """
+    status, config = record.status, record.config
+    if status is None or config is None:
+        raise RecordUnreadable("half-written: no status.json or config.json")
+    try:
+        told = Status(status.get("status", ""))
+    except ValueError as error:
+        raise RecordUnreadable(f"status.json tells no known status: {error}") from error
+    record.provenance()
+    return _Contents(told, record.history(), record.summary() or {})
+
+
+def _copy(source: RunRecord, target: RunRecord) -> None:
+    """Put a copy of a record's folder where the target's is: whole, or the target's stays."""
+    aside = target.directory.with_name(f".{target.run_id}.{uuid.uuid4().hex[:8]}")
+    new, old = aside / "new", aside / "old"
+    try:
+        shutil.copytree(source.directory, new, symlinks=True, ignore=shutil.ignore_patterns(".lock"))
+        if target.directory.exists():
+            target.directory.rename(old)
+        new.rename(target.directory)
+    finally:
+        if old.exists() and not target.directory.exists():
+            old.rename(target.directory)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _difference(new: _Contents, old: _Contents) -> str | None:
+    """Where the numbers of two records of a run differ first, costs aside; None: nowhere that both reach."""
+    pairs = [(f"step {a.get('step')}", a, b) for a, b in zip(new.rows, old.rows, strict=False)]
+    if new.status is old.status is Status.DONE:
+        if len(new.rows) != len(old.rows):
+            return f"{len(new.rows)} rows against {len(old.rows)}"
+        pairs.append(("summary", new.summary, old.summary))
+    for place, a, b in pairs:
+        for name in _numbers(a) | _numbers(b):
+            if not _same(a.get(name), b.get(name)):
+                return f"{place}: {name} is {a.get(name)} against {b.get(name)}"
+    return None
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, None]:
+    """Names in order, as keys."""
+    return {name: None for name in row if not name.startswith(COSTS)}
+
+
+def _same(a: Any, b: Any) -> bool:
+    both_nan = isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
+    return both_nan or a == b
+
+
+def _join_sweeps(source: Path, target: Path) -> None:
+    """Add the jobs of the source's sweeps whose runs the target has."""
+    for name in reversed(SweepIndex.names(source)):  # the newest last, so that it is the newest there too
+        theirs, ours = SweepIndex(source, name), SweepIndex(target, name)
+        known = ours.runs()
+        for entry in theirs.entries():
+            job, run_id = entry["job"], entry["run_id"]
+            if known.get(job) != run_id and (target / run_id).is_dir():
+                ours.add(run_id, job, entry["number"])

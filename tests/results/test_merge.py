@@ -1,0 +1,166 @@
+"""Results folders of several machines as one."""
+
+import json
+import shutil
+
+import pytest
+from tests.results.stored import store
+
+from ntkode.results import NoResults, RunRecord, SweepIndex, load, merge
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return [tmp_path / name for name in ("one", "two", "target")]
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_whole_records_are_copied_and_sweeps_joined(folders):
+    one, two, target = folders
+    first = store(one, "a", sweep="s").directory
+    (first / "wandb" / "offline-run-1-a").mkdir(parents=True)
+    (first / "wandb" / "offline-run-1-a" / "run-a.wandb").write_bytes(b"\0")
+    store(two, "b", sweep="s")
+    store(two, "c", status="diverged", sweep="t")
+    before = contents(one) | contents(two)
+    merged = merge([one, two], target)
+    assert merged.copied == ["a", "b", "c"]
+    assert not merged.conflicts
+    assert not merged.skipped
+    assert contents(first) == contents(target / "a")
+    assert list(load(target, "s")["run_id"]) == ["a", "b"]
+    assert SweepIndex(target, "t").runs() == {"run=c": "c"}
+    assert before == contents(one) | contents(two)
+    assert sorted(path.name for path in target.iterdir()) == ["a", "b", "c", "sweeps"]
+
+
+def test_merging_again_changes_nothing(folders):
+    one, _, target = folders
+    store(one, "a", sweep="s")
+    merge([one], target)
+    before = contents(target)
+    assert merge([one], target).kept == ["a"]
+    after = contents(target)
+    assert {path: data for path, data in after.items() if path.name != ".lock"} == before
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "outcome"),
+    [
+        ({"status": "interrupted", "rows": 2}, {"status": "done"}, "replaced"),
+        ({"status": "done"}, {"status": "interrupted", "rows": 2}, "kept"),
+        ({"status": "done"}, {"status": "diverged", "scale": 2.0}, "kept"),
+        ({"status": "interrupted", "rows": 2}, {"status": "killed", "rows": 3}, "replaced"),
+        ({"status": "killed", "rows": 3}, {"status": "interrupted", "rows": 3}, "kept"),
+        ({"status": "done"}, {"status": "done"}, "kept"),  # other costs are no other numbers, NaN is NaN
+    ],
+    ids=str,
+)
+def test_the_better_record_stays(folders, ours, theirs, outcome):
+    one, _, target = folders
+    store(target, "a", **ours)
+    store(one, "a", **theirs)
+    merged = merge([one], target)
+    assert getattr(merged, outcome) == ["a"]
+    stayed = theirs if outcome == "replaced" else ours
+    record = RunRecord.open(target, "a")
+    assert record.status["status"] == stayed["status"]
+    assert len(record.history()) == stayed.get("rows", 3)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ({"scale": 1.5}, "step 0: loss/train is 1.5 against 1.0"),
+        ({"rows": 2}, "2 rows against 3"),
+    ],
+    ids=str,
+)
+def test_other_numbers_of_one_run_are_a_conflict(folders, theirs, told):
+    one, _, target = folders
+    before = store(target, "a").history()
+    store(one, "a", **theirs)
+    merged = merge([one], target)
+    assert told in merged.conflicts["a"]
+    assert str(one) in merged.conflicts["a"]
+    assert "conflict: a: " in str(merged)
+    assert RunRecord.open(target, "a").history() == before
+
+
+def test_corrupt_and_unfinished_records_are_named_and_not_copied(folders):
+    one, _, target = folders
+    damage = {
+        "status.json": '{"status": ',
+        "config.json": "[]",
+        "history.jsonl": '{"step": 0}\nx\n{"step": 2}\n',
+        "summary.json": "",
+    }
+    for number, (file, content) in enumerate(damage.items()):
+        (store(one, f"bad{number}", sweep="s").directory / file).write_text(content)
+    (store(one, "half", sweep="s").directory / "config.json").unlink()
+    RunRecord.open(one, "runs").begin({"steps": 1})
+    store(one, "good", sweep="s")
+    merged = merge([one], target)
+    assert merged.copied == ["good"]
+    assert set(merged.skipped) == {
+        str(one / name) for name in ("bad0", "bad1", "bad2", "bad3", "half", "runs")
+    }
+    assert "line 2" in merged.skipped[str(one / "bad2")]
+    assert list(load(target, "s")["run_id"]) == ["good"]
+
+
+def test_a_corrupt_record_of_the_target_is_named_and_replaced(folders):
+    one, _, target = folders
+    (store(target, "a").directory / "status.json").write_text("x")
+    store(one, "a")
+    merged = merge([one], target)
+    assert merged.replaced == ["a"]
+    assert str(target / "a") in merged.skipped
+    assert RunRecord.open(target, "a").status["status"] == "done"
+
+
+def test_a_record_that_is_being_computed_is_left_alone(folders):
+    one, _, target = folders
+    store(one, "a")
+    record = store(target, "a", status="interrupted", rows=1)
+    with record.lock():
+        merged = merge([one], target)
+    assert "another process" in merged.skipped[str(one / "a")]
+    assert len(record.history()) == 1
+
+
+def test_a_copy_that_fails_leaves_what_was_there(folders, monkeypatch):
+    one, _, target = folders
+    store(one, "a")
+    store(target, "a", status="interrupted", rows=1)
+
+    def full(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    merged = merge([one], target)
+    assert "no space left" in merged.skipped[str(one / "a")]
+    assert RunRecord.open(target, "a").status["status"] == "interrupted"
+    assert [path.name for path in target.iterdir()] == ["a"]
+
+
+def test_lines_of_an_index_that_are_no_jobs_are_left_out(folders):
+    one, _, target = folders
+    store(one, "a", sweep="s")
+    with (one / "sweeps" / "s" / "index.jsonl").open("a") as file:
+        file.write(json.dumps({"job": "half"}) + "\n" + '{"run_id": "b", ')
+    merge([one], target)
+    assert SweepIndex(target, "s").runs() == {"run=a": "a"}
+
+
+def test_folders_that_cannot_be_merged_are_named_before_anything_is_copied(folders):
+    one, two, target = folders
+    store(one, "a")
+    with pytest.raises(NoResults, match=str(two)):
+        merge([one, two], target)
+    assert not target.exists()
+    with pytest.raises(ValueError, match="both a source and the target"):
+        merge([one], one)
