@@ -23,8 +23,9 @@ def load(directory: Path | str, sweep: str | None = None) -> pd.DataFrame:
 
     Columns: `run_id`, `status`, `message`, `remedy`; the config as `config.<dotted.key>`, for example
     `config.choices.activation`; the summary under its own names, for example `loss/train` and
-    `ntk/lambda_min.first` (see `ntkode.results.summarise`). Records that cannot be read are left out, and
-    named in a warning.
+    `ntk/lambda_min.first` (see `ntkode.results.summarise`); the code that computed it as `git.commit`,
+    `git.dirty` and `sources_sha256`, a digest of ntkode's sources. Records that cannot be read are left out,
+    and named in a warning.
 
     Args:
         directory: the results folder.
@@ -92,7 +93,15 @@ def _row(record: RunRecord) -> dict[str, Any]:
     if status is None or config is None:
         raise RecordUnreadable("half-written: no status.json or config.json")
     told = {key: status.get(key) for key in ("status", "message", "remedy")}
-    return {"run_id": record.run_id, **told, **_flat(config, "config"), **(record.summary() or {})}
+    numbers = record.summary() or {}
+    return {"run_id": record.run_id, **told, **_flat(config, "config"), **_code(record), **numbers}
+
+
+def _code(record: RunRecord) -> dict[str, Any]:
+    provenance = record.provenance() or {}
+    git = provenance.get("git") or {}
+    version = {f"git.{key}": git.get(key) for key in ("commit", "dirty")}
+    return version | {"sources_sha256": provenance.get("sources_sha256")}
 
 
 def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -13,13 +13,13 @@ class RecordUnreadable(ValueError):
     """A file of a record is not what this module writes."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that `path` holds all of it or what it held before, even if the machine fails."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` so that `path` holds all of it or what it held before, even if the machine fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with aside.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with aside.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -30,6 +30,12 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def remove_asides(directory: Path) -> None:
+    """Remove what `write_atomically` had begun to write in a process that was killed."""
+    for path in directory.glob(".*.????????"):
+        path.unlink(missing_ok=True)
 
 
 def utc_now() -> str:
