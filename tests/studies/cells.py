@@ -1,6 +1,7 @@
 """Tiny studies that end in every way; a job's process finds them by `_target_: tests.studies.cells.…`."""
 
 import os
+import signal
 import time
 
 from lightning.pytorch.loggers import CSVLogger
@@ -60,6 +61,15 @@ class Sleeps:
 
     def run(self, config, record, tracker):
         record.append({"step": 0, "pid": os.getpid()})
+        time.sleep(60)
+
+
+class Deaf:
+    """Appends a row, and sleeps for a minute in which no signal but SIGKILL reaches it."""
+
+    def run(self, config, record, tracker):
+        record.append({"step": 0, "pid": os.getpid()})
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         time.sleep(60)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,6 +152,8 @@ class Checkpoints(L.Callback):
         """Take up what it has added."""
         for name, metric in self._metrics.items():
             metric.restore(state_dict["metrics"][name])
+        # Lightning cannot know that the batches are a function of the step.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
         self._random_states = state_dict["random_states"]
         self.earlier_seconds = state_dict["seconds"]
 
@@ -180,9 +183,10 @@ class Checkpoints(L.Callback):
 
     def _take(self, trainer: L.Trainer, steps: int) -> None:
         try:
-            trainer.save_checkpoint(self._record.checkpoints_dir / f"step-{steps:09d}.ckpt")
-            for path in self._record.checkpoints[STORED:]:
-                path.unlink(missing_ok=True)
+            path = self._record.checkpoints_dir / f"step-{steps:09d}.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)
+            for old in self._record.checkpoints[STORED:]:
+                old.unlink(missing_ok=True)
         except OSError as error:  # the run itself may have what it needs
             print(f"no checkpoint at step {steps}: {error}", flush=True)
         self._taken = time.monotonic()
