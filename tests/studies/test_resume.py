@@ -1,10 +1,12 @@
 """A run that was ended on its way goes on to the numbers of one that was not, bit for bit."""
 
+import csv
 import json
 import signal
 
 import pytest
 import torch
+from tests.wandb_offline import read_offline_run
 
 from ntkode.results import RunRecord, run_id
 from ntkode.studies import checkpoints, run_job
@@ -39,6 +41,18 @@ def numbers(record):
 
 def steps(record):
     return [row["step"] for row in record.history()]
+
+
+def csv_rows(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{"step": int(row["step"]), "loss/train": float(row["loss/train"])} for row in rows]
+
+
+def wandb_rows(directory):
+    [path] = directory.glob("wandb/offline-run-*/*.wandb")
+    rows = read_offline_run(path).history
+    return [{"step": row["trainer/global_step"], "loss/train": row["loss/train"]} for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,16 @@ def test_all_is_from_the_start(job):
     job(*QUICK, "rerun=all")
     assert record.status["status"] == "done"
     assert "resumed" not in record.provenance()
+
+
+@pytest.mark.parametrize(("logger", "rows_of"), [("csv", csv_rows), ("wandb", wandb_rows)])
+def test_a_tracker_has_every_row_once(job, logger, rows_of):
+    job(*QUICK, ended_at=9)
+    record = job(*QUICK, f"logger={logger}", "rerun=failed")
+    assert "resumed" in record.provenance()
+    expected = [{"step": row["step"], "loss/train": row["loss/train"]} for row in record.history()]
+    assert len(expected) == 26
+    assert rows_of(record.directory) == expected
 
 
 # ------------------------------------------------------------------ what is no longer of use
