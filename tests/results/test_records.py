@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -253,6 +254,21 @@ def test_the_history_is_cut_back_to_a_size_that_was_noted(record):
     assert [row["step"] for row in record.history()] == [0, 1, 2]
     record.cut_history(0)
     assert record.history() == []
+
+
+def test_the_end_is_written_although_a_row_could_not_be(record):
+    record.begin({})
+    record.append({"step": 0})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            record.append({"step": 1, "text": "x" * 1000})
+        record.finish("error", "no room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert record.status["message"] == "no room"
+    assert [row["step"] for row in record.history()] == [0]
 
 
 def test_what_is_remarked_comes_before_the_end(record, capsys):

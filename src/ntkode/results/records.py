@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -300,7 +300,8 @@ class RunRecord:
 
     def _close_history(self) -> None:
         if self._history_file is not None:
-            self._history_file.close()
+            with suppress(OSError):  # of a row that could not be written, which `append` has told
+                self._history_file.close()
             self._history_file = None
 
 
