@@ -120,7 +120,9 @@ def test_a_job_that_takes_too_long_is_ended(config):
 
 
 def test_a_job_that_no_signal_reaches_is_ended_all_the_same(config, monkeypatch):
+    run_job(config(), "")  # so that the fork server runs
     monkeypatch.setattr(isolation, "GRACE", 0.3)
+    monkeypatch.setattr(isolation, "START", 1.0)
     job = config("Deaf", timeout=0.2)
     assert run_job(job, "") is Status.TIMEOUT
     assert record_of(job).status["message"] == "not done after 0.2 s"

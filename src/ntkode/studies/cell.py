@@ -122,6 +122,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         signal.signal(ending, signal.SIG_IGN)
     if failure is None:
         record.finish(Status.DONE)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # nobody has to wait for an upload
     else:
         status = _status_of(failure)
         record.finish(status, _message(failure, status), _remedy(failure))

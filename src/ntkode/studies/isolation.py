@@ -32,6 +32,8 @@ from ntkode.studies.cell import INTERRUPTED, LOCKED, PATIENCE, UNWRITABLE, run_c
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
+# Seconds that a cell's process may take to start, the fork server's imports on a busy machine included.
+START = 60.0
 # What to try, by how a run ended whose own process could not say so.
 REMEDIES = {
     Status.KILLED: "see log.txt in its folder",
@@ -117,7 +119,7 @@ def _wants_running(stored: Status, rerun: str) -> bool:
 def _patience(config: Mapping[str, Any]) -> float | None:
     """Seconds until the cell must have ended by its own clock; None where there is no (valid) limit."""
     limit = config.get("timeout")
-    return limit + GRACE if isinstance(limit, int | float) and limit > 0 else None
+    return START + limit + GRACE if isinstance(limit, int | float) and limit > 0 else None
 
 
 def _context() -> Any:
