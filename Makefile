@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean sync
+.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean sync test-integration
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -65,6 +65,9 @@ format: install  ## Let ruff format and mend
 
 test: lint  ## Lint and tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-integration: install  ## Sweeps that are killed, lack disk space, or share a folder (some minutes)
+	$(BIN)/python -m pytest -m integration
 
 clean:  ## Remove .venv, the peers and caches; results stay
 	rm -rf $(VENV) .venv-peers .torch-peers .mypy_cache .ruff_cache .pytest_cache

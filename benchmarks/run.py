@@ -11,7 +11,9 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +26,12 @@ from rich.console import Console
 
 from ntkode.report import SweepMonitor, report_console, report_sweep
 from ntkode.results import (
+    SOURCES_SHA256,
     NoResults,
+    RecordUnreadable,
     RunRecord,
     Status,
     SweepIndex,
-    code_version,
     job_name,
     sweep_name,
     utc_now,
@@ -76,6 +79,13 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    try:
+        Path(results_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results_dir) as probe:
+            probe.write(b"?")
+    except OSError as error:
+        print(f"results_dir={results_dir} cannot be written to ({error}): name another", file=sys.stderr)
+        return 2
     return run_sweep(results_dir, sweep, index)
 
 
@@ -105,8 +115,8 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     stale = [run_id for run_id in jobs.values() if computed_by_other_code(results_dir, run_id, began)]
     if stale:
         console.print(
-            f"{len(stale)} of these were stored by other code than the present (another commit, or "
-            "uncommitted changes): rerun=all computes them anew"
+            f"{len(stale)} of these were stored by other code than the present (ntkode's sources have "
+            "changed since): rerun=all computes them anew"
         )
     if interrupted:
         console.print("interrupted: the same command goes on with what is not done")
@@ -115,12 +125,12 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
 
 
 def computed_by_other_code(results_dir: str, run_id: str, began: str) -> bool:
-    """Whether a run that was stored before `began` may be of other code; only a clean commit tells."""
+    """Whether a run that was stored before `began` is of other code."""
     record = RunRecord.open(results_dir, run_id)
-    stored = ((record.provenance() or {}).get("git")) or {}
-    if ((record.status or {}).get("finished") or began) >= began or not stored.get("commit"):
+    if ((record.status or {}).get("finished") or began) >= began:
         return False
-    return bool(stored["dirty"]) or stored != code_version()
+    told = record.provenance()  # missing where the run failed before it came to that
+    return told is not None and told.get("sources_sha256") != SOURCES_SHA256
 
 
 def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:
@@ -129,7 +139,8 @@ def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> N
     if interrupted:
         status, message = Status.INTERRUPTED, "by the user"
     for run_id in run_ids:
-        settle(RunRecord.open(results_dir, run_id), status, message)
+        with suppress(OSError, RecordUnreadable):  # the job itself has said so
+            settle(RunRecord.open(results_dir, run_id), status, message)
 
 
 def show(results_dir: str, sweep: str, console: Console) -> None:
@@ -138,6 +149,8 @@ def show(results_dir: str, sweep: str, console: Console) -> None:
         report_sweep(results_dir, sweep, console)
     except NoResults as nothing:
         console.print(str(nothing), style="red")
+    except OSError as error:
+        console.print(f"the sweep's table and picture cannot be written: {error}", style="red")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -138,8 +138,9 @@ class WandbTracker:
     """`logger=wandb`: one W&B run a job, named by its overrides, grouped by its sweep.
 
     The W&B run id is the run id, the config the resolved config; all metrics are defined against the
-    step. Offline files lie in the run's folder, those of the latest attempt alone. A W&B that fails after
-    the start takes no row from the record and does not end the run.
+    step. An attempt takes the place of an earlier one; one that goes on from a checkpoint is to be given
+    the rows up to there again. Offline files lie in the run's folder, those of the latest attempt alone. A
+    W&B that fails after the start takes no row from the record and does not end the run.
 
     Args:
         record: the run's record.
@@ -188,6 +189,7 @@ class WandbTracker:
                 entity=entity,
                 group=str(config["sweep"]),
                 tags=tags,
+                resume=None,  # resumed by W&B, a run would have the steps since the last checkpoint twice
                 settings=_settings(),
             )
             # Starts the W&B run now, so that a run which fails early is there, as failed.

@@ -54,6 +54,7 @@ class TrainingModule(L.LightningModule):
         seconds_by_metric: the same by the metric's name.
         step_seconds: time of the newest step.
         step_cost: evaluations of the vector field and solver's steps in its forward and its backward pass.
+        after_row: called with k once row k is handed on, between two steps: where a checkpoint may be taken.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TrainingModule(L.LightningModule):
         self.seconds_by_metric: dict[str, float] = {}
         self.step_seconds = 0.0
         self.step_cost = SolveCost()
+        self.after_row: Callable[[int], None] = _nothing
         self._row: dict[str, float] = {}
         self._optimizer = optimizer
         self._learning_rate = learning_rate
@@ -82,7 +84,7 @@ class TrainingModule(L.LightningModule):
         device = next(model.parameters()).device
         self._splits = {"train": _moved(data.train, device), "test": _moved(data.test, device)}
         for name, split in self._splits.items():
-            self.register_buffer(f"_initial_{name}", self._initial_output(split.x), persistent=False)
+            self.register_buffer(f"_initial_{name}", self._initial_output(split.x))
 
     def _initial_output(self, x: Tensor) -> Tensor:
         """f₀, or zero where the output is not recentred."""
@@ -197,10 +199,33 @@ class TrainingModule(L.LightningModule):
             with self._divergence_told(batch_idx + 1):
                 f = self.output("train")
             self._note_loss(float(self.loss(f, self.split("train").y)), batch_idx + 1)
+        self.after_row(batch_idx)
 
     def on_train_end(self) -> None:
         """Hand on the last row."""
         self._write_row(self.data.steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what row k + 1 and later ones need of the rows so far and of θ₀."""
+        measure = vars(self).get("initial_measure")
+        checkpoint["training"] = {
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "learning_rate": self.learning_rate,
+            "initial_measure": None if measure is None else (measure.ritz_values, measure.weights),
+            "metric_seconds": self.metric_seconds,
+            "seconds_by_metric": dict(self.seconds_by_metric),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from there: nothing of θ₀ is computed again."""
+        kept = checkpoint["training"]
+        self.losses = kept["losses"].tolist()
+        self.metric_seconds = kept["metric_seconds"]
+        self.seconds_by_metric = kept["seconds_by_metric"]
+        # A cached property lives in the instance's dict.
+        vars(self)["learning_rate"] = kept["learning_rate"]
+        if kept["initial_measure"] is not None:
+            vars(self)["initial_measure"] = SpectralMeasure(*kept["initial_measure"])
 
     def note_metric_seconds(self, metric: str, seconds: float) -> None:
         """Add to the time that a metric took."""
@@ -240,6 +265,10 @@ class TrainingModule(L.LightningModule):
         for logger in self.loggers:
             logger.log_metrics(dict(self._row), step=step)
         self._row = {}
+
+
+def _nothing(step: int) -> None:
+    """What happens after a row where nobody asks for more."""
 
 
 def _moved(split: Split, device: torch.device) -> Split:

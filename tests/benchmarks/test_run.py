@@ -249,6 +249,15 @@ def test_a_misused_key_is_one_line(entry, monkeypatch, capsys, tmp_path, argumen
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_written_to_is_one_line(entry, monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["run.py", *SMALL, f"results_dir={tmp_path / 'file' / 'results'}"])
+    assert entry.main() == 2
+    [told] = capsys.readouterr().err.splitlines()
+    assert "cannot be written to" in told
+    assert "name another" in told
+
+
 @pytest.mark.parametrize(
     ("typed", "value"),
     [

@@ -34,6 +34,15 @@ def test_one_row_a_run(tmp_path):
     assert runs.loc["tanh-0", "ntk/lambda_min.first"] == 0.5
 
 
+def test_the_code_that_computed_a_run_is_told(tmp_path):
+    git = {"commit": "abc", "dirty": True}
+    store(tmp_path, "tanh").write_provenance({"git": git, "sources_sha256": "f00"})
+    store(tmp_path, "relu")
+    runs = load(tmp_path).set_index("run_id")
+    assert runs.loc["tanh-0", ["git.commit", "git.dirty", "sources_sha256"]].tolist() == ["abc", True, "f00"]
+    assert runs.loc["relu-0", ["git.commit", "git.dirty", "sources_sha256"]].isna().all()
+
+
 def test_only_the_runs_of_a_sweep_in_its_order(tmp_path):
     for activation in ("erf", "relu", "tanh"):
         store(tmp_path, activation)

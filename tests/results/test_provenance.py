@@ -7,8 +7,9 @@ import subprocess
 import numpy
 import pytest
 
-from ntkode.results import provenance
+from ntkode.results import SOURCES_SHA256, provenance
 from ntkode.results.provenance import code_version, without_secrets
+from ntkode.results.sources import sources_digest
 
 
 def recorded():
@@ -27,6 +28,20 @@ def test_it_holds_what_is_asked_and_is_json():
     assert told["hardware"]["memory_bytes"] > 2**28
     assert told["hardware"]["cpu"]
     assert told["recorded"].endswith("+00:00")
+
+
+def test_the_digest_of_the_sources_tells_every_change(tmp_path):
+    assert recorded()["sources_sha256"] == SOURCES_SHA256
+    (tmp_path / "a.py").write_text("1")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.py").write_text("2")
+    first = sources_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("no code")
+    assert sources_digest(tmp_path) == first
+    (tmp_path / "sub" / "b.py").write_text("3")
+    second = sources_digest(tmp_path)
+    (tmp_path / "sub" / "b.py").rename(tmp_path / "sub" / "c.py")
+    assert len({first, second, sources_digest(tmp_path)}) == 3
 
 
 def test_without_git_the_commit_is_none(monkeypatch, tmp_path):

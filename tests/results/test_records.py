@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -204,6 +205,88 @@ def test_a_run_has_one_owner(record):
         pass
     with record.lock():
         pass
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free(record):
+    context = multiprocessing.get_context("fork")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(record.directory, held, release))
+    other.start()
+    assert held.wait(30)
+    other.kill()
+    other.join(30)
+    assert (record.directory / ".lock").exists()
+    with record.lock():
+        pass
+
+
+def test_a_run_that_goes_on_keeps_its_rows_and_drops_its_end(record):
+    record.begin({"steps": 3, "timeout": 1})
+    rows(record, 2)
+    record.log_path.write_text("old")
+    record.write_provenance({"threads": 1})
+    record.write_summary({"step": 1})
+    record.finish("timeout", "not done after 1 s")
+    aside = record.directory / ".status.json.0123abcd"
+    aside.write_text("{")
+    started = record.status["started"]
+    record.resume({"steps": 3, "timeout": 2})
+    assert (record.status["status"], record.status["message"]) == ("running", "")
+    assert record.status["started"] == started
+    assert [row["step"] for row in record.history()] == [0, 1]
+    assert record.log_path.read_text() == "old"
+    assert record.provenance() == {"threads": 1}
+    assert record.config["timeout"] == 2
+    assert record.summary() is None
+    assert not aside.exists()
+
+
+def test_the_history_is_cut_back_to_a_size_that_was_noted(record):
+    rows(record, 2)
+    size = record.sync_history()
+    rows(record, 3)
+    assert record.has_rows_up_to(size)
+    assert not record.has_rows_up_to(size - 1)
+    assert not record.has_rows_up_to(10 * size)
+    record.cut_history(size)
+    assert [row["step"] for row in record.history()] == [0, 1]
+    record.append({"step": 2})
+    assert [row["step"] for row in record.history()] == [0, 1, 2]
+    record.cut_history(0)
+    assert record.history() == []
+
+
+def test_the_end_is_written_although_a_row_could_not_be(record):
+    record.begin({})
+    record.append({"step": 0})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            record.append({"step": 1, "text": "x" * 1000})
+        record.finish("error", "no room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert record.status["message"] == "no room"
+    assert [row["step"] for row in record.history()] == [0]
+
+
+def test_what_is_remarked_comes_before_the_end(record, capsys):
+    record.begin({})
+    record.remark("started over")
+    record.finish("error", "broke")
+    assert record.status["message"] == "started over; broke"
+    assert capsys.readouterr().out == "started over\n"
+
+
+def test_the_checkpoints_of_a_run_go_when_it_is_done_or_begins_anew(record):
+    for end in (lambda: record.finish("done"), lambda: record.begin({})):
+        record.checkpoints_dir.mkdir(parents=True)
+        for step in (9, 10):
+            (record.checkpoints_dir / f"step-{step:09d}.ckpt").write_text("x")
+        assert [path.stem[-2:] for path in record.checkpoints] == ["10", "09"]
+        end()
+        assert record.checkpoints == []
 
 
 def test_the_summary_of_a_history():

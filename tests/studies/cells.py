@@ -1,8 +1,10 @@
 """Tiny studies that end in every way; a job's process finds them by `_target_: tests.studies.cells.…`."""
 
 import os
+import signal
 import time
 
+from lightning.pytorch.loggers import CSVLogger
 from tests.wandb_fake import KEY, fake_server
 
 from ntkode import tracking
@@ -65,6 +67,15 @@ class Sleeps:
         time.sleep(60)
 
 
+class Deaf:
+    """Appends a row, and sleeps for a minute in which no signal but SIGKILL reaches it."""
+
+    def run(self, config, record, tracker):
+        record.append({"step": 0, "pid": os.getpid()})
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        time.sleep(60)
+
+
 class Tracker:
     """A tracker that notes how it was closed, after the record's end was written."""
 
@@ -76,6 +87,29 @@ class Tracker:
     def close(self, failed):
         ended = self.record.status["status"]
         (self.record.directory / "closed.txt").write_text(f"{ended} failed={failed}")
+
+
+class SignallingTracker(Tracker):
+    """A tracker that sends its process a signal when it is given the row of a step."""
+
+    def __init__(self, record, config, job, step, signal):
+        super().__init__(record, config, job)
+        self.loggers = [SignallingLogger(step, signal)]
+
+
+class SignallingLogger(CSVLogger):
+    """Sends the signal; writes nothing."""
+
+    def __init__(self, step, signal):
+        super().__init__(save_dir="nowhere")
+        self.step, self.signal = step, signal
+
+    def log_metrics(self, metrics, step=None):
+        if step == self.step:
+            os.kill(os.getpid(), self.signal)
+
+    def save(self):
+        pass
 
 
 class BrokenTracker(Tracker):

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from ntkode.results import RunRecord, Status, SweepIndex, run_id
+from ntkode.results import RunRecord, Status, SweepIndex, load, run_id
 from ntkode.studies import isolation, run_job, settle
 
 CELLS = "tests.studies.cells."
@@ -20,11 +20,21 @@ CELLS = "tests.studies.cells."
 def config(tmp_path):
     """A job's config; the study's name and its keywords may follow."""
 
-    def make(study="Writes", /, *, rerun="none", threads=1, logger="ntkode.tracking.NoTracker", **keywords):
+    def make(
+        study="Writes",
+        /,
+        *,
+        rerun="none",
+        threads=1,
+        timeout=None,
+        logger="ntkode.tracking.NoTracker",
+        **keywords,
+    ):
         return {
             "results_dir": str(tmp_path / "results"),
             "sweep": "s",
             "rerun": rerun,
+            "timeout": timeout,
             "seed": 0,
             "threads": threads,
             "choices": {"activation": "tanh"},
@@ -90,6 +100,88 @@ def test_an_unusable_thread_count_is_one_clear_error(config, threads):
     stored = record_of(job).status
     assert f"threads={threads}" in stored["message"]
     assert "threads=N" in stored["remedy"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, "abc"])
+def test_an_unusable_time_limit_is_one_clear_error(config, limit):
+    job = config(timeout=limit)
+    assert run_job(job, "") is Status.ERROR
+    assert f"timeout={limit}" in record_of(job).status["message"]
+
+
+def test_a_job_that_takes_too_long_is_ended(config):
+    job = config("Sleeps", timeout=0.2)
+    assert run_job(job, "") is Status.TIMEOUT
+    stored = record_of(job).status
+    assert stored["message"] == "not done after 0.2 s"
+    assert stored["remedy"].startswith("timeout=0.4")
+    assert run_job(job | {"rerun": "failed"}, "") is Status.TIMEOUT
+    assert record_of(job).status["started"] > stored["started"]
+
+
+def test_a_job_that_no_signal_reaches_is_ended_all_the_same(config, monkeypatch):
+    run_job(config(), "")  # so that the fork server runs
+    monkeypatch.setattr(isolation, "GRACE", 0.3)
+    monkeypatch.setattr(isolation, "START", 1.0)
+    job = config("Deaf", timeout=0.2)
+    assert run_job(job, "") is Status.TIMEOUT
+    assert record_of(job).status["message"] == "not done after 0.2 s"
+    assert not psutil.pid_exists(record_of(job).last_row()["pid"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("status.json", '{"status": "do'),
+        ("status.json", '{"status": "so-so"}'),
+        ("config.json", ""),
+        ("summary.json", '{"step": 1'),
+        ("provenance.json", "\0\0"),
+    ],
+)
+def test_a_damaged_record_is_a_failed_row_that_rerun_failed_computes_again(config, name, content):
+    job = config()
+    run_job(job, "")
+    record = record_of(job)
+    record.write_summary({"step": 1})
+    record.write_provenance({"threads": 1})
+    history = record.history()
+    (record.directory / name).write_text(content)
+    assert run_job(job, "") is Status.ERROR
+    assert record.status["message"] == f"{name} is damaged; the history is kept"
+    assert record.status["remedy"] == "rerun=failed"
+    assert record.history() == history
+    assert record.config == job
+    assert record.summary()["step"] == 1
+    assert load(job["results_dir"])["status"].tolist() == ["error"]
+    assert run_job(config(rerun="failed"), "") is Status.DONE
+
+
+def test_a_run_that_another_sweep_has_done_meanwhile_is_kept(config):
+    job = config()
+    record = record_of(job)
+    with record.lock():
+        record.begin(job)
+        thread = threading.Thread(target=run_job, args=(job, ""))
+        thread.start()  # finds the run running, and waits a little for its owner
+        time.sleep(1.0)
+        record.append({"step": 7})
+        record.finish("done")
+    thread.join()
+    assert [row["step"] for row in record.history()] == [7]
+
+
+def test_a_record_that_cannot_be_written_is_told_and_not_raised(config, capfd, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunRecord, "begin", full)
+    job = config()
+    assert run_job(job, "") is Status.ERROR
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert record_of(job).run_id in told[0]
+    assert "No space left" in told[0]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ Values = dict[str, float]
 R = TypeVar("R")
 # What may keep a metric from its value while the training itself goes on.
 UNMEASURABLE = (SolverFailure, NonFiniteKernelError, BlowUpError)
+# Attributes that Lightning gives a callback when training starts.
+LIGHTNINGS = ("log", "log_dict")
 
 
 class Metric(L.Callback):
@@ -26,6 +28,8 @@ class Metric(L.Callback):
 
     Subclasses define `measure`, and where needed `applies`, `names` and `prepare`. The random state
     and the parameters' gradients are as before when a measurement is over; its time is noted on the module.
+    A run that is resumed finds all attributes of the metric as they were: tensors, numbers, strings, and
+    lists, tuples and dicts of them; a metric with any other says in `kept` and `restore` what stands for it.
 
     Args:
         every: steps between measurements; None for the first and after the last step only.
@@ -40,6 +44,7 @@ class Metric(L.Callback):
     def __init__(self, every: int | None = 1) -> None:
         self.every = None if every is None else count("a metric's every", every)
         self.active = False
+        self._resumed = False
 
     def applies(self, module: TrainingModule) -> bool:
         """Whether the metric means something for this run."""
@@ -56,8 +61,19 @@ class Metric(L.Callback):
         """The values at the present parameters."""
         raise NotImplementedError
 
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the metric, in plain values and tensors: all its attributes."""
+        return {name: value for name, value in vars(self).items() if name not in LIGHTNINGS}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Take up what a checkpoint has kept."""
+        vars(self).update(kept)
+        self._resumed = True
+
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Decide whether the metric applies, and prepare it."""
+        """Decide whether the metric applies, and prepare it, unless a checkpoint has brought both."""
+        if self._resumed:
+            return
         self.active = self.applies(pl_module)
         self._prepared = self.active and self._undisturbed(pl_module, self._prepare)
 

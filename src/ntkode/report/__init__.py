@@ -63,4 +63,10 @@ def report_sweep(
             paths += save(report.figure, folder / report.name)
         for path in paths:
             console.print(str(path), style="dim", highlight=False, soft_wrap=True)
+    versions = runs["sources_sha256"].nunique()
+    if versions > 1:
+        console.print(
+            f"computed by {versions} versions of ntkode's code: git.commit and sources_sha256 in "
+            "ntkode.results.load tell which"
+        )
     return comparison(runs)

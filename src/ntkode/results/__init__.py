@@ -3,16 +3,19 @@
 Stands apart: imports nothing else of ntkode, and neither torch nor lightning, so reading results is quick.
 """
 
+from ntkode.results.damage import damaged_file, mend
 from ntkode.results.export import export
 from ntkode.results.identity import job_name, run_id, sweep_name
 from ntkode.results.load import NoResults, load, load_history
 from ntkode.results.merge import Merged, merge
-from ntkode.results.provenance import code_version, provenance
+from ntkode.results.provenance import code_version, hardware, package_versions, provenance
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
+from ntkode.results.sources import SOURCES_SHA256
 from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
 from ntkode.results.sweeps import SweepIndex
 
 __all__ = [
+    "SOURCES_SHA256",
     "Merged",
     "NoResults",
     "RecordUnreadable",
@@ -21,11 +24,15 @@ __all__ = [
     "Status",
     "SweepIndex",
     "code_version",
+    "damaged_file",
     "export",
+    "hardware",
     "job_name",
     "load",
     "load_history",
+    "mend",
     "merge",
+    "package_versions",
     "provenance",
     "run_id",
     "summarise",

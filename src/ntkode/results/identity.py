@@ -16,6 +16,7 @@ NOT_IDENTIFYING = (
     "results_dir",
     "rerun",
     "checkpoint",
+    "timeout",
     "progress",
 )
 """Top-level config keys that do not determine the numbers of a run."""

@@ -32,8 +32,9 @@ def load(
 
     Columns: `run_id`, `status`, `message`, `remedy`; the config as `config.<dotted.key>`, for example
     `config.choices.activation`; the summary under its own names, for example `loss/train` and
-    `ntk/lambda_min.first` (see `ntkode.results.summarise`). Records that cannot be read are left out, and
-    named in a warning.
+    `ntk/lambda_min.first` (see `ntkode.results.summarise`); the code that computed it as `git.commit`,
+    `git.dirty` and `sources_sha256`, a digest of ntkode's sources. Records that cannot be read are left out,
+    and named in a warning.
 
     Args:
         directory: the results folder.
@@ -176,7 +177,7 @@ def _told(record: RunRecord) -> dict[str, Any]:
     if status.get("status") not in _STATUSES:
         raise RecordUnreadable(f"status.json tells no known status: {status.get('status')!r}")
     told = {key: status.get(key) for key in ("status", "message", "remedy")}
-    return {"run_id": record.run_id, **told, **_flat(config, "config")}
+    return {"run_id": record.run_id, **told, **_flat(config, "config"), **_code(record)}
 
 
 def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
@@ -192,6 +193,13 @@ def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
     for row in record.history():
         by_step.setdefault(row["step"], {"run_id": run_id}).update(row)
     return by_step.values()
+
+
+def _code(record: RunRecord) -> dict[str, Any]:
+    provenance = record.provenance() or {}
+    git = provenance.get("git") or {}
+    version = {f"git.{key}": git.get(key) for key in ("commit", "dirty")}
+    return version | {"sources_sha256": provenance.get("sources_sha256")}
 
 
 def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:

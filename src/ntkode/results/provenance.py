@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from ntkode.results.sources import SOURCES_SHA256
 from ntkode.results.storage import utc_now
 
 PACKAGES = (
@@ -46,21 +47,32 @@ def provenance(
     return {
         "recorded": utc_now(),
         "git": code_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "sources_sha256": SOURCES_SHA256,
+        "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "hardware": {
-            "cpu": _cpu_model(),
-            "cores": os.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total,
-            "gpus": _gpu_names(device),
-        },
+        "hardware": hardware(device),
         "device": device,
         "threads": threads,
         "seeds": dict(seeds),
         "dataset": dict(dataset),
         "command": without_secrets(sys.argv, os.environ),
     }
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """The machine: CPU, cores, memory, and its GPUs where `device` is one."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": _gpu_names(device),
+    }
+
+
+def package_versions() -> dict[str, str | None]:
+    """The versions of ntkode and of what computes its numbers; None of what is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def without_secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:

@@ -1,14 +1,15 @@
 """The record of a run on disk.
 
 A run's folder `<results_dir>/<run_id>/` holds `config.yaml`, `config.json`, `status.json`, `history.jsonl`,
-`summary.json`, `provenance.json` and `log.txt`. Each JSON or YAML file appears whole or not at all; the
-history grows by a line a step.
+`summary.json`, `provenance.json`, `log.txt` and, until it is done, `checkpoints/`. Each JSON or YAML file and
+each checkpoint appears whole or not at all; the history grows by a line a step.
 """
 
 import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -21,6 +22,7 @@ from ntkode.results.storage import (
     objects_at_once,
     parsable_objects,
     read_json,
+    remove_asides,
     to_json,
     utc_now,
     whole_lines,
@@ -58,6 +60,7 @@ class RunRecord:
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory)
         self._history_file: TextIO | None = None
+        self._remarks: list[str] = []
 
     @classmethod
     def open(cls, results_dir: Path | str, run_id: str) -> Self:
@@ -74,12 +77,28 @@ class RunRecord:
         """Where the run's own output goes (`log.txt`)."""
         return self.directory / "log.txt"
 
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Where the run's checkpoints lie (`checkpoints/`)."""
+        return self.directory / "checkpoints"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The stored checkpoints, the newest first; their names sort by step."""
+        return sorted(self.checkpoints_dir.glob("*.ckpt"), reverse=True)
+
     # -- reading
 
     @property
     def status(self) -> dict[str, Any] | None:
         """`status.json`: status, message, remedy, phase, started, finished (UTC); None before `begin`."""
         return read_json(self.directory / "status.json")
+
+    @property
+    def standing(self) -> Status | None:
+        """How the run stands by `status.json`; None before `begin`."""
+        stored = self.status
+        return None if stored is None else Status(stored["status"])
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -130,6 +149,7 @@ class RunRecord:
         self._close_history()
         # First of all, so that a record whose numbers are gone never says that it is done.
         self._write_status(Status.RUNNING, started=utc_now())
+        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
         for leftover in (
             self._history_path,
             self.log_path,
@@ -137,6 +157,20 @@ class RunRecord:
             self.directory / "provenance.json",
         ):
             leftover.unlink(missing_ok=True)
+        remove_asides(self.directory)
+        self.store_config(config)
+
+    def resume(self, config: Mapping[str, Any]) -> None:
+        """Go on with an earlier attempt: all is kept but how it ended, and its summary."""
+        self._close_history()
+        self.set_phase("resuming")
+        (self.directory / "summary.json").unlink(missing_ok=True)
+        for directory in (self.directory, self.checkpoints_dir):
+            remove_asides(directory)
+        self.store_config(config)  # what does not determine the numbers may be another
+
+    def store_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.yaml` and `config.json`."""
         # config.json last: a reader takes it as the sign of a whole record.
         write_atomically(
             self.directory / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -149,17 +183,33 @@ class RunRecord:
         self._write_status(Status.RUNNING, phase=text, started=started)
 
     def finish(self, status: Status | str, message: str = "", remedy: str = "") -> None:
-        """Write how the run ended; also for a run whose own process is gone."""
+        """Write how the run ended, also for a run whose own process is gone; a done run needs no checkpoint.
+
+        Args:
+            status: how.
+            message: what happened; `remark`s come before it.
+            remedy: the override to try.
+        """
         self._close_history()
-        before = self.status or {}
+        try:
+            before = self.status or {}
+        except RecordUnreadable:
+            before = {}
         self._write_status(
             Status(status),
-            message=message,
+            message="; ".join(filter(None, [*self._remarks, message])),
             remedy=remedy,
             phase=before.get("phase", ""),
             started=before.get("started"),
             finished=utc_now(),
         )
+        if Status(status) is Status.DONE:
+            shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+
+    def remark(self, text: str) -> None:
+        """Something to tell of this attempt however it ends, in the log and in the status."""
+        print(text, flush=True)
+        self._remarks.append(text)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row to the history and flush it.
@@ -178,6 +228,29 @@ class RunRecord:
         self._history_file.write(to_json(row))
         self._history_file.flush()
 
+    def sync_history(self) -> int:
+        """Have the history outlive a failure of the machine; its size in bytes."""
+        if self._history_file is None:
+            self._history_file = _open_for_rows(self._history_path)
+        os.fsync(self._history_file.fileno())
+        return os.fstat(self._history_file.fileno()).st_size
+
+    def has_rows_up_to(self, size: int) -> bool:
+        """Whether the history's first `size` bytes are there, and are whole rows."""
+        try:
+            with self._history_path.open("rb") as file:
+                lines = file.read(size).split(b"\n")
+        except FileNotFoundError:
+            lines = [b""]
+        rows = list(parsable_objects(lines[:-1]))
+        return lines[-1] == b"" and len(rows) == len(lines) - 1 and sum(map(len, lines)) + len(rows) == size
+
+    def cut_history(self, size: int) -> None:
+        """Cut the history back to its first `size` bytes (see `sync_history`)."""
+        self._close_history()
+        if self._history_path.exists():
+            os.truncate(self._history_path, size)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Store `summary.json` (see `summarise`)."""
         self._write_json("summary.json", summary)
@@ -187,14 +260,17 @@ class RunRecord:
         self._write_json("provenance.json", provenance)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float = 0.0) -> Iterator[None]:
         """Own the run for the time of the `with` block; the system frees the lock of a process that dies.
+
+        Args:
+            patience: seconds to wait for another owner to let go.
 
         Raises:
             RunLocked: another process owns it.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.directory / ".lock", timeout=0)
+        lock = filelock.FileLock(self.directory / ".lock", timeout=patience)
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -229,7 +305,8 @@ class RunRecord:
 
     def _close_history(self) -> None:
         if self._history_file is not None:
-            self._history_file.close()
+            with suppress(OSError):  # of a row that could not be written, which `append` has told
+                self._history_file.close()
             self._history_file = None
 
 

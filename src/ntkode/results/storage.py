@@ -32,6 +32,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.close(directory)
 
 
+def remove_asides(directory: Path) -> None:
+    """Remove what `write_atomically` had begun to write in a process that was killed."""
+    for path in directory.glob(".*.????????"):
+        path.unlink(missing_ok=True)
+
+
 def utc_now() -> str:
     """The time as ISO 8601, UTC, to the millisecond; such strings sort by time."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -10,26 +10,35 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
-import psutil
-
-from ntkode.results import RunLocked, RunRecord, Status, SweepIndex, run_id, summarise
+from ntkode.results import (
+    RecordUnreadable,
+    RunLocked,
+    RunRecord,
+    Status,
+    SweepIndex,
+    damaged_file,
+    mend,
+    run_id,
+    summarise,
+)
+from ntkode.studies.cell import INTERRUPTED, LOCKED, PATIENCE, UNWRITABLE, run_cell
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
-# Seconds that a killed process may take to let go of its run.
-PATIENCE = 2.0
-INTERRUPTED = "by the user"
+# Seconds that a cell's process may take to start, the fork server's imports on a busy machine included.
+START = 60.0
+# What to try, by how a run ended whose own process could not say so.
+REMEDIES = {
+    Status.KILLED: "see log.txt in its folder",
+    Status.TIMEOUT: "a larger timeout, and rerun=failed to go on from the last checkpoint",
+}
 
 
 def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
@@ -37,17 +46,28 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
 
     Args:
         config: the resolved config as plain values, with `choices` (group → chosen name), `results_dir`,
-            `sweep` and `rerun` ("none", "failed" or "all").
+            `sweep` and `rerun` ("none", "failed" or "all"); `timeout` in seconds, where there is one.
         job: the overrides that make this job, as its readable name.
         number: the job's place in its sweep.
 
     Returns:
         The run's status; `Status.RUNNING` where another process is computing it. Failures are statuses:
-        nothing is raised but KeyboardInterrupt.
+        nothing is raised but KeyboardInterrupt, and what keeps the sweep's index from being written.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
     SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job, number)
-    stored = _status(record)
+    try:
+        return _run_unless_stored(record, config, job)
+    except (OSError, RecordUnreadable) as error:  # there is no telling it in the record
+        print(f"{record.run_id}: its record cannot be written or read: {error}", file=sys.stderr)
+        return Status.ERROR
+
+
+def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -> Status:
+    if damaged_file(record):
+        with suppress(RunLocked), record.lock():
+            mend(record, config)
+    stored = record.standing
     if stored is not None and not _wants_running(stored, config["rerun"]):
         return stored
     with suppress(RunLocked), record.lock():
@@ -55,37 +75,37 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
             record.begin(config)
     context = _context()
     ready, go = context.Pipe(duplex=False)
-    process = context.Process(target=_cell, args=(ready, dict(config), job, record.directory), name=job)
+    process = context.Process(target=run_cell, args=(ready, dict(config), job, record.directory), name=job)
     try:
         with go:  # closed without a word where an interrupt comes first: the cell then does nothing
             process.start()
             go.send(True)
-        process.join()
+        process.join(_patience(config))
+        if process.exitcode is None:  # stuck where no signal reaches it
+            _end(process)
+            settle(record, Status.TIMEOUT, f"not done after {config['timeout']} s")
     except KeyboardInterrupt:
         _end(process)
         settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
+    if process.exitcode == LOCKED:
+        return record.standing or Status.RUNNING
     settle(record, Status.KILLED, _cause(process.exitcode))
-    return _status(record) or Status.KILLED
+    return record.standing or Status.KILLED
 
 
 def settle(record: RunRecord, status: Status, message: str) -> None:
     """Write the end of a run whose process is gone; leave a run that has ended, or is another process's."""
     deadline = time.monotonic() + PATIENCE
-    while _status(record) is Status.RUNNING:
+    while record.standing is Status.RUNNING:
         with suppress(RunLocked), record.lock():
-            if _status(record) is Status.RUNNING:
+            if record.standing is Status.RUNNING:
                 if record.summary() is None:
                     record.write_summary(summarise(record.history()))
-                record.finish(status, message, "see log.txt in its folder" if status is Status.KILLED else "")
+                record.finish(status, message, REMEDIES.get(status, ""))
         if time.monotonic() > deadline:
             return
         time.sleep(0.05)
-
-
-def _status(record: RunRecord) -> Status | None:
-    stored = record.status
-    return None if stored is None else Status(stored["status"])
 
 
 def _wants_running(stored: Status, rerun: str) -> bool:
@@ -94,6 +114,12 @@ def _wants_running(stored: Status, rerun: str) -> bool:
     # A record that says "running" belongs to a process that is gone, or holds the lock: trying shows which.
     failed = stored not in (Status.RUNNING, Status.INTERRUPTED)
     return not failed or rerun in ("failed", "all")
+
+
+def _patience(config: Mapping[str, Any]) -> float | None:
+    """Seconds until the cell must have ended by its own clock; None where there is no (valid) limit."""
+    limit = config.get("timeout")
+    return START + limit + GRACE if isinstance(limit, int | float) and limit > 0 else None
 
 
 def _context() -> Any:
@@ -124,98 +150,9 @@ def _end(process: BaseProcess) -> None:
 
 
 def _cause(exitcode: int | None) -> str:
+    if exitcode == UNWRITABLE:
+        return "its record could not be written"
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
         return f"the process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"the process ended with exit code {exitcode}"
-
-
-def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) -> None:
-    """The body of the cell's process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the fork server holds it back
-    try:
-        ready.recv()
-    except EOFError:
-        return
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    record = RunRecord(directory)
-    try:
-        with record.lock():
-            record.begin(config)
-            _redirect_output(record.log_path)
-            _compute(config, job, record)
-    except RunLocked as error:
-        print(error, file=sys.stderr)
-
-
-def _end_with_parent() -> None:
-    """Interrupt this process once the one that started it is gone: nobody waits for it any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        # Where nobody reaps it, a process that is gone stays as a zombie.
-        with suppress(psutil.NoSuchProcess):
-            starter = psutil.Process(parent.pid)
-            while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
-                time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def _redirect_output(path: Path) -> None:
-    """Send all that the process prints to the record: the terminal belongs to the sweep's monitor."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with path.open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-
-
-def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    from ntkode.data.checks import whole_number
-    from ntkode.studies.base import build
-
-    tracker = None
-    failure: BaseException | None = None
-    try:
-        threads = whole_number("threads", config["threads"], least=1)
-        torch.set_num_threads(threads)
-        with threadpool_limits(threads):
-            tracker = build(config["logger"])(record, config, job)
-            build(config["study"]).run(config, record, tracker)
-    except BaseException as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second interrupt must not keep this from the record
-        failure = error
-        traceback.print_exc()
-    if failure is None:
-        record.finish(Status.DONE)
-    else:
-        status = _status_of(failure)
-        record.finish(status, _message(failure, status), getattr(failure, "remedy", ""))
-    # After the record, which is the truth: an upload may fail, or take its time.
-    if tracker is not None:
-        tracker.close(failed=failure is not None)
-
-
-def _status_of(failure: BaseException) -> Status:
-    from ntkode.integrate import SolverFailure
-    from ntkode.training import Diverged
-
-    if isinstance(failure, Diverged):
-        return Status.DIVERGED
-    if isinstance(failure, SolverFailure):
-        return Status.SOLVER_FAILED
-    # Lightning answers an interrupt with SystemExit.
-    if isinstance(failure, KeyboardInterrupt | SystemExit):
-        return Status.INTERRUPTED
-    return Status.ERROR
-
-
-def _message(failure: BaseException, status: Status) -> str:
-    """What went wrong, without the remedy where the failure tells them apart."""
-    if status is Status.INTERRUPTED:
-        return INTERRUPTED
-    told = str(getattr(failure, "problem", failure))
-    return told if isinstance(failure, ValueError | RuntimeError) else f"{type(failure).__name__}: {told}"

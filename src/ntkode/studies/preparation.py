@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -12,7 +13,7 @@ from ntkode.data.checks import whole_number
 from ntkode.losses import check_loss
 from ntkode.models import NeuralODE, ODEModel
 from ntkode.ntk import Match, Network
-from ntkode.results import RunRecord, provenance
+from ntkode.results import RunRecord, hardware, provenance, utc_now
 from ntkode.studies.base import Config, build
 from ntkode.tracking import Tracker
 from ntkode.training import TrainingModule
@@ -133,6 +134,21 @@ def store_provenance(record: RunRecord, config: Config, data: DataModule, device
             device=str(device),
         )
     )
+
+
+def store_resumption(record: RunRecord, checkpoint: Path, device: torch.device) -> None:
+    """Add to the provenance that the cell went on from a checkpoint, when, and on which machine."""
+    told = record.provenance() or {}
+    resumed = {"checkpoint": checkpoint.name, "recorded": utc_now(), "hardware": hardware(str(device))}
+    record.write_provenance(told | {"resumed": [*told.get("resumed", []), resumed]})
+
+
+def replay(record: RunRecord, tracker: Tracker) -> None:
+    """Give the tracker, which begins afresh with every attempt, the rows that the record holds already."""
+    for row in record.history():
+        values = {name: value for name, value in row.items() if name != "step"}
+        for logger in tracker.loggers:
+            logger.log_metrics(values, step=row["step"])
 
 
 def append_row(record: RunRecord, tracker: Tracker, step: int, values: Mapping[str, float]) -> None:

@@ -12,12 +12,15 @@ import lightning as L
 from ntkode.metrics import Metric
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
+from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
 from ntkode.studies.preparation import (
     build_model,
     read_data,
+    replay,
     scales_told,
     seed_everything,
     store_provenance,
+    store_resumption,
     training_module,
 )
 from ntkode.tracking import HistoryLogger, Tracker
@@ -43,6 +46,8 @@ class Training:
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
         """Train by the config's groups; rows go to the record's history and to the tracker.
 
+        Where the record holds a checkpoint that is of use, it goes on from there.
+
         Raises:
             DataError: the data cannot be had as asked.
             Diverged: the loss or a parameter stopped being finite.
@@ -55,27 +60,36 @@ class Training:
         record.set_phase("reading the data")
         data = read_data(config)
         record.set_phase("preparing")
-        metrics: list[Metric] = list(build(config["metrics"]).values())
+        metrics: dict[str, Metric] = build(config["metrics"])
+        checkpoints = Checkpoints(
+            record, config["checkpoint"]["every_seconds"], metrics, data.description["sha256"]
+        )
+        start = checkpoints.newest_usable()
         loggers = [HistoryLogger(record), *tracker.loggers]
-        trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
+        callbacks = [*metrics.values(), checkpoints]
+        trainer: L.Trainer = build(config["trainer"])(callbacks=callbacks, logger=loggers)
+        trainer.strategy.checkpoint_io = DurableCheckpointIO()
         device = trainer.strategy.root_device
-        store_provenance(record, config, data, device)
         model = build_model(config, data, device)
         module = training_module(config, data, model, config["optimizer"]["lr"])
-        record.set_phase(
-            "spectrum of the training kernel" if config["optimizer"]["lr"] == "auto" else "training"
-        )
-        learning_rate = module.learning_rate
+        if start is None:
+            store_provenance(record, config, data, device)
+            auto = config["optimizer"]["lr"] == "auto"
+            record.set_phase("spectrum of the training kernel" if auto else "training")
+            _ = module.learning_rate
+        else:
+            store_resumption(record, start, device)
+            replay(record, tracker)
         record.set_phase("training")
         try:
-            trainer.fit(module, datamodule=data)
+            trainer.fit(module, datamodule=data, ckpt_path=start)
         finally:  # what a run that ends early has measured counts too
             history = record.history()
-            missing = _missing((m for m in metrics if m.active), module, history)
+            missing = _missing((m for m in metrics.values() if m.active), module, history)
             told = {
-                "learning_rate": learning_rate,
+                "learning_rate": module.learning_rate,
                 **scales_told(config, model),
-                "cost/run_seconds": time.perf_counter() - began,
+                "cost/run_seconds": checkpoints.earlier_seconds + time.perf_counter() - began,
                 "metrics_missing": missing,
             }
             record.write_summary(summarise(history) | told)

@@ -1,0 +1,225 @@
+"""Checkpoints of a training run: taken between two steps, and enough to go on to the very same numbers."""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from ntkode.checks import nonnegative
+from ntkode.metrics import Metric
+from ntkode.results import SOURCES_SHA256, RunRecord, package_versions, write_atomically
+from ntkode.signals import HeldSignals
+from ntkode.training import TrainingModule
+
+STORED = 2
+"""Checkpoints that are kept: the newest, and one to go back to where it is damaged."""
+
+
+class UnusableCheckpoint(ValueError):
+    """A checkpoint from which the run cannot go on to the numbers of an undisturbed one."""
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoints, each written whole or not at all, and read as plain values and tensors."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write aside, fsync, rename."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: Any = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint; nothing in it is executed."""
+        return read_checkpoint(Path(path))
+
+
+class Checkpoints(L.Callback):
+    """Takes a checkpoint every so many seconds, and before a signal ends the run; must be the last callback.
+
+    Beside what Lightning keeps (model, optimizer, loops) and the module's own part, a checkpoint holds the
+    metrics' attributes, the random states and the history's size. A run that is ended by a signal
+    between two rows goes on to the end of its step first.
+
+    Args:
+        record: the run's record.
+        every_seconds: time between two checkpoints, counted from now; 0 for one after every step, None for
+            none at all.
+        metrics: the run's metrics by name.
+        data_sha256: of the raw data: other data are another run.
+
+    Attributes:
+        earlier_seconds: what the attempts took that led to the checkpoint from which the run goes on.
+
+    Raises:
+        ValueError: a negative `every_seconds`.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        every_seconds: float | None,
+        metrics: Mapping[str, Metric],
+        data_sha256: str,
+    ) -> None:
+        self._every = every_seconds
+        if every_seconds is not None:
+            self._every = nonnegative("checkpoint.every_seconds", every_seconds)
+        self._record = record
+        self._metrics = metrics
+        self._origin = {"sources": SOURCES_SHA256, "data": data_sha256, **package_versions()}
+        self._held = HeldSignals()
+        self._began = self._taken = time.monotonic()
+        self._random_states: dict[str, Any] | None = None
+        self.earlier_seconds = 0.0
+
+    @property
+    def state_key(self) -> str:
+        """Where Lightning keeps this callback's state."""
+        return "checkpoints"
+
+    def newest_usable(self) -> Path | None:
+        """The newest checkpoint to go on from, with the history cut back to its step; None to start over.
+
+        What is wrong with a newer one is remarked upon in the record.
+        """
+        problems = []
+        for path in self._record.checkpoints:
+            try:
+                kept = self._usable(path)
+            except UnusableCheckpoint as problem:
+                problems.append(f"{path.name} is not used: {problem}")
+                continue
+            self._remark([*problems, f"went on from {path.name}"] if problems else [])
+            self._record.cut_history(kept["history_bytes"])
+            return path
+        self._remark([*problems, "started over"] if problems else [])
+        self._record.cut_history(0)
+        return None
+
+    def _remark(self, told: list[str]) -> None:
+        if told:
+            self._record.remark(", ".join(told))
+
+    def _usable(self, path: Path) -> dict[str, Any]:
+        """This callback's part of a checkpoint.
+
+        Raises:
+            UnusableCheckpoint: it is damaged, was written by other code or packages or on other data, or the
+                history no longer reaches as far.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:  # compares checksums, which torch.load does not
+                    raise UnusableCheckpoint("it is damaged")
+            kept: dict[str, Any] = read_checkpoint(path)["callbacks"][self.state_key]
+        except UnusableCheckpoint:
+            raise
+        except Exception as error:  # damage shows in whatever a reader trips over
+            raise UnusableCheckpoint(f"it is damaged ({type(error).__name__})") from error
+        differing = sorted(key for key, value in self._origin.items() if kept["origin"].get(key) != value)
+        if differing:
+            raise UnusableCheckpoint(f"it was written with other {', '.join(differing)}")
+        if not self._record.has_rows_up_to(kept["history_bytes"]):
+            raise UnusableCheckpoint("history.jsonl does not reach as far")
+        return kept
+
+    # ------------------------------------------------------------------ Lightning's hooks
+
+    def state_dict(self) -> dict[str, Any]:
+        """What this callback adds to a checkpoint."""
+        return {
+            "origin": self._origin,
+            "history_bytes": self._record.sync_history(),
+            "metrics": {name: metric.kept() for name, metric in self._metrics.items()},
+            "random_states": _random_states(),
+            "seconds": self.earlier_seconds + time.monotonic() - self._began,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what it has added."""
+        for name, metric in self._metrics.items():
+            metric.restore(state_dict["metrics"][name])
+        # Lightning cannot know that the batches are a function of the step.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
+        self._random_states = state_dict["random_states"]
+        self.earlier_seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Put the random states back, now that all is prepared, and wait for rows."""
+        if self._random_states is not None:
+            _set_random_states(self._random_states)
+        if self._every is not None:
+            pl_module.after_row = lambda step: self._after_row(trainer, pl_module, step)
+            self._held.hold()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Let signals through again."""
+        self._held.forget()
+
+    def _after_row(self, trainer: L.Trainer, module: TrainingModule, step: int) -> None:
+        # After the last step Lightning would resume with the next epoch, and only the last row is missing.
+        last = step + 1 == module.data.steps
+        if not last and trainer.strategy.reduce_boolean_decision(self._due(), all=False):
+            self._take(trainer, step + 1)
+        if last or self._held.pending:
+            self._held.release()
+
+    def _due(self) -> bool:
+        assert self._every is not None
+        return self._held.pending or time.monotonic() - self._taken >= self._every
+
+    def _take(self, trainer: L.Trainer, steps: int) -> None:
+        try:
+            path = self._record.checkpoints_dir / f"step-{steps:09d}.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)
+            for old in self._record.checkpoints[STORED:]:
+                old.unlink(missing_ok=True)
+        except OSError as error:  # the run itself may have what it needs
+            print(f"no checkpoint at step {steps}: {error}", flush=True)
+        self._taken = time.monotonic()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint; what was on a GPU comes to the present one.
+
+    Raises:
+        Exception: it is damaged, or holds more than plain values and tensors.
+    """
+    content: dict[str, Any] = torch.load(path, map_location=_to_present_device, weights_only=True)
+    return content
+
+
+def _to_present_device(storage: Any, location: str) -> Any:
+    return storage.cuda() if location.startswith("cuda") else storage
+
+
+def _random_states() -> dict[str, Any]:
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
+        "python": random.getstate(),
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(states["python"])

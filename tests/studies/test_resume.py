@@ -1,0 +1,216 @@
+"""A run that was ended on its way goes on to the numbers of one that was not, bit for bit."""
+
+import csv
+import json
+import signal
+
+import pytest
+import torch
+from tests.wandb_offline import read_offline_run
+
+from ntkode.results import RunRecord, run_id
+from ntkode.studies import checkpoints, run_job
+
+SMALL = ("size=smoke", "dataset=digits", "dataset.n_test=48", "width=w64", "logger=none")
+QUICK = ("metrics=none", "optimizer.lr=0.01")
+
+
+@pytest.fixture
+def job(composed, tmp_path):
+    """Run a job with these overrides in one folder; the tracker may be one that ends it at a step."""
+
+    def call(*overrides, folder="results", ended_at=None, by=signal.SIGKILL):
+        config = composed(
+            *SMALL, f"results_dir={tmp_path / folder}", "checkpoint.every_seconds=0", *overrides
+        )
+        if ended_at is not None:
+            target = "tests.studies.cells.SignallingTracker"
+            tracker = {"_target_": target, "_partial_": True, "step": ended_at, "signal": int(by)}
+            config = config | {"logger": tracker}
+        run_job(config, " ".join(overrides))
+        return RunRecord.open(config["results_dir"], run_id(config))
+
+    return call
+
+
+def numbers(record):
+    """All that a run has computed, without what it cost, as text: NaN is NaN."""
+    rows = [*record.history(), record.summary()]
+    return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
+
+
+def steps(record):
+    return [row["step"] for row in record.history()]
+
+
+def csv_rows(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{"step": int(row["step"]), "loss/train": float(row["loss/train"])} for row in rows]
+
+
+def wandb_rows(directory):
+    [path] = directory.glob("wandb/offline-run-*/*.wandb")
+    rows = read_offline_run(path).history
+    return [{"step": row["trainer/global_step"], "loss/train": row["loss/train"]} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "metrics=full",  # full batch, learning rate from the kernel at initialisation
+        "metrics=full optimizer=adam",  # minibatches
+        "activation=relu gradient=adjoint dtype=float64",
+        "optimizer=sgd optimizer.lr=0.01 +optimizer.algorithm.momentum=0.9",
+        "solver=dopri5 model=augmented_ode optimizer.lr=0.001 loss=cross_entropy",
+    ],
+)
+def test_a_run_that_is_ended_three_times_has_the_numbers_of_one_that_is_not(job, overrides):
+    overrides = f"metrics=cheap {overrides}".split()
+    undisturbed = job(*overrides, "checkpoint.every_seconds=null", folder="undisturbed")
+    job(*overrides, ended_at=6)
+    job(*overrides, "rerun=failed", ended_at=13)
+    record = job(*overrides, "rerun=failed", ended_at=20, by=signal.SIGINT)
+    assert record.status["status"] == "interrupted"
+    assert steps(record) == list(range(21))  # on to the end of its step
+    record = job(*overrides)
+    assert record.status["status"] == "done"
+    assert [told["checkpoint"] for told in record.provenance()["resumed"]] == [
+        f"step-{step:09d}.ckpt" for step in (6, 13, 21)
+    ]
+    assert numbers(record) == numbers(undisturbed)
+    assert record.status["message"] == ""
+    assert not record.checkpoints_dir.exists()
+
+
+def test_the_summed_time_of_all_attempts_is_told(job):
+    first = job(*QUICK, ended_at=12, by=signal.SIGTERM)
+    path = first.checkpoints[0]
+    content = checkpoints.read_checkpoint(path)
+    content["callbacks"]["checkpoints"]["seconds"] += 1000
+    torch.save(content, path)
+    assert 1000 < job(*QUICK).summary()["cost/run_seconds"] < 1100
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_leaves_a_checkpoint_where_none_was_due(job, by):
+    record = job(*QUICK, "checkpoint.every_seconds=1000", ended_at=9, by=by)
+    assert record.status["status"] == "interrupted"
+    assert [path.stem for path in record.checkpoints] == ["step-000000010"]
+
+
+def test_the_two_newest_checkpoints_are_kept(job):
+    record = job(*QUICK, ended_at=9)
+    assert [path.stem for path in record.checkpoints] == ["step-000000009", "step-000000008"]
+
+
+def test_all_is_from_the_start(job):
+    record = job(*QUICK, ended_at=9)
+    job(*QUICK, "rerun=all")
+    assert record.status["status"] == "done"
+    assert "resumed" not in record.provenance()
+
+
+@pytest.mark.parametrize(("logger", "rows_of"), [("csv", csv_rows), ("wandb", wandb_rows)])
+def test_a_tracker_has_every_row_once(job, logger, rows_of):
+    job(*QUICK, ended_at=9)
+    record = job(*QUICK, f"logger={logger}", "rerun=failed")
+    assert "resumed" in record.provenance()
+    expected = [{"step": row["step"], "loss/train": row["loss/train"]} for row in record.history()]
+    assert len(expected) == 26
+    assert rows_of(record.directory) == expected
+
+
+# ------------------------------------------------------------------ what is no longer of use
+
+
+def flip(path, position=None):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if position is None else position] ^= 0xFF
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.fixture(scope="module")
+def expected(composed, tmp_path_factory):
+    config = composed(*SMALL, *QUICK, f"results_dir={tmp_path_factory.mktemp('expected')}")
+    run_job(config, "")
+    return numbers(RunRecord.open(config["results_dir"], run_id(config)))
+
+
+@pytest.mark.parametrize("harm", [flip, truncate])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(job, expected, harm):
+    record = job(*QUICK, ended_at=9)
+    harm(record.checkpoints[0])
+    job(*QUICK, "rerun=failed")
+    assert record.status["status"] == "done"
+    assert "step-000000009.ckpt is not used: it is damaged" in record.status["message"]
+    assert "went on from step-000000008.ckpt" in record.status["message"]
+    assert "step-000000009.ckpt is not used" in record.log_path.read_text()
+    assert numbers(record) == expected
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_starts_over(job, expected):
+    record = job(*QUICK, ended_at=9)
+    for path in record.checkpoints:
+        flip(path)
+    job(*QUICK, "rerun=failed")
+    assert record.status["status"] == "done"
+    assert record.status["message"].endswith("started over")
+    assert numbers(record) == expected
+
+
+def test_a_history_that_no_longer_reaches_as_far_starts_the_run_over(job, expected):
+    record = job(*QUICK, ended_at=9)
+    path = record.directory / "history.jsonl"
+    path.write_bytes(path.read_bytes()[:-200])
+    job(*QUICK, "rerun=failed")
+    assert record.status["status"] == "done"
+    assert "history.jsonl does not reach as far" in record.status["message"]
+    assert numbers(record) == expected
+
+
+def test_rows_after_the_checkpoint_are_cut_off(job, expected):
+    record = job(*QUICK, ended_at=9)
+    record.append({"step": 10, "loss/train": 0.0})
+    with (record.directory / "history.jsonl").open("a") as file:
+        file.write('{"step": 11, "lo')
+    job(*QUICK, "rerun=failed")
+    assert "resumed" in record.provenance()
+    assert numbers(record) == expected
+
+
+@pytest.mark.parametrize("key", ["sources", "data", "torch"])
+def test_a_checkpoint_of_other_code_packages_or_data_is_refused(job, expected, key):
+    record = job(*QUICK, ended_at=9)
+    for path in record.checkpoints:
+        content = checkpoints.read_checkpoint(path)
+        content["callbacks"]["checkpoints"]["origin"][key] = "other"
+        torch.save(content, path)
+    job(*QUICK, "rerun=failed")
+    assert record.status["status"] == "done"
+    assert f"it was written with other {key}" in record.status["message"]
+    assert record.status["message"].endswith("started over")
+    assert numbers(record) == expected
+
+
+def test_a_checkpoint_that_would_run_code_is_not_read(job, tmp_path):
+    record = job(*QUICK, ended_at=9)
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "trapped"), "w"))
+
+    for path in record.checkpoints:
+        torch.save(Trap(), path)
+    job(*QUICK, "rerun=failed")
+    assert record.status["status"] == "done"
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_a_checkpoint_interval_out_of_range_is_one_clear_error(job):
+    record = job(*QUICK, "checkpoint.every_seconds=-1")
+    assert "checkpoint.every_seconds=-1" in record.status["message"]
