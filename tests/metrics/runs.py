@@ -1,0 +1,99 @@
+"""A real, small training for the tests of metrics."""
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import Logger
+
+from ntkode import metrics
+from ntkode.data import Digits
+from ntkode.integrate import Backprop, Solver
+from ntkode.losses import SquaredError
+from ntkode.models import NeuralODE
+from ntkode.training import TrainingModule
+
+STEPS = 24
+
+
+class Rows(Logger):
+    """Keeps what is logged."""
+
+    name = "rows"
+    version = "0"
+
+    def __init__(self):
+        super().__init__()
+        self.rows = {}
+
+    def log_metrics(self, metrics, step=None):
+        assert step not in self.rows
+        self.rows[step] = metrics
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+    def series(self, name):
+        return {step: row[name] for step, row in self.rows.items() if name in row}
+
+
+def train(
+    callbacks,
+    *,
+    activation="tanh",
+    gradient=Backprop(),
+    loss=SquaredError(),
+    data=None,
+    steps=STEPS,
+    optimizer=torch.optim.SGD,
+    batch_size=None,
+    dtype="float64",
+    solver=Solver("rk4", steps=4),
+    **learning_rate,
+):
+    L.seed_everything(0, verbose=False)
+    data = data or Digits(n_train=30, n_test=20, seed=0, steps=steps, dtype=dtype, batch_size=batch_size)
+    data.setup()
+    model = NeuralODE(
+        data.in_features,
+        32,
+        data.out_features,
+        activation=activation,
+        solver=solver,
+        gradient=gradient,
+        subtract_initial_output=True,
+    )
+    module = TrainingModule(model.to(data.dtype), loss, data, optimizer, **learning_rate)
+    rows = Rows()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=[rows],
+        callbacks=callbacks,
+        deterministic=True,
+        inference_mode=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data)
+    return module, rows
+
+
+def all_metrics():
+    return [
+        metrics.DecayRate(),
+        metrics.LocalRate(),
+        metrics.TestEvaluation(every=10),
+        metrics.ParameterDistance(every=10),
+        metrics.Cost(),
+        metrics.NTKSpectrum(probe_size=12, every=8),
+        metrics.GradientError(probe_size=8, every=12),
+        metrics.GradientDecomposition(probe_size=8, every=None),
+        metrics.GradientCost(probe_size=8, every=None),
+        metrics.ExactLoss(every=None),
+        metrics.ReverseDrift(probe_size=8, every=12),
+        metrics.KinkCrossings(probe_size=8, every=12),
+        metrics.LossPrediction(),
+        metrics.GuaranteedRate(),
+        metrics.LimitDistance(probe_size=12, every=None),
+        metrics.LimitPrediction(),
+    ]
