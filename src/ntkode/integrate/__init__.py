@@ -15,10 +15,12 @@ from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.kink_averaged import KinkAveraged
 from ntkode.integrate.reversible import Reversible
 from ntkode.integrate.solver import ADAPTIVE, FIXED_STEP, Solver
+from ntkode.integrate.tableaux import TABLEAUX
 
 __all__ = [
     "ADAPTIVE",
     "FIXED_STEP",
+    "TABLEAUX",
     "Adjoint",
     "Backprop",
     "Checkpointed",

@@ -13,14 +13,8 @@ from ntkode.activations import Activation, PiecewiseLinear
 from ntkode.integrate.fields import CountedField, LayeredField
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
-from ntkode.integrate.stepping import ONE_STEP, Steps
-
-# Nodes and weights by which a method integrates φ(h(t)) over a step of length 1.
-QUADRATURE = {
-    "euler": ((0.0,), (1.0,)),
-    "midpoint": ((0.5,), (1.0,)),
-    "rk4": ((0.0, 1 / 3, 2 / 3, 1.0), (1 / 8, 3 / 8, 3 / 8, 1 / 8)),
-}
+from ntkode.integrate.stepping import Steps
+from ntkode.integrate.tableaux import TABLEAUX
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,10 @@ class Mended:
             ValueError: one is not.
         """
         pieces_of(layers_of(field).activation)
-        if solver.method not in QUADRATURE:
+        if solver.method not in TABLEAUX:
             raise ValueError(
                 f"gradient=kink_averaged mends single steps of fixed size, which {solver} has not: "
-                f"take solver={', solver='.join(ONE_STEP)}, or gradient=backprop"
+                f"take solver={', solver='.join(TABLEAUX)}, or gradient=backprop"
             )
 
     def flow(
@@ -102,7 +96,8 @@ def mended_steps(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(t, h) at the start and after every step."""
     steps, pieces = Steps(solver, field, state, horizon), pieces_of(field.activation)
-    nodes, weights = QUADRATURE[solver.method]
+    matrix, weights = TABLEAUX[solver.method]
+    nodes = [sum(row) for row in matrix]
     times = steps.times
     still = field.outer(torch.zeros_like(field.inner(times[0], state[:1])))
     velocity = field(times[0], state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from ntkode.integrate.fields import CountedField
 from ntkode.integrate.first_order import first_order_only
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
-from ntkode.integrate.stepping import ONE_STEP, Steps
+from ntkode.integrate.stepping import Steps
+from ntkode.integrate.tableaux import TABLEAUX
 
 # Rounding may grow to so much on the way back.
 MOST_ROUNDING = 1e-2
@@ -61,10 +63,10 @@ class Unrolled:
         Raises:
             ValueError: it is another one.
         """
-        if solver.method not in ONE_STEP:
+        if solver.method not in TABLEAUX:
             raise ValueError(
                 f"gradient=reversible couples single steps of fixed size, which {solver} has not: "
-                f"take solver={', solver='.join(ONE_STEP)}, or gradient=adjoint"
+                f"take solver={', solver='.join(TABLEAUX)}, or gradient=adjoint"
             )
 
     def flow(
@@ -77,7 +79,7 @@ class Unrolled:
 
     def _ends(self, steps: Steps, field: CountedField, state: Tensor) -> tuple[Tensor, Tensor]:
         y = z = state
-        for start, end in zip(steps.times[:-1], steps.times[1:], strict=True):
+        for start, end in pairwise(steps.times):
             y = self.coupling * y + (1 - self.coupling) * z + steps.increment(start, end, z)
             z = z - steps.increment(end, start, y)
             field.note_step()
@@ -104,11 +106,11 @@ class Reversible(Unrolled):
         Raises:
             ValueError: the coupling is too loose for so many steps in the state's dtype.
         """
-        rounding = torch.finfo(state.dtype).eps
-        if self.coupling ** (len_steps := solver.steps or 1) < rounding / MOST_ROUNDING:
+        assert solver.steps is not None
+        if self.coupling**solver.steps < torch.finfo(state.dtype).eps / MOST_ROUNDING:
             raise ValueError(
                 f"gradient.coupling={self.coupling} loses all digits of {state.dtype} on the way back over "
-                f"{len_steps} steps: gradient.coupling=0.999, or dtype=float64"
+                f"{solver.steps} steps: gradient.coupling=0.999, or dtype=float64"
             )
         final: Tensor = _Undone.apply(self, solver, field, horizon, state, *parameters)
         solver.check_finite(final, horizon)
@@ -140,7 +142,7 @@ class _Undone(torch.autograd.Function):
         needed = [p for p in parameters if p.requires_grad]
         y_bar, z_bar = cotangents[0], torch.zeros_like(z)
         gradients = [torch.zeros_like(p) for p in needed]
-        for start, end in zip(steps.times[:-1].flip(0), steps.times[1:].flip(0), strict=True):
+        for end, start in pairwise(steps.times.flip(0)):
             # z = z_before − Ψ_back(y)
             back, pulled = _increment(steps, end, start, y, -z_bar, needed)
             z = z + back

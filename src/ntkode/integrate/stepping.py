@@ -15,9 +15,7 @@ from torchdiffeq._impl.odeint import SOLVERS
 
 from ntkode.integrate.fields import CountedField
 from ntkode.integrate.solver import Solver
-
-ONE_STEP = ("euler", "midpoint", "rk4")
-"""Methods whose step depends on the present state alone."""
+from ntkode.integrate.tableaux import TABLEAUX
 
 
 class Steps:
@@ -38,13 +36,13 @@ class Steps:
         options = arguments["options"]
         self.times: Tensor = options["grid_constructor"](field, state, ends)
         self._field = field
-        self._multistep = solver.method not in ONE_STEP
+        self._multistep = solver.method not in TABLEAUX
         self._newest: dict[int, Tensor | None] = {0: None}  # time of the newest derivative before a step
         tolerances = {name: arguments.get(name, 0.0) for name in ("rtol", "atol")}
         self._solver = SOLVERS[solver.method](func=self._evaluate, y0=state, **tolerances)
 
     def increment(self, start: Tensor, end: Tensor, state: Tensor) -> Tensor:
-        """h(end) − h(start) by one step of a `ONE_STEP` method; backwards in time where end < start."""
+        """h(end) − h(start) by one step of a method in `TABLEAUX`; backwards in time where end < start."""
         increment: Tensor = self._solver._step_func(self._evaluate, start, end - start, end, state)[0]
         return increment
 

@@ -15,7 +15,7 @@ from scipy.interpolate import BarycentricInterpolator
 from scipy.special import roots_jacobi
 from torch import Tensor
 
-from ntkode.integrate import Solver
+from ntkode.integrate import TABLEAUX, Solver
 
 Array = NDArray[np.float64]
 
@@ -64,17 +64,6 @@ class RungeKutta:
         before = np.tril(np.ones((self.steps, self.steps)), -1)
         whole = np.kron(np.eye(self.steps), h * a) + np.kron(before, np.tile(h * b, (len(b), 1)))
         return TensorRule(_tensor(whole), _tensor(np.tile(h * b, self.steps)))
-
-
-# torchdiffeq's fixed-step methods (Kutta 1901 for the 3/8 rule).
-TABLEAUX: dict[str, tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]] = {
-    "euler": (((0.0,),), (1.0,)),
-    "midpoint": (((0.0, 0.0), (0.5, 0.0)), (0.0, 1.0)),
-    "rk4": (
-        ((0.0, 0.0, 0.0, 0.0), (1 / 3, 0.0, 0.0, 0.0), (-1 / 3, 1.0, 0.0, 0.0), (1.0, -1.0, 1.0, 0.0)),
-        (1 / 8, 3 / 8, 3 / 8, 1 / 8),
-    ),
-}
 
 
 @dataclass(frozen=True)
