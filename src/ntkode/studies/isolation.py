@@ -61,7 +61,7 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
             process.start()
             go.send(True)
         process.join()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # a queue that takes the job back ends the process by the latter
         _end(process)
         settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
@@ -99,7 +99,7 @@ def _wants_running(stored: Status, rerun: str) -> bool:
 def _context() -> Any:
     # A joblib worker's default context is loky's, whose name the fork server does not know.
     multiprocessing.set_start_method("forkserver", force=True)
-    multiprocessing.set_forkserver_preload(["ntkode.studies.training"])
+    multiprocessing.set_forkserver_preload(["ntkode.studies.training", "ntkode.studies.distribution"])
     # The server inherits that interrupts are held back: one that comes while it imports must not end it.
     # Its tracker first, because starting that one lets them through again.
     resource_tracker.ensure_running()
@@ -138,7 +138,7 @@ def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) 
         ready.recv()
     except EOFError:
         return
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     record = RunRecord(directory)
     try:
         with record.lock():
@@ -149,8 +149,8 @@ def _cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) 
         print(error, file=sys.stderr)
 
 
-def _end_with_parent() -> None:
-    """Interrupt this process once the one that started it is gone: nobody waits for it any more."""
+def end_with_parent(by: signal.Signals = signal.SIGINT) -> None:
+    """End this process by a signal once the one that started it is gone: nobody waits for it any more."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         # Where nobody reaps it, a process that is gone stays as a zombie.
@@ -158,7 +158,7 @@ def _end_with_parent() -> None:
             starter = psutil.Process(parent.pid)
             while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), by)
 
 
 def _redirect_output(path: Path) -> None:
@@ -176,6 +176,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
 
     from ntkode.data.checks import whole_number
     from ntkode.studies.base import build
+    from ntkode.studies.distribution import run_study
 
     tracker = None
     failure: BaseException | None = None
@@ -184,7 +185,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         torch.set_num_threads(threads)
         with threadpool_limits(threads):
             tracker = build(config["logger"])(record, config, job)
-            build(config["study"]).run(config, record, tracker)
+            run_study(config, record, tracker)
     except BaseException as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second interrupt must not keep this from the record
         failure = error

@@ -10,8 +10,10 @@ from typing import Any
 import lightning as L
 
 from ntkode.metrics import Metric
+from ntkode.ranks import rank
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
+from ntkode.studies.distribution import check_split
 from ntkode.studies.preparation import (
     build_model,
     read_data,
@@ -37,6 +39,8 @@ class Training:
         require_metrics: whether a metric that applies and is missing or not finite fails the run.
     """
 
+    distributed = True  # runs on every rank of a cell; rank 0 measures
+
     def __init__(self, require_metrics: bool = False) -> None:
         self.require_metrics = require_metrics
 
@@ -55,12 +59,14 @@ class Training:
         record.set_phase("reading the data")
         data = read_data(config)
         record.set_phase("preparing")
-        metrics: list[Metric] = list(build(config["metrics"]).values())
-        loggers = [HistoryLogger(record), *tracker.loggers]
+        first = rank() == 0
+        metrics: list[Metric] = list(build(config["metrics"]).values()) if first else []
+        loggers = [HistoryLogger(record), *tracker.loggers] if first else []
         trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
         device = trainer.strategy.root_device
         store_provenance(record, config, data, device)
         model = build_model(config, data, device)
+        check_split(data, model)
         module = training_module(config, data, model, config["optimizer"]["lr"])
         record.set_phase(
             "spectrum of the training kernel" if config["optimizer"]["lr"] == "auto" else "training"
@@ -79,7 +85,7 @@ class Training:
                 "metrics_missing": missing,
             }
             record.write_summary(summarise(history) | told)
-        if missing and self.require_metrics:
+        if first and missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
 
 
