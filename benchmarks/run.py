@@ -47,6 +47,7 @@ EXTRAS = {
     "hydra/launcher=ray_node": ("hydra_ray_launcher", "ray"),
     "hydra/sweeper=optuna_search": ("hydra_optuna_sweeper", "optuna"),
 }
+SEARCHED = "optimization_results.yaml"  # where an adaptive search leaves its best, in the sweep's folder
 # Choices that are Hydra's own, and so have no file here.
 BASIC = {
     "hydra/launcher": "one job after the other, started by this process",
@@ -96,6 +97,7 @@ def main() -> int:
 def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     """Run all jobs under a progress display, then show what the records say; the exit code."""
     since, began, console = index.size(), utc_now(), report_console()
+    (index.directory / SEARCHED).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a sweep as Ctrl-C does
     interrupted = False
     try:
@@ -111,6 +113,7 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
         jobs = index.runs(since)
         if jobs:
             show(results_dir, sweep, console)
+        show_best(index, console)
     statuses = [RunRecord.open(results_dir, run_id).status or {} for run_id in jobs.values()]
     failed = [status for status in statuses if status.get("status") != Status.DONE]
     kept = sum((status.get("finished") or began) < began for status in failed)
@@ -142,8 +145,8 @@ def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> N
     status, message = Status.KILLED, "the worker that ran it is gone"
     if interrupted:
         status, message = Status.INTERRUPTED, "by the user"
-    for run_id in run_ids:
-        settle(RunRecord.open(results_dir, run_id), status, message)
+    for name in run_ids:
+        settle(RunRecord.open(results_dir, name), status, message)
 
 
 def show(results_dir: str, sweep: str, console: Console) -> None:
@@ -152,6 +155,15 @@ def show(results_dir: str, sweep: str, console: Console) -> None:
         report_sweep(results_dir, sweep, console)
     except NoResults as nothing:
         console.print(str(nothing), style="red")
+
+
+def show_best(index: SweepIndex, console: Console) -> None:
+    """What an adaptive search found, where the sweep was one."""
+    path = index.directory / SEARCHED
+    if path.exists():
+        found = OmegaConf.load(path)
+        parameters = " ".join(f"{key}={value}" for key, value in found.best_params.items())
+        console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -1,4 +1,4 @@
-"""A SLURM of one node on this machine, for tests: munged, slurmctld and slurmd as processes of the test's own."""
+"""A SLURM of one node on this machine: munged, slurmctld and slurmd as processes of the test's own."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo")
+MUNGE_FILES = ("key-file", "pid-file", "log-file", "seed-file")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # daemons live in sbin
 CONFIG = """\
 ClusterName=ntkode
@@ -62,10 +63,9 @@ def cluster(folder: Path, cpus: int = 2):
         CONFIG.format(host=socket.gethostname().split(".")[0], ports=_free_ports(2), folder=folder, cpus=cpus)
     )
     environment = os.environ | {"SLURM_CONF": str(config), "PATH": PATH}
-    munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("key-file", "pid-file", "log-file")]
+    munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in MUNGE_FILES]
     commands = [
-        ["munged", "--force", "--foreground", f"--socket={folder}/munge.socket", *munge]
-        + [f"--seed-file={folder}/munge.seed"],
+        ["munged", "--force", "--foreground", f"--socket={folder}/munge.socket", *munge],
         ["slurmctld", "-D", "-c"],
         ["slurmd", "-D"],
     ]

@@ -1,11 +1,15 @@
 """Tiny studies that end in every way; a job's process finds them by `_target_: tests.studies.cells.…`."""
 
 import os
+import signal
 import time
+
+import torch
 
 from ntkode.data.checks import DataError
 from ntkode.integrate import NonFiniteState
 from ntkode.metrics import Metric
+from ntkode.ranks import rank, total
 from ntkode.training import Diverged
 
 FAILURES = {
@@ -89,3 +93,19 @@ class NeverMeasured(Metric):
 
     def measure(self, module):
         return {}
+
+
+class FailsOnRank:
+    """Sums over the ranks, one of which fails or is killed before."""
+
+    distributed = True
+
+    def __init__(self, failing, killed=False):
+        self.failing, self.killed = failing, killed
+
+    def run(self, config, record, tracker):
+        if rank() == self.failing:
+            if self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise NonFiniteState(f"non-finite state on rank {rank()}")
+        total(torch.ones(()))
