@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke perf perf-peers lint format test clean
+.PHONY: help install launchers run report smoke perf perf-sweep perf-peers lint format test test-integration clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -21,6 +21,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 install: $(VENV)/installed  ## Make .venv with the tested versions
 
+launchers: install  ## Add the optional launchers and the search (SLURM, Ray, Optuna)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[slurm,ray,optuna]'
+
 run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
 
@@ -32,6 +35,9 @@ smoke: install  ## The CI smoke benchmark: every metric must be there and finite
 
 perf: install  ## The NTK engine beside other libraries, on a quiet machine (about an hour; docs/perf)
 	$(BIN)/python benchmarks/perf/ntk.py
+
+perf-sweep: install  ## Launchers, and the suite's cost a job, on a quiet machine (some 4 minutes; docs/perf)
+	$(BIN)/python benchmarks/perf/sweep.py
 
 # The pair that was tried, with Python 3.11. In a venv of its own: it brings TensorFlow.
 .venv-peers/installed:
@@ -52,6 +58,10 @@ format: install  ## Let ruff format and mend
 
 test: lint  ## Lint and tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+# With SLURM: apt-get install --no-install-recommends slurm-wlm munge, as root. What is missing is skipped.
+test-integration: install  ## Tests with other programs; make launchers first for SLURM, Ray and Optuna
+	$(BIN)/python -m pytest -m integration
 
 clean:  ## Remove .venv, .venv-peers and caches; results stay
 	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache
