@@ -1,7 +1,8 @@
-"""What a sweep gains by its launcher, and what the suite itself costs a job: `python benchmarks/perf/sweep.py`.
+"""What a launcher gains, and what the suite costs a job: `python benchmarks/perf/sweep.py`.
 
-Protocol. One and the same sweep, a job a seed, runs twice in folders of its own: with `hydra/launcher=basic` and
-with `hydra/launcher=local`. A job trains on digits with cheap metrics, a given learning rate and no tracker, for
+Protocol. One and the same sweep, a job a seed, runs twice in folders of its own: with
+`hydra/launcher=basic` and with `hydra/launcher=local`. A job trains on digits with cheap metrics, a
+given learning rate and no tracker, for
 so many steps as took the given seconds in a short first job. What is measured:
 
 - the wall time of both sweeps, from the command to its end, closing table included; aim: local ≤ 0.6 × basic
