@@ -1,16 +1,14 @@
 """What a launcher gains, and what the suite costs a job: `python benchmarks/perf/sweep.py`.
 
 Protocol. One and the same sweep, a job a seed, runs twice in folders of its own: with
-`hydra/launcher=basic` and with `hydra/launcher=local`. A job trains on digits with cheap metrics, a
-given learning rate and no tracker, for
-so many steps as took the given seconds in a short first job. What is measured:
+`hydra/launcher=basic` and with `hydra/launcher=local`. A job trains on digits with cheap metrics, a given
+learning rate and no tracker, for so many steps as took the given seconds in a short first job. Measured:
 
 - the wall time of both sweeps, from the command to its end, closing table included; aim: local ≤ 0.6 × basic
   on two cores, where a job computes 5 s or more;
 - a job's overhead: from the moment the sweep hands it on (its line in the sweep's index) to its end in its
-  record, less the seconds of its steps and metrics. The first jobs of all workers load libraries, and are left
-  out; aim:
-  median ≤ 1 s.
+  record, less the seconds of its steps and metrics. The first jobs of all workers load libraries, and are
+  left out; aim: median ≤ 1 s.
 
 The machine must be quiet; the result goes to docs/perf/sweep.json.
 """
