@@ -59,7 +59,7 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
         ready.recv()
     except EOFError:
         return
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     record = RunRecord(directory)
     try:
         with record.lock(PATIENCE):
@@ -78,8 +78,8 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
         sys.exit(UNWRITABLE)
 
 
-def _end_with_parent() -> None:
-    """Interrupt this process once the one that started it is gone: nobody waits for it any more."""
+def end_with_parent(by: signal.Signals = signal.SIGINT) -> None:
+    """End this process by a signal once the one that started it is gone: nobody waits for it any more."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         # Where nobody reaps it, a process that is gone stays as a zombie.
@@ -87,7 +87,7 @@ def _end_with_parent() -> None:
             starter = psutil.Process(parent.pid)
             while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), by)
 
 
 def _redirect_output(path: Path) -> None:
@@ -105,6 +105,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
 
     from ntkode.data.checks import whole_number
     from ntkode.studies.base import build
+    from ntkode.studies.distribution import run_study
 
     tracker = None
     failure: BaseException | None = None
@@ -114,7 +115,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         torch.set_num_threads(threads)
         with threadpool_limits(threads):
             tracker = build(config["logger"])(record, config, job)
-            build(config["study"]).run(config, record, tracker)
+            run_study(config, record, tracker)
     except BaseException as error:
         failure = error
         traceback.print_exc()

@@ -84,7 +84,7 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         if process.exitcode is None:  # stuck where no signal reaches it
             _end(process)
             settle(record, Status.TIMEOUT, f"not done after {config['timeout']} s")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # a queue that takes the job back ends the process by the latter
         _end(process)
         settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
@@ -125,7 +125,7 @@ def _patience(config: Mapping[str, Any]) -> float | None:
 def _context() -> Any:
     # A joblib worker's default context is loky's, whose name the fork server does not know.
     multiprocessing.set_start_method("forkserver", force=True)
-    multiprocessing.set_forkserver_preload(["ntkode.studies.training"])
+    multiprocessing.set_forkserver_preload(["ntkode.studies.training", "ntkode.studies.distribution"])
     # The server inherits that interrupts are held back: one that comes while it imports must not end it.
     # Its tracker first, because starting that one lets them through again.
     resource_tracker.ensure_running()
