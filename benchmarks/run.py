@@ -101,11 +101,18 @@ def main() -> int:
     except OSError as error:
         print(f"results_dir={results_dir} cannot be written to ({error}): name another", file=sys.stderr)
         return 2
-    return run_sweep(results_dir, sweep, index)
+    return run_sweep(results_dir, sweep, index, anew=given("rerun", overrides) == "all")
 
 
-def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
-    """Run all jobs under a progress display, then show what the records say; the exit code."""
+def run_sweep(results_dir: str, sweep: str, index: SweepIndex, anew: bool) -> int:
+    """Run all jobs under a progress display, then show what the records say; the exit code.
+
+    Args:
+        results_dir: the results folder.
+        sweep: the sweep's name.
+        index: its index.
+        anew: whether every job was to be computed from the start.
+    """
     since, began, console = index.size(), utc_now(), report_console()
     (index.directory / SEARCHED).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a sweep as Ctrl-C does
@@ -129,6 +136,13 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     kept = sum((status.get("finished") or began) < began for status in failed)
     if kept:
         console.print(f"{kept} of these failed earlier and did not run again: rerun=failed runs them")
+    older = [status for status in statuses if anew and (status.get("finished") or began) < began]
+    if older:
+        console.print(
+            f"{len(older)} of these could not be computed anew, and are as they were: log.txt in a run's "
+            "folder ends with the reason",
+            style="red",
+        )
     stale = [run_id for run_id in jobs.values() if computed_by_other_code(results_dir, run_id, began)]
     if stale:
         console.print(
@@ -138,7 +152,7 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     if interrupted:
         console.print("interrupted: the same command goes on with what is not done")
         return INTERRUPTED
-    return 0 if jobs and not failed else 1
+    return 0 if jobs and not failed and not older else 1
 
 
 def computed_by_other_code(results_dir: str, run_id: str, began: str) -> bool:

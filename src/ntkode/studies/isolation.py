@@ -28,7 +28,7 @@ from ntkode.results import (
     run_id,
     summarise,
 )
-from ntkode.studies.cell import INTERRUPTED, LOCKED, PATIENCE, UNWRITABLE, run_cell
+from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, run_cell
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
@@ -90,6 +90,8 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         raise
     if process.exitcode == LOCKED:
         return record.standing or Status.RUNNING
+    if process.exitcode == KEPT:
+        return Status.ERROR
     settle(record, Status.KILLED, _cause(process.exitcode))
     return record.standing or Status.KILLED
 
