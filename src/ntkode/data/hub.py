@@ -32,7 +32,9 @@ class SplitFiles:
 
     def sha256(self) -> str:
         """Digest of the contents of all files in turn."""
-        return sha256([np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in (*self.train, *self.test)])
+        return sha256(
+            [np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in (*self.train, *self.test)]
+        )
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,7 @@ class HubImages(ImageModule):
     hub: HubDataset
     column = "image"  # of the parquet files
 
-    def __init__(
-        self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any
-    ) -> None:
+    def __init__(self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any) -> None:
         super().__init__(**common)
         self.data_dir = data_dir
         self.revision = revision
