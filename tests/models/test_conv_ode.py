@@ -121,5 +121,5 @@ def test_other_data_are_refused_with_the_way_out(composed):
 
 
 def test_scales_are_not_matched_by_another_models_limit(composed):
-    with pytest.raises(ValueError, match="match=ntk .* model=conv_ode has not"):
+    with pytest.raises(ValueError, match=r"match=ntk .* model=conv_ode has not"):
         built(composed, "dataset=digits", "match=ntk")

@@ -15,17 +15,18 @@ EMBEDDED = Path(__file__).parent / "daily_climate"
 
 
 class DailyClimate(DataModule):
-    """Daily climate of Delhi, 2013–2017: temperature, humidity, wind and pressure of `window` days, d = 4·window.
+    """Daily climate of Delhi, 2013–2017: d = 4·window features, the next day's temperature as target.
 
-    The target is the mean temperature of the day after. Every day of the test file is a target once; its window
-    may reach back into the training file, whose days lie before it, and never forward. Training windows and
-    targets are of the training file alone. `read_weather` says how the files' defects are mended; the
-    description's `findings` name every day concerned.
+    A window holds temperature, humidity, wind and pressure of so many days; the target is the mean
+    temperature of the day after. Every day of the test file is a target once; its window may reach back into
+    the training file, whose days lie before it, and never forward. Training windows and targets are of the
+    training file alone. `read_weather` says how the files' defects are mended; the description's `findings`
+    name every day concerned.
 
-    Each variable is less its mean, over its standard deviation, both over the drawn training windows. Features
-    then have x·x/d = 1 on average. Scaling each row to one norm would make a cool month and a cold one the same,
-    so rows are left as they are. Targets are standardised likewise: `target_scale` of the description leads back
-    to °C.
+    Each variable is less its mean, over its standard deviation, both over the drawn training windows.
+    Features then have x·x/d = 1 on average. Scaling each row to one norm would make a cool month and a cold
+    one the same, so rows are left as they are. Targets are standardised likewise: `target_scale` of the
+    description leads back to °C.
 
     Args:
         window: days that a forecast sees.
@@ -39,8 +40,8 @@ class DailyClimate(DataModule):
     name = "daily_climate"
     licence = "CC0 1.0 (as stated at its source)"
     citation = (
-        "S. V. Rao. Daily climate time series data. Kaggle, sumanthvrao/daily-climate-time-series-data, from the "
-        "Weather Underground API"
+        "S. V. Rao. Daily climate time series data. Kaggle, sumanthvrao/daily-climate-time-series-data, "
+        "from the Weather Underground API"
     )
 
     def __init__(

@@ -57,8 +57,8 @@ class Coincidences:
         """Say in the log what they do to the kernel of the data set `name`."""
         if len(self.duplicates):
             log.warning(
-                "dataset=%s: %s of equal training rows (%s): the NTK is singular, whatever the activation, and "
-                "where their targets differ the loss cannot reach 0",
+                "dataset=%s: %s of equal training rows (%s): the NTK is singular, whatever the activation, "
+                "and where their targets differ the loss cannot reach 0",
                 name,
                 _counted(self.duplicates),
                 _first(self.duplicates),
@@ -77,8 +77,8 @@ def coincidences(x: Floats, tolerance: float = TOLERANCE) -> Coincidences:
     """All duplicate and antipodal pairs of the rows of x, (N, d), in float64.
 
     Candidates are rows that meet in a random projection to `PROJECTED` dimensions, which moves no two rows
-    apart, so that none is missed; each is then compared in full. O(Nd + N log N) for rows in general position:
-    a Gram matrix, at O(N²d), would besides tell distances to 1e-8 only.
+    apart, so that none is missed; each is then compared in full. That takes O(Nd + N log N) for rows in
+    general position. A Gram matrix would take O(N²d), and tell distances to 1e-8 only.
     """
     norms = np.linalg.norm(x, axis=1)
     directions = np.random.default_rng(0).standard_normal((x.shape[1], min(PROJECTED, x.shape[1])))

@@ -40,9 +40,10 @@ class Split:
 class DataModule(lightning.LightningDataModule, ABC):
     """A data set: two splits, a loader of exactly `steps` batches, and a record of where it comes from.
 
-    A subclass gives `name`, `licence`, `citation`, `classes` and `read`; `fit`, `prepare` and `findings` where
-    raw samples are no features yet. After `setup` there are `train`, `test`, `in_features`, `out_features` and
-    `description`. Duplicate and antipodal training rows are told in the log and in the description.
+    A subclass gives `name`, `licence`, `citation`, `classes` and `read`; `fit`, `prepare` and `findings`
+    where raw samples are no features yet. After `setup` there are `train`, `test`, `in_features`,
+    `out_features` and `description`. Duplicate and antipodal training rows are told in the log and in the
+    description.
 
     Args:
         n_train: number of training samples.
@@ -53,7 +54,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         dtype: "float32", "float64" or the torch dtype of features and targets; all preparation is in float64.
         center: subtract the training mean of the features.
         norm: norm of each input afterwards: "sqrt_d", "unit" or None (as `Preprocessing`).
-        targets: "one_hot_centered" or "one_hot" for classes, "raw", "centered" or "standardized" for regression.
+        targets: "one_hot_centered" or "one_hot" for classes; "raw", "centered" or "standardized" for
+            regression.
 
     Raises:
         DataError: an argument out of its range.
@@ -93,7 +95,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     def read(self) -> Source:
         """All raw samples and where they come from; raises `DataError`."""
 
-    def fit(self, train: Array) -> None:  # noqa: B027 (most sets have nothing to learn)
+    def fit(self, train: Array) -> None:
         """Learn from the drawn training samples, raw, what `prepare` needs: the test split is never seen."""
 
     def prepare(self, x: Array) -> Floats:

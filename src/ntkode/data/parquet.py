@@ -91,8 +91,8 @@ def _decode(encoded: Any, shape: tuple[int, int, int]) -> Array:
     if picture.mode != mode or picture.size != shape[:0:-1]:
         width, height = picture.size
         raise ValueError(
-            f"image of {height}×{width} pixels, mode {picture.mode}, where {shape[1]}×{shape[2]}, mode {mode} "
-            f"({meaning}), is expected"
+            f"image of {height}×{width} pixels, mode {picture.mode}, where {shape[1]}×{shape[2]}, "
+            f"mode {mode} ({meaning}), is expected"
         )
     return np.moveaxis(np.asarray(picture).reshape(*shape[1:], shape[0]), -1, 0)
 

@@ -124,8 +124,8 @@ class Preprocessing:
     def encode(self, train: Array, test: Array, classes: int | None) -> tuple[Floats, Floats]:
         """Targets (N, k) of both splits, from labels (N,) of `classes` classes or real targets (N, k)."""
         if classes is not None:
-            shift = 1.0 / classes if self.targets == "one_hot_centered" else 0.0
-            one_hot = np.eye(classes) - shift
+            centre = 1.0 / classes if self.targets == "one_hot_centered" else 0.0
+            one_hot = np.eye(classes) - centre
             return one_hot[train], one_hot[test]
         shift, scale = self.units(train)
         return (train - shift) / scale, (test - shift) / scale

@@ -34,9 +34,9 @@ class Sphere(GeneratedModule):
     """Points uniform on the unit sphere with random labels ±1, as k = 1 real targets: a test of memory.
 
     A regression set: labels that follow no rule have no accuracy to speak of, and the test loss cannot fall.
-    Rows are scaled to norm √d but not centred, so that they stay uniform on a sphere. With `antipodal`, half of
-    the points of each split are the negatives of the other half, with signs of their own: an odd activation in a
-    model without bias has f(−x) = −f(x), hence a singular NTK and targets that it cannot fit.
+    Rows are scaled to norm √d but not centred, so that they stay uniform on a sphere. With `antipodal`, half
+    of the points of each split are the negatives of the other half, with signs of their own: an odd
+    activation in a model without bias has f(−x) = −f(x), hence a singular NTK and targets that it cannot fit.
 
     Args:
         dimension: number of features, d.

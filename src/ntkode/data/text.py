@@ -35,7 +35,7 @@ class TextModule(DataModule):
             whole_number("dataset.components", components, least=1)
             if components > self.n_train:
                 raise DataError(
-                    f"dataset.components={components} are more than the {self.n_train} training documents have",
+                    f"dataset.components={components} are more than {self.n_train} training documents have",
                     f"dataset.components={self.n_train} or less; or dataset.n_train={components} or more",
                 )
         self.components = min(COMPONENTS, self.n_train) if components is None else components
@@ -53,10 +53,11 @@ class TextModule(DataModule):
                 f"the {len(train)} training documents hold no words ({error})",
                 "dataset.n_train=N with a larger N",
             ) from error
-        if weights.shape[1] < self.components:
+        count = weights.shape[1]
+        if count < self.components:
             raise DataError(
-                f"dataset.components={self.components}, but the training documents hold {weights.shape[1]} words",
-                f"dataset.components={weights.shape[1]} or less; or a larger dataset.n_train",
+                f"dataset.components={self.components}, but the training documents hold {count} words",
+                f"dataset.components={count} or less; or a larger dataset.n_train",
             )
         state = int(random_generator(self.seed, "singular directions").integers(2**31))
         self._directions = TruncatedSVD(self.components, random_state=state).fit(weights)
@@ -94,8 +95,8 @@ class AGNews(TextModule):
     name = "ag_news"
     licence = "for research and other non-commercial use (A. Gulli)"
     citation = (
-        "X. Zhang, J. Zhao, Y. LeCun. Character-level convolutional networks for text classification. NeurIPS "
-        "2015, from A. Gulli's AG corpus of news articles"
+        "X. Zhang, J. Zhao, Y. LeCun. Character-level convolutional networks for text classification. "
+        "NeurIPS 2015, from A. Gulli's AG corpus of news articles"
     )
     classes = 4
     hub = HubDataset(

@@ -38,9 +38,9 @@ def read_weather(folder: Path) -> Weather:
     """The days of both files of `folder`.
 
     - Days of the test file that stand in the training file too are dropped from the latter.
-    - Pressures outside 950–1050 hPa, or missing, are replaced. In the training file by linear interpolation in
-      time between its own valid days. In the test file by the last valid day before: there, the day after may be
-      the one to be predicted.
+    - Pressures outside 950–1050 hPa, or missing, are replaced. In the training file by linear interpolation
+      in time between its own valid days. In the test file by the last valid day before: there, the day after
+      may be the one to be predicted.
     - Days out of order are sorted.
 
     Raises:
@@ -84,13 +84,15 @@ def _read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(
             f"dataset.data_dir={path.parent} holds no {path.name}",
-            f"dataset.data_dir=PATH of a folder with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
+            f"dataset.data_dir=PATH of one with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
         ) from None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"cannot read {path} ({error})", MEND) from error
     missing = [column for column in ("date", *VARIABLES) if column not in table]
     if missing:
-        raise DataError(f"{path} has no column {missing[0]!r} (columns: {', '.join(table)})", MEND)
+        raise DataError(
+            f"{path} has no column {missing[0]!r} (columns: {', '.join(map(str, table.columns))})", MEND
+        )
     dates = pd.to_datetime(table["date"], format="%Y-%m-%d", errors="coerce")
     if dates.isna().any():
         bad = table["date"][dates.isna()]
@@ -107,9 +109,9 @@ def _read(path: Path) -> pd.DataFrame:
     return numbers
 
 
-def _check_days(days: pd.DatetimeIndex) -> None:
+def _check_days(days: pd.Index) -> None:
     """Raise a `DataError` where a day is left out, or the test file begins before the training file ends."""
-    steps = np.diff(days) / np.timedelta64(1, "D")
+    steps = np.diff(days.to_numpy()) / np.timedelta64(1, "D")
     wrong = np.flatnonzero(steps != 1)
     if wrong.size:
         before, after = (f"{days[wrong[0] + i]:%Y-%m-%d}" for i in (0, 1))

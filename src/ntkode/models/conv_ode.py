@@ -1,4 +1,4 @@
-"""A convolutional Neural ODE for images: NTK parameterisation, weights shared over time and over the image."""
+"""A convolutional Neural ODE for images: NTK parameterisation, weights shared over time and image."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ConvODE(LayeredODEModel):
 
         h(0) = σ_u/√(c p²) · U ⋆ x,   dh/dt = σ_w/√(9 n) · W ⋆ φ(h),   f(x) = σ_v/√(n P) · v^T vec φ(h(T)).
 
-    U takes each of the P non-overlapping patches of p×p pixels (c channels) to n channels; W is a 3×3 convolution
-    with zero padding; v reads all channels at all positions. The state has n·P entries: n channels (`width`) of
-    (height/p)×(width/p) positions. An evaluation of the field takes 18·n²·P flops a sample, against 2·n² of
-    `NeuralODE`: widths from 16 to 64 are what a core is good for.
+    U takes each of the P non-overlapping patches of p×p pixels (c channels) to n channels; W is a 3×3
+    convolution with zero padding; v reads all channels at all positions. The state has n·P entries: n
+    channels (`width`) of (height/p)×(width/p) positions. An evaluation of the field takes 18·n²·P flops a sample,
+    against 2·n² of `NeuralODE`: widths from 16 to 64 are what a core is good for.
 
     Args:
         in_features: d, the product of `image_shape`.
@@ -49,8 +49,8 @@ class ConvODE(LayeredODEModel):
         v: parameter of shape (n·P, k).
 
     Raises:
-        ValueError: a size, horizon or sigma out of range, an image shape that is none or not that of the inputs,
-            a patch that does not divide it, or an unknown activation.
+        ValueError: a size, horizon or sigma out of range, an image shape that is none or not that of the
+            inputs, a patch that does not divide it, or an unknown activation.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ConvODE(LayeredODEModel):
     def encode(self, x: Tensor) -> Tensor:
         """h(0) = σ_u/√(c p²) · U ⋆ x, flattened to (N, n·P)."""
         patches = F.conv2d(x.reshape(-1, *self.image_shape), self.U, stride=self.patch)
-        return patches.flatten(1) * (self.sigma_u / math.sqrt(self.U[0].numel()))
+        return patches.flatten(1) * (self.sigma_u / math.sqrt(self.in_features / math.prod(self.positions)))
 
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
         """The state itself, shape (N, n·P)."""
@@ -109,12 +109,14 @@ class ConvODE(LayeredODEModel):
         """σ_w/√(9 n) · W ⋆ φ, flattened to (N, n·P)."""
         maps = activated.reshape(-1, self.width, *self.positions)
         return F.conv2d(maps, self.W, padding=KERNEL // 2).flatten(1) * (
-            self.sigma_w / math.sqrt(self.W[0].numel())
+            self.sigma_w / math.sqrt(KERNEL**2 * self.width)
         )
 
     def readout(self, h: Tensor) -> Tensor:
         """σ_v/√(n P) · v^T vec φ(h), shape (N, k)."""
-        return (self.activation(h) @ self.v) * (self.sigma_v / math.sqrt(len(self.v)))
+        return (self.activation(h) @ self.v) * (
+            self.sigma_v / math.sqrt(self.width * math.prod(self.positions))
+        )
 
     def field_parameters(self) -> list[nn.Parameter]:
         """W alone."""

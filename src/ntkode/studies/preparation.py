@@ -96,9 +96,10 @@ def _image_shape(config: Config, data: DataModule) -> dict[str, tuple[int, int, 
     if "image_shape" not in keys or keys["image_shape"] is not None:
         return {}
     if data.image_shape is None:
+        choices = config["choices"]
         raise ValueError(
-            f"model={config['choices']['model']} needs images, and dataset={config['choices']['dataset']} has none: "
-            "take dataset=mnist, dataset=cifar10 or dataset=digits, or model=neural_ode; or say how the "
+            f"model={choices['model']} needs images, and dataset={choices['dataset']} has none: take "
+            "dataset=mnist, dataset=cifar10 or dataset=digits, or model=neural_ode; or say how the "
             f"{data.in_features} features form one, as in model.image_shape=[1,1,{data.in_features}]"
         )
     return {"image_shape": data.image_shape}
