@@ -1,4 +1,3 @@
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -6,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tests.data.made import colour_images, news, png, write_rows
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,29 +23,6 @@ def common() -> dict[str, Any]:
     return {"n_train": 60, "n_test": 40, "seed": 3, "steps": 5}
 
 
-WORDS = [f"word{number:03d}" for number in range(200)]
-
-
-def write_rows(folder: Path, split: str, columns: dict[str, Any]) -> None:
-    """A parquet file named as on the hub; a column without values is left out."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = {name: values for name, values in columns.items() if values}
-    pd.DataFrame(held).to_parquet(folder / f"{split}-00000-of-00001.parquet")
-
-
-def colour_images(n: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, size=(n, 32, 32, 3), dtype=np.uint8)
-
-
-def news(n: int, seed: int) -> list[str]:
-    """Documents of 20 words, some of which tell the class (row mod 4)."""
-    generator = np.random.default_rng(seed)
-    return [
-        " ".join([*generator.choice(WORDS, 20), *generator.choice(WORDS[row % 4 :: 20], 5)])
-        for row in range(n)
-    ]
-
-
 @pytest.fixture(scope="session")
 def hub_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small folders laid out as uoft-cs/cifar10 and fancyzhx/ag_news on the hub, by the data set's name."""
@@ -56,12 +32,6 @@ def hub_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_rows(root / "cifar10", split, {"img": images, "label": [row % 10 for row in range(n)]})
         write_rows(root / "ag_news", split, {"text": news(n, seed), "label": [row % 4 for row in range(n)]})
     return {name: root / name for name in ("cifar10", "ag_news")}
-
-
-def png(pixels: np.ndarray) -> dict[str, Any]:
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, format="png")
-    return {"bytes": encoded.getvalue(), "path": None}
 
 
 @pytest.fixture
