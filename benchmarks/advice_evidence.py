@@ -1,0 +1,60 @@
+"""Condense stored sweeps into the evidence that benchmarks/advise.py goes by.
+
+    python benchmarks/advice_evidence.py [results=FOLDER,…] [sweeps=NAME,…] [perf=FILE] [out=FILE]
+
+The sweeps are those of experiment=width_limit (also at model.sigma_w=2,3), gradient_accuracy, gradient_kinks,
+gradient_horizon and gradient_training. By default all runs in results/ are read, and the package's own file
+src/ntkode/advice/evidence.json is written anew.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from ntkode.advice.collecting import collect, gradient_costs
+from ntkode.advice.evidence import PACKAGED, Evidence
+from ntkode.command_line import parse_pairs
+from ntkode.results import NoResults, SweepIndex, load, write_atomically
+
+PERF = Path(__file__).resolve().parent.parent / "docs" / "perf" / "gradients.json"
+KEYS = {
+    "results": "the results folders, results by default",
+    "sweeps": "which of their sweeps; all by default",
+    "perf": "times and memory of the gradient methods; docs/perf/gradients.json by default",
+    "out": "the file to write; the package's own by default",
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Read the runs and write the evidence; exits with a message where there is none."""
+    settings, _ = parse_pairs(__doc__, KEYS, arguments)
+    wanted = settings["sweeps"].split(",") if "sweeps" in settings else None
+    frames = []
+    try:
+        for folder in settings.get("results", "results").split(","):
+            for sweep in SweepIndex.names(folder):
+                if wanted is None or sweep in wanted:
+                    frames.append(load(folder, sweep))
+        costs = gradient_costs(Path(settings.get("perf", PERF)))
+    except (NoResults, ValueError) as error:
+        sys.exit(f"advice_evidence: {error}")
+    evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else Evidence()
+    sizes = {name: len(getattr(evidence, name)) for name in ("width", "gradient", "tolerated")}
+    missing = [name for name, size in sizes.items() if not size]
+    if missing:
+        sys.exit(
+            f"advice_evidence: no done run gives {', '.join(missing)}: run experiment=width_limit, "
+            "gradient_horizon and gradient_training first"
+        )
+    out = Path(settings.get("out", PACKAGED))
+    plain = replace(evidence, costs=costs).plain()
+    write_atomically(out, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    print(f"{out}: {counts}, from {sum(source.runs for source in evidence.sources)} runs")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,148 @@
+"""Recommend how to train a Neural ODE on a data set: activation, scale, width, solver, learning rate.
+
+    python benchmarks/advise.py dataset=digits [budget=SECONDS] [size=small] [out=advice.json]
+
+From the infinite-width theory, computed on the training split, and from stored runs. It ends with a command
+to paste. Nothing is trained; a few gradients are timed.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from ntkode.advice.advising import Request, advise
+from ntkode.advice.collecting import collect
+from ntkode.advice.evidence import PACKAGED, Evidence
+from ntkode.advice.shown import plain, shown
+from ntkode.checks import positive
+from ntkode.command_line import parse_pairs
+from ntkode.integrate import SolverFailure
+from ntkode.results import NoResults, load, write_atomically
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+ACTIVATIONS = ("tanh", "softplus", "relu", "gelu", "silu", "elu", "erf", "sin")
+GAMMAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+KEYS = {
+    "budget": "seconds that the training may take on this machine; any unless given",
+    "memory": "MiB that a gradient may allocate; any unless given",
+    "activations": f"among which to choose; {','.join(ACTIVATIONS)} by default",
+    "gammas": f"sigma_w * T among which to choose; {','.join(f'{g:g}' for g in GAMMAS)} by default",
+    "rows": "training samples that the theory is computed on, at most; 500 by default",
+    "distance": "of the kernel from its infinite-width limit that the width is to keep; 0.2 by default",
+    "evidence": "a file of benchmarks/advice_evidence.py in place of the package's own",
+    "results": "a folder of stored runs that are evidence beside it",
+    "out": "a JSON file for the advice and its reasons",
+}
+OTHERS = "any override of benchmarks/run.py that is not advised on: dataset=…, size=…, n_train=…, dtype=…"
+# What the theory has no word on, or what is advised.
+ADVISED = (
+    "activation",
+    "width",
+    "solver",
+    "gradient",
+    "match",
+    "model.width",
+    "model.sigma_w",
+    "optimizer",
+    "metrics",
+)
+NEEDED = {"model": "neural_ode", "loss": "squared"}
+
+
+def main(arguments: list[str]) -> None:
+    """Print the advice; exits with a message where none can be given."""
+    settings, _ = parse_pairs(__doc__, KEYS, arguments, others=OTHERS)
+    given = [f"{key}={value}" for key, value in settings.items() if key not in KEYS]
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    notes = Console(stderr=True, highlight=False)
+    try:
+        check(settings)
+        request = requested(settings)
+        evidence = Evidence.read(Path(settings.get("evidence", PACKAGED)))
+        if "results" in settings:
+            evidence = evidence.joined(collect(load(settings["results"])))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            advice = advise(request, lambda more: composed([*given, *more]), evidence, notes.print)
+    except (ValueError, NoResults, SolverFailure, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"advise: {error}")
+    console.print(shown(advice, given, evidence))
+    if "out" in settings:
+        out = Path(settings["out"])
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
+        console.print(str(out))
+
+
+def composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The config that benchmarks/run.py would compose, resolved, with the choices by group."""
+    config = compose("config", list(overrides), return_hydra_config=True)
+    choices = {g: c for g, c in config.hydra.runtime.choices.items() if not str(g).startswith("hydra/") and c}
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra")
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)) | {"choices": choices}
+
+
+def requested(settings: dict[str, str]) -> Request:
+    """What the pairs ask for.
+
+    Raises:
+        ValueError: a value that is none.
+    """
+    activations = tuple(settings.get("activations", ",".join(ACTIVATIONS)).split(","))
+    known = sorted(path.stem for path in (CONF / "activation").glob("*.yaml"))
+    unknown = [name for name in activations if name not in known]
+    if unknown:
+        raise ValueError(
+            f"activations={','.join(unknown)}: there is no such choice; one of {', '.join(known)}"
+        )
+    widths = sorted(int(path.stem.removeprefix("w")) for path in (CONF / "width").glob("w*.yaml"))
+    numbers = {key: number(key, settings[key]) for key in ("budget", "memory", "distance") if key in settings}
+    rows = {"rows": int(number("rows", settings["rows"]))} if "rows" in settings else {}
+    gammas = (
+        [number("gammas", part) for part in settings["gammas"].split(",")] if "gammas" in settings else GAMMAS
+    )
+    return Request(activations, tuple(gammas), tuple(widths), **rows, **numbers)  # type: ignore[arg-type]
+
+
+def number(key: str, text: str) -> float:
+    """The positive number that `text` is."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{key}={text} is no number, as in {key}=1") from None
+    return positive(key, value)
+
+
+def check(settings: dict[str, str]) -> None:
+    """Refuse overrides of what is advised, and models and losses that the theory says nothing about.
+
+    Raises:
+        ValueError: there are such.
+    """
+    for key, value in settings.items():
+        if key in KEYS:
+            continue
+        if any(key == name or key.startswith(f"{name}.") for name in ADVISED):
+            hint = {
+                "activation": "; activations=… says among which",
+                "model.sigma_w": "; gammas=… says among which",
+            }
+            raise ValueError(f"{key}={value}: advise chooses this itself, leave it out{hint.get(key, '')}")
+        if key in NEEDED and value != NEEDED[key]:
+            raise ValueError(f"{key}={value}: the theory speaks of {key}={NEEDED[key]} alone, leave it out")
+        if "," in value and not value.startswith("["):
+            raise ValueError(
+                f"{key}={value}: advice is for one setting at a time, such as {key}={value.split(',')[0]}"
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
