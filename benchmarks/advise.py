@@ -8,18 +8,15 @@ to paste. Nothing is trained; a few gradients are timed.
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from ntkode.advice.advising import Request, advise
 from ntkode.advice.collecting import collect
+from ntkode.advice.composing import composer
 from ntkode.advice.evidence import PACKAGED, Evidence
 from ntkode.advice.shown import plain, shown
 from ntkode.checks import positive
@@ -69,8 +66,8 @@ def main(arguments: list[str]) -> None:
         evidence = Evidence.read(Path(settings.get("evidence", PACKAGED)))
         if "results" in settings:
             evidence = evidence.joined(collect(load(settings["results"])))
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            advice = advise(request, lambda more: composed([*given, *more]), evidence, notes.print)
+        with composer(CONF, given) as compose:
+            advice = advise(request, compose, evidence, notes.print)
     except (ValueError, NoResults, SolverFailure, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"advise: {error}")
     console.print(shown(advice, given, evidence))
@@ -79,15 +76,6 @@ def main(arguments: list[str]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
         console.print(str(out))
-
-
-def composed(overrides: Sequence[str]) -> dict[str, Any]:
-    """The config that benchmarks/run.py would compose, resolved, with the choices by group."""
-    config = compose("config", list(overrides), return_hydra_config=True)
-    choices = {g: c for g, c in config.hydra.runtime.choices.items() if not str(g).startswith("hydra/") and c}
-    OmegaConf.set_struct(config, False)
-    config.pop("hydra")
-    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)) | {"choices": choices}
 
 
 def requested(settings: dict[str, str]) -> Request:

@@ -75,6 +75,9 @@ class Advice:
         refused: candidates for which nothing is predicted.
         default: the prediction for the config as it stands; None where there is none.
         problem: the samples that the predictions are for.
+        request: what was asked.
+        horizon: T.
+        steps: of the recommended run.
         cost: of the recommended run.
         seconds: that training by the advice takes, as measured on a few steps.
     """
@@ -86,6 +89,9 @@ class Advice:
     refused: list[Refused]
     default: Ranked | None
     problem: Problem
+    request: Request
+    horizon: float
+    steps: int
     cost: Cost
     seconds: float
 
@@ -198,6 +204,9 @@ def advise(request: Request, compose: Compose, evidence: Evidence, told: Callabl
         refused=refused,
         default=_standing(adviser, problem, ranked, own, fit.judged),
         problem=problem,
+        request=request,
+        horizon=float(model["horizon"]),
+        steps=fit.steps,
         cost=fit.cost,
         seconds=fit.cost.run(fit.steps),
     )

@@ -27,14 +27,19 @@ def activation_reason(
     return Reason(
         "activation, σ_w",
         f"{candidate.activation.name}, {candidate.gamma / horizon:g}",
-        f"training under Θ_∞, {FOLDS}-fold on the training split: of {tied} of {len(ranked)} candidates "
-        "within one standard error of the least error the smoothest, then the least error; only σ_w·T matters",
-        f"{problem.measure} {first.prediction.error(first.steps):.4g} (least {_least(ranked):.4g}, "
-        f"difference ± {first.noise:.2g}) after {first.steps} steps on {len(problem)} samples; "
+        f"training under Θ_∞, {FOLDS}-fold on the training split: of {tied} of {len(ranked)} "
+        "candidates within one standard error of the least error the smoothest, then the least error; only σ_w·T matters",
+        f"{problem.measure} {first.prediction.error(first.steps):.4g} ± {_own_noise(first):.2g} (least "
+        f"{_least(ranked):.4g}) after {first.steps} steps on {len(problem)} samples; "
         f"φ is {candidate.activation.profile.smoothness_class}; λ_min {spectrum.lambda_min:.2g} "
         f"{floor}, condition number {spectrum.condition_number:.2g}",
         "; ".join(thin),
     )
+
+
+def _own_noise(r: Ranked) -> float:
+    errors = r.prediction.errors[r.steps]
+    return float(errors.std()) / len(errors) ** 0.5
 
 
 def _least(ranked: Sequence[Ranked]) -> float:
