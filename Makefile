@@ -8,7 +8,8 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean sync test-integration
+.PHONY: help install launchers run report smoke perf perf-gradients perf-sweep perf-peers lint format test \
+	test-integration sync clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -20,6 +21,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 install: $(VENV)/installed  ## Make .venv with the tested versions
+
+launchers: install  ## Add the optional launchers and the search (SLURM, Ray, Optuna)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[slurm,ray,optuna]'
 
 run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
@@ -38,6 +42,8 @@ perf: install  ## The NTK engine beside other libraries, on a quiet machine (abo
 
 perf-gradients: install  ## The gradient methods beside other libraries, on a quiet machine (about 10 minutes)
 	$(BIN)/python benchmarks/perf/gradients.py
+perf-sweep: install  ## Launchers, and the suite's cost a job, on a quiet machine (some 4 minutes; docs/perf)
+	$(BIN)/python benchmarks/perf/sweep.py
 
 # The pair that was tried, with Python 3.11. In a venv of its own: it brings TensorFlow.
 .venv-peers/installed:
@@ -66,7 +72,8 @@ format: install  ## Let ruff format and mend
 test: lint  ## Lint and tests
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
-test-integration: install  ## Sweeps that are killed, lack disk space, or share a folder (some minutes)
+# With SLURM: apt-get install --no-install-recommends slurm-wlm munge, as root. What is missing is skipped.
+test-integration: install  ## Sweeps that are killed or lack disk space, SLURM, Ray (make launchers first); minutes
 	$(BIN)/python -m pytest -m integration
 
 clean:  ## Remove .venv, the peers and caches; results stay

@@ -7,12 +7,14 @@ Hydra composes a config a job; each job's body runs in a process of its own and 
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import math
 import os
 import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +35,7 @@ from ntkode.results import (
     Status,
     SweepIndex,
     job_name,
+    run_id,
     sweep_name,
     utc_now,
 )
@@ -41,6 +44,18 @@ from ntkode.studies import run_job, settle
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RERUN = ("none", "failed", "all")
 INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells expect
+# Choices that need a package of an extra: choice → (the package's plugin, the extra).
+EXTRAS = {
+    "hydra/launcher=slurm": ("hydra_submitit_launcher", "slurm"),
+    "hydra/launcher=ray_node": ("hydra_ray_launcher", "ray"),
+    "hydra/sweeper=optuna_search": ("hydra_optuna_sweeper", "optuna"),
+}
+SEARCHED = "optimization_results.yaml"  # where an adaptive search leaves its best, in the sweep's folder
+# Choices that are Hydra's own, and so have no file here.
+BASIC = {
+    "hydra/launcher": "one job after the other, started by this process",
+    "hydra/sweeper": "the grid of all axes",
+}
 # Hydra's flags that show something instead of running.
 INFORMATIVE = (
     "-h",
@@ -59,7 +74,7 @@ def main() -> int:
     """Run what the command line asks for; the exit code is 0 where every job is done."""
     register_resolvers()
     arguments = sys.argv[1:]
-    complaint = unknown(arguments) or misused(arguments)
+    complaint = unknown(arguments) or misused(arguments) or missing_extra(arguments)
     if complaint:
         print(complaint, file=sys.stderr)
         return 2
@@ -86,12 +101,20 @@ def main() -> int:
     except OSError as error:
         print(f"results_dir={results_dir} cannot be written to ({error}): name another", file=sys.stderr)
         return 2
-    return run_sweep(results_dir, sweep, index)
+    return run_sweep(results_dir, sweep, index, anew=given("rerun", overrides) == "all")
 
 
-def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
-    """Run all jobs under a progress display, then show what the records say; the exit code."""
+def run_sweep(results_dir: str, sweep: str, index: SweepIndex, anew: bool) -> int:
+    """Run all jobs under a progress display, then show what the records say; the exit code.
+
+    Args:
+        results_dir: the results folder.
+        sweep: the sweep's name.
+        index: its index.
+        anew: whether every job was to be computed from the start.
+    """
     since, began, console = index.size(), utc_now(), report_console()
+    (index.directory / SEARCHED).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a sweep as Ctrl-C does
     interrupted = False
     try:
@@ -107,11 +130,19 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
         jobs = index.runs(since)
         if jobs:
             show(results_dir, sweep, console)
+        show_best(index, console)
     statuses = [RunRecord.open(results_dir, run_id).status or {} for run_id in jobs.values()]
     failed = [status for status in statuses if status.get("status") != Status.DONE]
     kept = sum((status.get("finished") or began) < began for status in failed)
     if kept:
         console.print(f"{kept} of these failed earlier and did not run again: rerun=failed runs them")
+    older = [status for status in statuses if anew and (status.get("finished") or began) < began]
+    if older:
+        console.print(
+            f"{len(older)} of these could not be computed anew, and are as they were: log.txt in a run's "
+            "folder ends with the reason",
+            style="red",
+        )
     stale = [run_id for run_id in jobs.values() if computed_by_other_code(results_dir, run_id, began)]
     if stale:
         console.print(
@@ -121,7 +152,7 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex) -> int:
     if interrupted:
         console.print("interrupted: the same command goes on with what is not done")
         return INTERRUPTED
-    return 0 if jobs and not failed else 1
+    return 0 if jobs and not failed and not older else 1
 
 
 def computed_by_other_code(results_dir: str, run_id: str, began: str) -> bool:
@@ -138,9 +169,9 @@ def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> N
     status, message = Status.KILLED, "the worker that ran it is gone"
     if interrupted:
         status, message = Status.INTERRUPTED, "by the user"
-    for run_id in run_ids:
+    for name in run_ids:
         with suppress(OSError, RecordUnreadable):  # the job itself has said so
-            settle(RunRecord.open(results_dir, run_id), status, message)
+            settle(RunRecord.open(results_dir, name), status, message)
 
 
 def show(results_dir: str, sweep: str, console: Console) -> None:
@@ -153,15 +184,32 @@ def show(results_dir: str, sweep: str, console: Console) -> None:
         console.print(f"the sweep's table and picture cannot be written: {error}", style="red")
 
 
+def show_best(index: SweepIndex, console: Console) -> None:
+    """What an adaptive search found, where the sweep was one."""
+    path = index.directory / SEARCHED
+    if path.exists():
+        found = OmegaConf.load(path)
+        parameters = " ".join(f"{key}={value}" for key, value in found.best_params.items())
+        console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
+
+
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def compose_and_run(config: DictConfig) -> str:
-    """Hydra's task: one composed config, one job."""
+def compose_and_run(config: DictConfig) -> float | None:
+    """Hydra's task: one composed config, one job; returns what an adaptive search looks at."""
     plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     about = HydraConfig.get()
     groups = about.runtime.choices.items()
     plain["choices"] = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
     number = OmegaConf.select(cast(DictConfig, about), "job.num") or 0  # missing in a single run
-    return run_job(plain, job_name(about.overrides.task), number)
+    status = run_job(plain, job_name(about.overrides.task), number)
+    return objective(plain) if status is Status.DONE else None
+
+
+def objective(config: Mapping[str, Any]) -> float | None:
+    """The stored value of the metric that the config calls its `objective`; None where it is not finite."""
+    summary = RunRecord.open(config["results_dir"], run_id(config)).summary() or {}
+    value = summary.get(config["objective"])
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def is_override(argument: str) -> bool:
@@ -237,16 +285,37 @@ def misused(arguments: Sequence[str]) -> str | None:
     return None
 
 
+def missing_extra(arguments: Sequence[str]) -> str | None:
+    """Which package a launcher or sweeper on the command line needs, where it is not installed."""
+    for argument in arguments:
+        plugin, extra = EXTRAS.get(argument, (None, None))
+        if plugin is not None and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+            return f"{argument} needs a package that is not installed: pip install 'ntkode[{extra}]'"
+    return None
+
+
 def register_resolvers() -> None:
     """Make known the resolvers that conf/ uses."""
     OmegaConf.register_new_resolver("ntkode_workers", workers, replace=True)
+    OmegaConf.register_new_resolver("ntkode_cores", cores, replace=True)
+    OmegaConf.register_new_resolver("ntkode_gpus", gpus, replace=True)
     OmegaConf.register_new_resolver("ntkode_choices", choices_help, replace=True)
 
 
-def workers(threads: Any) -> int:
-    """Jobs at a time: the cores that this process may use, by the threads of a job."""
-    usable = isinstance(threads, int) and threads > 0  # if not, the job itself says so
-    return max(1, len(os.sched_getaffinity(0)) // threads) if usable else 1
+def workers(threads: Any, processes: Any = 1) -> int:
+    """Jobs at a time: the cores that this process may use, by those of a job."""
+    return max(1, len(os.sched_getaffinity(0)) // cores(threads, processes))
+
+
+def cores(threads: Any, processes: Any = 1) -> int:
+    """Cores of a job: the threads of each of its processes."""
+    counts = [count for count in (threads, processes) if isinstance(count, int)]
+    return max(1, math.prod(counts))  # a number that is none: the job itself says so
+
+
+def gpus(accelerator: str, devices: Any) -> int | None:
+    """GPUs of a job; None where the CPU trains."""
+    return devices if accelerator in ("gpu", "cuda") else None
 
 
 def choices_help() -> str:
@@ -263,6 +332,9 @@ def choices_help() -> str:
         for path in choice_files(group):
             mark = "*" if path.stem == defaults[group] else " "
             lines.append(f"  {mark} {path.stem:<20} {description(path)}")
+        if group in BASIC:
+            mark = "*" if defaults[group] == "basic" else " "
+            lines.append(f"  {mark} {'basic':<20} {BASIC[group]}")
     return "\n".join(lines).lstrip("\n")
 
 

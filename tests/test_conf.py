@@ -1,6 +1,8 @@
 """Every file of conf/ composes, what it describes can be built, and --help tells of it."""
 
+import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from ntkode.data import DataModule
 from ntkode.metrics import Metric
@@ -62,12 +66,46 @@ def test_composes_and_all_targets_take_what_they_are_given(composed, group, choi
                 inspect.signature(part.func).bind_partial(*part.args, **part.keywords)
 
 
-@choices("hydra/launcher", "hydra/help")
-def test_hydra_groups_compose(entry, group, choice):
-    with initialize_config_dir(str(entry.CONF), version_base="1.3"):
-        config = compose("config", overrides=[f"{group}={choice}"], return_hydra_config=True)
-    assert config.hydra.runtime.choices[group] == choice
-    assert config.hydra.launcher.n_jobs >= 1
+@pytest.fixture
+def hydra_config(entry):
+    """Hydra's own part of the config with these overrides, resolved; skips where an extra is missing."""
+
+    def call(*overrides):
+        for override in overrides:
+            plugin, extra = entry.EXTRAS.get(override, ("hydra_joblib_launcher", None))
+            if importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+                pytest.skip(f"needs ntkode[{extra}], which is not installed")
+        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+            config = compose("config", overrides=list(overrides), return_hydra_config=True)
+        return config.hydra
+
+    return call
+
+
+@choices("hydra/launcher", "hydra/sweeper", "hydra/help")
+def test_hydra_groups_compose(hydra_config, group, choice):
+    hydra = hydra_config(f"{group}={choice}")
+    assert hydra.runtime.choices[group] == choice
+    made = hydra[group.removeprefix("hydra/")]
+    OmegaConf.to_container(made, resolve=True)
+    assert choice == "ntkode" or get_class(made._target_)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cores", "gpus"),
+    [
+        ((), 1, None),
+        (("threads=2", "trainer=ddp"), 4, None),
+        (("trainer=ddp", "trainer.accelerator=gpu"), 2, 2),
+    ],
+)
+def test_launchers_ask_for_what_a_job_uses(hydra_config, overrides, cores, gpus):
+    slurm = hydra_config("hydra/launcher=slurm", *overrides).launcher
+    assert (slurm.cpus_per_task, slurm.gpus_per_node, slurm.tasks_per_node) == (cores, gpus, 1)
+    ray = hydra_config("hydra/launcher=ray_node", *overrides).launcher.ray.remote
+    assert (ray.num_cpus, ray.num_gpus) == (cores, gpus)
+    local = hydra_config("hydra/launcher=local", *overrides).launcher
+    assert local.n_jobs == max(1, len(os.sched_getaffinity(0)) // cores)
 
 
 @choices("model")
@@ -119,7 +157,9 @@ def test_help_tells_every_group_and_choice_with_its_line(entry):
             group = line.strip()
         elif found := re.fullmatch(r"  ([* ]) (\S+)\s+(.*)", line):
             told[group, found[2]] = (found[1], found[3])
-    assert set(told) == {choice for choice in CHOICES if choice[0] != "hydra/help"}
+    hydras = {(group, "basic"): text for group, text in entry.BASIC.items()}
+    assert set(told) == {choice for choice in CHOICES if choice[0] != "hydra/help"} | set(hydras)
     for (group, choice), (mark, text) in told.items():
-        assert text == entry.description(CONF / group / f"{choice}.yaml")
+        expected = hydras.get((group, choice)) or entry.description(CONF / group / f"{choice}.yaml")
+        assert text == expected
         assert (mark == "*") == (DEFAULTS[group] == choice)

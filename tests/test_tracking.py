@@ -122,6 +122,17 @@ def test_a_server_out_of_reach_fails_the_job_in_seconds_with_the_override(config
     assert record.config == job  # the record stands, and rerun=failed runs it
 
 
+def test_a_run_that_is_done_stays_where_the_tracker_of_a_new_attempt_cannot_start(config, only_record):
+    job = config("NoTracker")
+    assert run_job(job, "a=1") == "done"
+    record = only_record()
+    before = (record.status, record.history(), record.summary(), record.provenance())
+    unreachable = {"_target_": "tests.studies.cells.NoServer", "_partial_": True}
+    assert run_job(job | {"logger": unreachable, "rerun": "all"}, "a=1") == "error"
+    assert (record.status, record.history(), record.summary(), record.provenance()) == before
+    assert "http://127.0.0.1:9 cannot be reached" in record.log_path.read_text()
+
+
 def test_a_server_that_goes_away_takes_no_result_along(config, only_record):
     job = config("DyingServer")
     job["logger"]["_target_"] = "tests.studies.cells.DyingServer"

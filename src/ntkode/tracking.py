@@ -173,12 +173,12 @@ class WandbTracker:
                 f"logger.mode={mode} must be offline, online or disabled, as in logger.mode=offline"
             )
         os.environ.setdefault("WANDB_SILENT", "true")
-        shutil.rmtree(record.directory / "wandb", ignore_errors=True)
         try:
             if mode == "online":
                 url = server_url()
                 check_server(url)
                 check_key(url)
+            shutil.rmtree(record.directory / "wandb", ignore_errors=True)
             self._logger = SafeWandbLogger(
                 name=job,
                 id=record.run_id,

@@ -20,6 +20,7 @@ from ntkode.integrate import NonFiniteState, SolveCost, SolverFailure, typed_fai
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
 from ntkode.ntk import REPRODUCIBLE_BYTES, SpectralMeasure, kernel_operator, lanczos
+from ntkode.ranks import from_first, ranks, total
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
@@ -132,6 +133,9 @@ class TrainingModule(L.LightningModule):
         """
         if self._learning_rate != "auto":
             return positive("optimizer.lr", self._learning_rate)
+        return from_first(self._automatic_rate)
+
+    def _automatic_rate(self) -> float:
         factor, largest = positive("optimizer.lr_factor", self._lr_factor), self.initial_measure.lambda_max
         if not largest > 0:
             raise ValueError(
@@ -176,8 +180,10 @@ class TrainingModule(L.LightningModule):
         with self._divergence_told(batch_idx):
             f = self.model(x)
         loss = self.loss(f - self.get_buffer("_initial_train")[indices], y)
-        self._note_loss(float(loss.detach()) * len(self.data.train.x) / len(x), batch_idx)
-        return loss
+        samples = len(x) * ranks()
+        self._note_loss(total(loss.detach()) * len(self.data.train.x) / samples, batch_idx)
+        # DDP averages the gradients of the ranks, and L is a sum over samples.
+        return loss if ranks() == 1 else loss * ranks()
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Backpropagate; an adjoint method solves an ODE here, which may fail as in `training_step`."""
@@ -195,7 +201,7 @@ class TrainingModule(L.LightningModule):
         self._write_row(batch_idx)
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise self._divergence("a parameter is not finite", batch_idx + 1)
-        if batch_idx + 1 == self.data.steps:
+        if batch_idx + 1 == self.data.steps and self.trainer.is_global_zero:
             with self._divergence_told(batch_idx + 1):
                 f = self.output("train")
             self._note_loss(float(self.loss(f, self.split("train").y)), batch_idx + 1)

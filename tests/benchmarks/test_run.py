@@ -220,6 +220,13 @@ def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, 
     assert list(tmp_path.glob("results/*/status.json")) == []
 
 
+@pytest.fixture
+def no_extras(entry, monkeypatch):
+    """As in an installation without the optional packages."""
+    plugins = {choice: ("not_installed", extra) for choice, (_, extra) in entry.EXTRAS.items()}
+    monkeypatch.setattr(entry, "EXTRAS", plugins)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named", "remedy"),
     [
@@ -236,8 +243,12 @@ def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, 
         ("rerun=al", "rerun=al", ["rerun=failed"]),
         ("-m model.match=ntk,hidden", "model.match", ["match=ntk"]),
         ("sweep=a/b", "sweep='a/b'", ["letters"]),
+        ("-m hydra/launcher=slurm seed=0,1", "hydra/launcher=slurm", ["pip install 'ntkode[slurm]'"]),
+        ("-m hydra/launcher=ray_node seed=0,1", "hydra/launcher=ray_node", ["pip install 'ntkode[ray]'"]),
+        ("hydra/sweeper=optuna_search", "hydra/sweeper=optuna_search", ["pip install 'ntkode[optuna]'"]),
     ],
 )
+@pytest.mark.usefixtures("no_extras")
 def test_a_misused_key_is_one_line(entry, monkeypatch, capsys, tmp_path, arguments, named, remedy):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["run.py", *arguments.split()])

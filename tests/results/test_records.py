@@ -69,7 +69,7 @@ def test_begin_wipes_an_earlier_attempt(record):
     record.begin({"steps": 3})
     assert record.history() == []
     assert record.summary() is None
-    assert not record.log_path.exists()
+    assert record.log_path.read_text() == ""
     assert record.status["message"] == ""
     record.append({"step": 0})
     assert record.history() == [{"step": 0}]

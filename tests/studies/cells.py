@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import torch
 from lightning.pytorch.loggers import CSVLogger
 from tests.wandb_fake import KEY, fake_server
 
@@ -11,6 +12,7 @@ from ntkode import tracking
 from ntkode.data.checks import DataError
 from ntkode.integrate import NonFiniteState
 from ntkode.metrics import Metric
+from ntkode.ranks import rank, total
 from ntkode.tracking import WandbTracker
 from ntkode.training import Diverged
 
@@ -167,3 +169,19 @@ class DyingServer(WandbTracker):
     def close(self, failed):
         self.serving.__exit__(None, None, None)
         super().close(failed)
+
+
+class FailsOnRank:
+    """Sums over the ranks, one of which fails or is killed before."""
+
+    distributed = True
+
+    def __init__(self, failing, killed=False):
+        self.failing, self.killed = failing, killed
+
+    def run(self, config, record, tracker):
+        if rank() == self.failing:
+            if self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise NonFiniteState(f"non-finite state on rank {rank()}")
+        total(torch.ones(()))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ntkode.data.sources import random_generator
+from ntkode.ranks import part
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -27,24 +28,35 @@ class BatchSchedule(Sampler[slice | Tensor]):
         seed: determines the permutations.
         start: step at which iteration begins, for a resumed run. The length stays `steps`, which is how
             Lightning counts an epoch that it resumes in its middle.
+        rank: which of `ranks` equal parts of every step's rows is iterated over.
+        ranks: processes that share each step's rows.
     """
 
     def __init__(
-        self, n: int, *, steps: int, batch_size: int | None = None, seed: int = 0, start: int = 0
+        self,
+        n: int,
+        *,
+        steps: int,
+        batch_size: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.n = n
         self.steps = steps
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
+        self._part = part(batch_size or n, rank, ranks)
 
     def rows(self, step: int) -> slice | Tensor:
-        """Rows of one step: indices (batch_size,), int64, or a slice, which makes a full batch a view."""
+        """Rows of one step: indices, int64, or a slice, which makes a full batch a view."""
         if self.batch_size is None:
-            return slice(0, self.n)
+            return self._part
         number, position = divmod(step, self.n // self.batch_size)
         first = position * self.batch_size
-        return _permutation(self.n, self.seed, number)[first : first + self.batch_size]
+        return _permutation(self.n, self.seed, number)[first : first + self.batch_size][self._part]
 
     def __iter__(self) -> Iterator[slice | Tensor]:
         return (self.rows(step) for step in range(self.start, self.steps))

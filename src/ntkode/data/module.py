@@ -172,9 +172,18 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """One epoch of exactly `steps` batches (indices, x, y); a resumed trainer goes on at its step."""
-        start = 0 if self.trainer is None else self.trainer.global_step
+        trainer = self.trainer
+        start, rank, ranks = (
+            (0, 0, 1) if trainer is None else (trainer.global_step, trainer.global_rank, trainer.world_size)
+        )
         schedule = BatchSchedule(
-            self.n_train, steps=self.steps, batch_size=self.batch_size, seed=self.seed, start=start
+            self.n_train,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            start=start,
+            rank=rank,
+            ranks=ranks,
         )
         return loader(self.train.x, self.train.y, schedule)
 

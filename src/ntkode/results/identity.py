@@ -15,6 +15,7 @@ NOT_IDENTIFYING = (
     "sweep",
     "results_dir",
     "rerun",
+    "objective",
     "checkpoint",
     "timeout",
     "progress",

@@ -152,11 +152,12 @@ class RunRecord:
         shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
         for leftover in (
             self._history_path,
-            self.log_path,
             self.directory / "summary.json",
             self.directory / "provenance.json",
         ):
             leftover.unlink(missing_ok=True)
+        if self.log_path.exists():  # emptied, and not removed: the run may be writing to it already
+            os.truncate(self.log_path, 0)
         remove_asides(self.directory)
         self.store_config(config)
 

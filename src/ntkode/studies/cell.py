@@ -25,9 +25,11 @@ from ntkode.signals import ENDING
 INTERRUPTED = "by the user"
 # Seconds that another process may take to let go of the run: one that is killed, or only looks at it.
 PATIENCE = 2.0
-# Exit codes of a cell that has written no end: another process owns its run; its record cannot be written.
+# Exit codes of a cell that has written no end: another process owns its run; its record cannot be written; it
+# was to be computed anew, could not start, and its record is as it was.
 LOCKED = 75
 UNWRITABLE = 74
+KEPT = 73
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -59,16 +61,12 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
         ready.recv()
     except EOFError:
         return
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     record = RunRecord(directory)
     try:
         with record.lock(PATIENCE):
             if record.standing is Status.DONE and config["rerun"] != "all":
                 return  # by another sweep, while this process started
-            if config["rerun"] == "all" or not record.checkpoints:
-                record.begin(config)
-            else:
-                record.resume(config)
             _redirect_output(record.log_path)
             _compute(config, job, record)
     except RunLocked as error:
@@ -78,8 +76,8 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
         sys.exit(UNWRITABLE)
 
 
-def _end_with_parent() -> None:
-    """Interrupt this process once the one that started it is gone: nobody waits for it any more."""
+def end_with_parent(by: signal.Signals = signal.SIGINT) -> None:
+    """End this process by a signal once the one that started it is gone: nobody waits for it any more."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         # Where nobody reaps it, a process that is gone stays as a zombie.
@@ -87,7 +85,7 @@ def _end_with_parent() -> None:
             starter = psutil.Process(parent.pid)
             while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), by)
 
 
 def _redirect_output(path: Path) -> None:
@@ -105,6 +103,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
 
     from ntkode.data.checks import whole_number
     from ntkode.studies.base import build
+    from ntkode.studies.distribution import run_study
 
     tracker = None
     failure: BaseException | None = None
@@ -113,17 +112,23 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         threads = whole_number("threads", config["threads"], least=1)
         torch.set_num_threads(threads)
         with threadpool_limits(threads):
+            # Before anything of an earlier attempt goes: where it cannot start, a run that is done stays.
             tracker = build(config["logger"])(record, config, job)
-            build(config["study"]).run(config, record, tracker)
+            _open(record, config)
+            run_study(config, record, tracker)
     except BaseException as error:
         failure = error
         traceback.print_exc()
+        if record.standing is Status.DONE:
+            sys.exit(KEPT)
     for ending in ENDING:  # a second interrupt must not keep this from the record
         signal.signal(ending, signal.SIG_IGN)
     if failure is None:
         record.finish(Status.DONE)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # nobody has to wait for an upload
     else:
+        if record.standing is not Status.RUNNING:
+            _open(record, config)
         status = _status_of(failure)
         record.finish(status, _message(failure, status), _remedy(failure))
     # After the record, which is the truth: an upload may fail, or take its time.
@@ -132,6 +137,14 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
             tracker.close(failed=failure is not None)
         except Exception:
             traceback.print_exc()
+
+
+def _open(record: RunRecord, config: dict[str, Any]) -> None:
+    """Begin the record afresh, or go on with what an earlier attempt has left."""
+    if config["rerun"] == "all" or not record.checkpoints:
+        record.begin(config)
+    else:
+        record.resume(config)
 
 
 def _limit_time(limit: Any) -> None:

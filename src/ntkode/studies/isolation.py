@@ -28,7 +28,7 @@ from ntkode.results import (
     run_id,
     summarise,
 )
-from ntkode.studies.cell import INTERRUPTED, LOCKED, PATIENCE, UNWRITABLE, run_cell
+from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, run_cell
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
@@ -55,7 +55,8 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
         nothing is raised but KeyboardInterrupt, and what keeps the sweep's index from being written.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
-    SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job, number)
+    index = SweepIndex(config["results_dir"], config["sweep"])
+    index.add(record.run_id, job, number, config.get("choices"))
     try:
         return _run_unless_stored(record, config, job)
     except (OSError, RecordUnreadable) as error:  # there is no telling it in the record
@@ -84,12 +85,14 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         if process.exitcode is None:  # stuck where no signal reaches it
             _end(process)
             settle(record, Status.TIMEOUT, f"not done after {config['timeout']} s")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # a queue that takes the job back ends the process by the latter
         _end(process)
         settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
     if process.exitcode == LOCKED:
         return record.standing or Status.RUNNING
+    if process.exitcode == KEPT:
+        return Status.ERROR
     settle(record, Status.KILLED, _cause(process.exitcode))
     return record.standing or Status.KILLED
 
@@ -125,7 +128,7 @@ def _patience(config: Mapping[str, Any]) -> float | None:
 def _context() -> Any:
     # A joblib worker's default context is loky's, whose name the fork server does not know.
     multiprocessing.set_start_method("forkserver", force=True)
-    multiprocessing.set_forkserver_preload(["ntkode.studies.training"])
+    multiprocessing.set_forkserver_preload(["ntkode.studies.training", "ntkode.studies.distribution"])
     # The server inherits that interrupts are held back: one that comes while it imports must not end it.
     # Its tracker first, because starting that one lets them through again.
     resource_tracker.ensure_running()

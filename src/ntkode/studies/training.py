@@ -10,9 +10,11 @@ from typing import Any
 import lightning as L
 
 from ntkode.metrics import Metric
+from ntkode.ranks import from_first, rank
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
+from ntkode.studies.distribution import check_split
 from ntkode.studies.preparation import (
     build_model,
     read_data,
@@ -40,6 +42,8 @@ class Training:
         require_metrics: whether a metric that applies and is missing or not finite fails the run.
     """
 
+    distributed = True  # runs on every rank of a cell; rank 0 measures
+
     def __init__(self, require_metrics: bool = False) -> None:
         self.require_metrics = require_metrics
 
@@ -60,17 +64,18 @@ class Training:
         record.set_phase("reading the data")
         data = read_data(config)
         record.set_phase("preparing")
-        metrics: dict[str, Metric] = build(config["metrics"])
+        metrics: dict[str, Metric] = build(config["metrics"]) if rank() == 0 else {}
         checkpoints = Checkpoints(
             record, config["checkpoint"]["every_seconds"], metrics, data.description["sha256"]
         )
-        start = checkpoints.newest_usable()
-        loggers = [HistoryLogger(record), *tracker.loggers]
+        start = from_first(checkpoints.newest_usable)
+        loggers = [HistoryLogger(record), *tracker.loggers] if rank() == 0 else []
         callbacks = [*metrics.values(), checkpoints]
         trainer: L.Trainer = build(config["trainer"])(callbacks=callbacks, logger=loggers)
         trainer.strategy.checkpoint_io = DurableCheckpointIO()
         device = trainer.strategy.root_device
         model = build_model(config, data, device)
+        check_split(data, model)
         module = training_module(config, data, model, config["optimizer"]["lr"])
         if start is None:
             store_provenance(record, config, data, device)
@@ -93,7 +98,7 @@ class Training:
                 "metrics_missing": missing,
             }
             record.write_summary(summarise(history) | told)
-        if missing and self.require_metrics:
+        if rank() == 0 and missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
 
 

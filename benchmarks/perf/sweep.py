@@ -1,0 +1,141 @@
+"""What a launcher gains, and what the suite costs a job: `python benchmarks/perf/sweep.py`.
+
+Protocol. One and the same sweep, a job a seed, runs twice in folders of its own: with
+`hydra/launcher=basic` and with `hydra/launcher=local`. A job trains on digits with cheap metrics, a given
+learning rate and no tracker, for so many steps as took the given seconds in a short first job. Measured:
+
+- the wall time of both sweeps, from the command to its end, closing table included; aim: local ≤ 0.6 × basic
+  on two cores, where a job computes 5 s or more;
+- a job's overhead: from the moment the sweep hands it on (its line in the sweep's index) to its end in its
+  record, less the seconds of its steps and metrics. The first jobs of all workers load libraries, and are
+  left out; aim: median ≤ 1 s.
+
+The machine must be quiet; the result goes to docs/perf/sweep.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ntkode.results import RunRecord, SweepIndex
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = ("size=small", "dataset=digits", "metrics=cheap", "logger=none", "optimizer.lr=0.001", "sweep=perf")
+LAUNCHERS = ("basic", "local")
+TRIAL_STEPS = 20
+
+
+def main() -> int:
+    """Run both sweeps, print and store what they took."""
+    options = parsed(sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        steps = steps_for(options.seconds, Path(folder))
+        swept = {name: sweep(name, options.jobs, steps, Path(folder) / name) for name in LAUNCHERS}
+    ratio = swept["local"]["seconds"] / swept["basic"]["seconds"]
+    told = {
+        "cores": len(os.sched_getaffinity(0)),
+        "jobs": options.jobs,
+        "steps": steps,
+        "seconds_asked": options.seconds,
+        "local_to_basic": ratio,
+        **swept,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(told, indent=1) + "\n")
+    for name, measured in swept.items():
+        print(f"{name}: {measured['seconds']:.1f} s, overhead a job {measured['overhead_median']:.2f} s")
+    print(f"local takes {ratio:.2f} of basic on {told['cores']} cores: {options.out}")
+    return 0
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--jobs", type=int, default=24, help="jobs of the sweep (24)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="that a job computes, at least (5)")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "perf" / "sweep.json", help="JSON file")
+    return parser.parse_args(arguments)
+
+
+def steps_for(seconds: float, folder: Path) -> int:
+    """Steps that compute for so many seconds, by the fastest step of a short job."""
+    run("basic", 1, TRIAL_STEPS, folder / "trial")
+    (record,) = records(folder / "trial")
+    return math.ceil(seconds / min(row["cost/step_seconds"] for row in record.history()[:-1]))
+
+
+def sweep(launcher: str, jobs: int, steps: int, folder: Path) -> dict[str, Any]:
+    """Seconds of a sweep and of its jobs' overhead."""
+    seconds = run(launcher, jobs, steps, folder)
+    cold = len(os.sched_getaffinity(0)) if launcher == "local" else 1
+    warm = [overhead(record, folder) for record in records(folder)[cold:]]
+    computed = [computing(record) for record in records(folder)]
+    return {
+        "seconds": seconds,
+        "compute_least": min(computed),
+        "overhead_median": statistics.median(warm),
+        "overhead_most": max(warm),
+    }
+
+
+def run(launcher: str, jobs: int, steps: int, folder: Path) -> float:
+    """Run a sweep into `folder`; its seconds.
+
+    Raises:
+        RuntimeError: a job is not done.
+    """
+    seeds = "seed=" + ",".join(str(seed) for seed in range(jobs))
+    places = (f"results_dir={folder}", f"hydra/launcher={launcher}")
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "run.py"),
+        "-m",
+        seeds,
+        f"steps={steps}",
+        *JOB,
+        *places,
+    ]
+    began = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return time.perf_counter() - began
+
+
+def records(folder: Path) -> list[RunRecord]:
+    """The runs of a sweep, in the order in which they were handed on."""
+    return [RunRecord.open(folder, name) for name in handed_on(folder)]
+
+
+def handed_on(folder: Path) -> dict[str, str]:
+    """Run id → when it was handed on, in that order."""
+    lines = (SweepIndex(folder, "perf").directory / "index.jsonl").read_text().splitlines()
+    return {entry["run_id"]: entry["added"] for entry in map(json.loads, lines)}
+
+
+def computing(record: RunRecord) -> float:
+    """Seconds of a run's steps."""
+    return sum(row.get("cost/step_seconds", 0.0) for row in record.history()[:-1])
+
+
+def overhead(record: RunRecord, folder: Path) -> float:
+    """Seconds of a run that are no step's and no metric's."""
+    ended = datetime.fromisoformat((record.status or {})["finished"])
+    handed = datetime.fromisoformat(handed_on(folder)[record.run_id])
+    measuring = max(row.get("cost/metric_seconds", 0.0) for row in record.history())
+    return (ended - handed).total_seconds() - computing(record) - measuring
+
+
+if __name__ == "__main__":
+    sys.exit(main())

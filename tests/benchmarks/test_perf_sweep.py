@@ -1,0 +1,21 @@
+"""`python benchmarks/perf/sweep.py` at a tiny size: it measures what it says. Times go untested."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "perf" / "sweep.py"
+
+
+def test_both_launchers_are_measured(tmp_path):
+    out = tmp_path / "sweep.json"
+    command = [sys.executable, SCRIPT, "--jobs", "4", "--seconds", "0.2", "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(out.read_text())
+    for launcher in ("basic", "local"):
+        measured = told[launcher]
+        assert measured["seconds"] > measured["compute_least"] > 0.1
+        assert measured["overhead_most"] >= measured["overhead_median"] > 0
+    assert told["local_to_basic"] > 0
