@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.data.made import colour_images, news, png, write_rows
+from tests.data.made import png, write_hub_folders
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,12 +26,7 @@ def common() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def hub_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small folders laid out as uoft-cs/cifar10 and fancyzhx/ag_news on the hub, by the data set's name."""
-    root = tmp_path_factory.mktemp("hub")
-    for split, n, seed in (("train", 80, 0), ("test", 50, 1)):
-        images = [png(image) for image in colour_images(n, seed)]
-        write_rows(root / "cifar10", split, {"img": images, "label": [row % 10 for row in range(n)]})
-        write_rows(root / "ag_news", split, {"text": news(n, seed), "label": [row % 4 for row in range(n)]})
-    return {name: root / name for name in ("cifar10", "ag_news")}
+    return write_hub_folders(tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture

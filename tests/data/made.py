@@ -35,3 +35,12 @@ def png(pixels: np.ndarray) -> dict[str, Any]:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, format="png")
     return {"bytes": encoded.getvalue(), "path": None}
+
+
+def write_hub_folders(root: Path) -> dict[str, Path]:
+    """Folders by data set: 80 training and 50 test rows each."""
+    for split, n, seed in (("train", 80, 0), ("test", 50, 1)):
+        images = [png(image) for image in colour_images(n, seed)]
+        write_rows(root / "cifar10", split, {"img": images, "label": [row % 10 for row in range(n)]})
+        write_rows(root / "ag_news", split, {"text": news(n, seed), "label": [row % 4 for row in range(n)]})
+    return {name: root / name for name in ("cifar10", "ag_news")}
