@@ -2,8 +2,8 @@
 
     python benchmarks/advise_trial.py advice=advice.json [random=6] [seeds=1,2,3] [draw=0] [out=trial.json]
 
-All take the same number of steps at 1/λ_max, on the same draws of the data; advice is made on the draw of seed
-0, which is none of these. The runs are stored as a sweep, advice_DATASET.
+All take the same number of steps at 1/λ_max, on the same draws of the data; advice is made on the draw of
+seed 0, which is none of these. The runs are stored as a sweep, advice_DATASET.
 """
 
 import json

@@ -39,7 +39,7 @@ def collect(runs: pd.DataFrame) -> Evidence:
     if usable.empty:
         return Evidence()
     usable = usable.assign(
-        activation=[_activation(row) for _, row in usable.iterrows()],
+        activation=pd.Series({i: _activation(row) for i, row in usable.iterrows()}, dtype=object),
         gamma=numbers(usable, "config.model.sigma_w") * numbers(usable, "config.model.horizon"),
         dataset=usable[_DATASET].astype(str),
     )
