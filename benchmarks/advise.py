@@ -26,7 +26,7 @@ from ntkode.results import NoResults, load, write_atomically
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 ACTIVATIONS = ("tanh", "softplus", "relu", "gelu", "silu", "elu", "erf", "sin")
-GAMMAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
+GAMMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 KEYS = {
     "budget": "seconds that the training may take on this machine; any unless given",
     "memory": "MiB that a gradient may allocate; any unless given",

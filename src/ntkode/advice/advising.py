@@ -133,6 +133,25 @@ class _Adviser:
             )
         return phi
 
+    # -- width
+
+    def width(self, candidate: Candidate) -> int:
+        """The narrowest choice that keeps the distance; the widest where none does."""
+        need = width_need(self.evidence, candidate, self.request.distance).width
+        return next((w for w in self.request.widths if w >= need), self.request.widths[-1])
+
+    def within_reach(self, predictions: Sequence[Prediction]) -> tuple[list[Prediction], list[Refused]]:
+        """Those whose limit some choice of width is near enough to, and the others; all where none is."""
+        reached, lost = [], []
+        for p in predictions:
+            need = width_need(self.evidence, p.candidate, self.request.distance)
+            if need.width <= self.request.widths[-1]:
+                reached.append(p)
+            else:
+                reason = f"horizon too long: near its limit at width {need.width} only"
+                lost.append(Refused(p.candidate, reason))
+        return (reached, lost) if reached else (list(predictions), [])
+
     # -- costs
 
     def overrides(self, candidate: Candidate, way: Way, width: int) -> list[str]:
@@ -194,8 +213,10 @@ def advise(request: Request, compose: Compose, evidence: Evidence, told: Callabl
     refused = [o for o in outcomes if isinstance(o, Refused)]
     if not predictions:
         raise ValueError(f"nothing is predicted for any candidate: {refused[0].reason}; try gammas=0.25,0.5")
+    predictions, too_wide = adviser.within_reach(predictions)
+    refused += too_wide
     fit = _fit(adviser, problem, predictions, choices)
-    ranked = rank(problem, predictions, fit.judged)
+    ranked = rank(problem, predictions, fit.judged, adviser.width)
     return Advice(
         dataset=adviser.config["choices"]["dataset"],
         overrides=fit.overrides,
@@ -237,9 +258,9 @@ def _fit(
     """Candidate, width and steps, each of which depends on the others: again until the candidate stays."""
     judged, seen = int(adviser.config["steps"]), set()
     while True:
-        candidate = rank(problem, predictions, judged)[0].prediction.candidate
+        candidate = rank(problem, predictions, judged, adviser.width)[0].prediction.candidate
         fit = _fitted(adviser, candidate, problem, predictions, choices, judged)
-        settled = rank(problem, predictions, fit.judged)[0].prediction.candidate
+        settled = rank(problem, predictions, fit.judged, adviser.width)[0].prediction.candidate
         if settled == candidate:
             return fit
         if fit.judged in seen:  # two that change places for ever: the one of the fewer steps
@@ -258,8 +279,7 @@ def _fitted(
 ) -> _Fit:
     request, evidence = adviser.request, adviser.evidence
     judged = steps
-    need = width_need(evidence, candidate, request.distance)
-    wanted = next((w for w in request.widths if w >= need.width), request.widths[-1])
+    wanted = adviser.width(candidate)
     way = cheapest_way(evidence, candidate, bearable(evidence)[0])
     adviser.told(f"cost of {candidate}, {way.solver} with {way.steps} steps, on this machine")
     if request.budget is None:
@@ -319,7 +339,7 @@ def _standing(
     if isinstance(outcome, Refused):
         return None
     predictions = [*(r.prediction for r in ranked), outcome]
-    return next(r for r in rank(problem, predictions, steps) if r.prediction is outcome)
+    return next(r for r in rank(problem, predictions, steps, adviser.width) if r.prediction is outcome)
 
 
 def _reasons(

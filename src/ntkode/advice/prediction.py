@@ -7,8 +7,8 @@ sample is predicted by the training on the folds that it is not in; the test spl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ntkode.theory import LinearisedTraining
 
 FOLDS = 5
 # Of the kernel's entries: far below the distance n^(-1/2) of any width that is trained.
-TOLERANCE = 1e-6
+TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -142,16 +142,17 @@ class Problem:
 def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Prediction | Refused:
     """Cross-validated training under Θ_∞ for each number of steps."""
     try:
-        kernel = infinite_width_kernels(
+        limit = infinite_width_kernels(
             problem.x,
             activation=candidate.activation,
             horizon=candidate.gamma,
             sigma_u=problem.sigma_u,
             sigma_v=problem.sigma_v,
             tolerance=TOLERANCE,
-        ).ntk
+        )
     except BlowUpError:
         return Refused(candidate, "the infinite-width limit blows up before the horizon")
+    kernel = limit.ntk
     whole = LinearisedTraining(kernel, problem.y)
     if not whole.lambda_max > 0:
         return Refused(candidate, "the kernel is zero")
@@ -172,8 +173,15 @@ def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Pre
         else {k: _wrong(f, problem.labels) for k, f in outputs.items()},
         losses={k: float(loss.mean()) for k, loss in losses.items()},
         ratios={k: curve[k] / curve[0] if curve[0] > 0 else math.nan for k in steps},
-        spectrum=spectrum(kernel),
+        spectrum=_spectrum(kernel, limit.error),
     )
+
+
+def _spectrum(kernel: Tensor, error: float) -> Spectrum:
+    """Its resolution holds the error of the entries too, which moves eigenvalues by N times that at most."""
+    exact = spectrum(kernel)
+    floor = exact.resolution + len(kernel) * error * max(1.0, float(kernel.abs().max()))
+    return replace(exact, resolution=floor, condition_number=exact.lambda_max / max(exact.lambda_min, floor))
 
 
 def _wrong(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -202,12 +210,21 @@ class Ranked:
         return self.excess <= self.noise
 
 
-def rank(problem: Problem, predictions: Sequence[Prediction], steps: int) -> list[Ranked]:
+def rank(
+    problem: Problem, predictions: Sequence[Prediction], steps: int, width: Callable[[Candidate], int]
+) -> list[Ranked]:
     """Predictions in order of preference.
 
     First those that are within one standard error of the least error (the one-standard-error rule: Breiman et
-    al. 1984, section 3.4.3), smoother φ first, as its gradients are more accurate for the same work, and by
-    error among equally smooth; then the others, by error.
+    al. 1984, section 3.4.3): smoother φ first, as its gradients are more accurate for the same work; among
+    equally smooth ones the narrowest, as it costs least, and then by held-out loss. After them the others, by
+    error.
+
+    Args:
+        problem: the samples.
+        predictions: at least one.
+        steps: after how many steps to compare.
+        width: the width that a candidate needs.
     """
     best = min(predictions, key=lambda p: (p.error(steps), p.losses[steps]))
     ranked = [
@@ -217,7 +234,9 @@ def rank(problem: Problem, predictions: Sequence[Prediction], steps: int) -> lis
 
     def place(r: Ranked) -> tuple[float, ...]:
         smoothness = r.prediction.candidate.activation.profile.smoothness
-        return (0, -smoothness, r.excess, r.prediction.losses[steps]) if r.tied else (1, r.excess, 0, 0)
+        if not r.tied:
+            return (1, r.excess, 0, 0)
+        return (0, -smoothness, width(r.prediction.candidate), r.prediction.losses[steps])
 
     return sorted(ranked, key=place)
 

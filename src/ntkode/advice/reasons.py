@@ -28,8 +28,8 @@ def activation_reason(
         "activation, σ_w",
         f"{candidate.activation.name}, {candidate.gamma / horizon:g}",
         f"training under Θ_∞, {FOLDS}-fold on the training split: of {tied} of {len(ranked)} "
-        "candidates within one standard error of the least error the smoothest, then the least error; only "
-        "σ_w·T matters",
+        "candidates within one standard error of the least error the smoothest, then the narrowest, then "
+        "the least held-out loss; only σ_w·T matters",
         f"{problem.measure} {first.prediction.error(first.steps):.4g} ± {_own_noise(first):.2g} (least "
         f"{_least(ranked):.4g}) after {first.steps} steps on {len(problem)} samples; "
         f"φ is {candidate.activation.profile.smoothness_class}; λ_min {spectrum.lambda_min:.2g} "

@@ -57,7 +57,7 @@ class WidthNeed:
     @property
     def width(self) -> int:
         """The least n with c/√n ≤ distance."""
-        return math.ceil((self.constant / self.distance) ** 2)
+        return math.ceil((self.constant / self.distance) ** 2 * (1 - 1e-12))  # 225.00…03 is 225
 
     def at(self, width: int) -> float:
         """The expected distance of a width."""
