@@ -33,7 +33,7 @@ KEYS = {
     "activations": f"among which to choose; {','.join(ACTIVATIONS)} by default",
     "gammas": f"sigma_w * T among which to choose; {','.join(f'{g:g}' for g in GAMMAS)} by default",
     "rows": "training samples that the theory is computed on, at most; 500 by default",
-    "distance": "of the kernel from its infinite-width limit that the width is to keep; 0.2 by default",
+    "distance": "of the kernel from its infinite-width limit that the width is to keep; 0.25 by default",
     "evidence": "a file of benchmarks/advice_evidence.py in place of the package's own",
     "results": "a folder of stored runs that are evidence beside it",
     "out": "a JSON file for the advice and its reasons",

@@ -57,6 +57,15 @@ def test_settings_of_an_activation_make_another_one():
     assert laws == pytest.approx({"softplus": 3.0, "softplus(beta=4)": 5.0})
 
 
+def test_frames_that_were_joined_keep_their_runs_apart():
+    tanh = {"config.choices.activation": "tanh", "config.activation.name": "tanh"}
+    tanh |= {"config.activation.beta": math.nan}
+    joined = pd.concat([runs("width_limit", widths()), runs("width_limit", widths(9.0, **tanh))])
+    assert joined.index.has_duplicates
+    laws = {law.activation: (law.low, law.high) for law in collect(joined).width}
+    assert laws == {"softplus": pytest.approx((3.0, 3.0)), "tanh": pytest.approx((9.0, 9.0))}
+
+
 def test_runs_that_failed_or_of_other_models_do_not_count():
     rows = widths() + widths(50.0, status="diverged") + widths(60.0, **{"config.choices.model": "resnet"})
     (law,) = collect(runs("width_limit", rows)).width

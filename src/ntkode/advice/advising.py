@@ -58,7 +58,7 @@ class Request:
     gammas: tuple[float, ...]
     widths: tuple[int, ...]
     rows: int = 500
-    distance: float = 0.2
+    distance: float = 0.25
     budget: float | None = None
     memory: float | None = None
 

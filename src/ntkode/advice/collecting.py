@@ -38,6 +38,8 @@ def collect(runs: pd.DataFrame) -> Evidence:
         usable = usable[usable[column].isin(wanted)] if column in usable else usable.iloc[:0]
     if usable.empty:
         return Evidence()
+    # Frames that were joined repeat their index, by which columns would be set beside the wrong rows.
+    usable = usable.reset_index(drop=True).copy()
     usable = usable.assign(
         activation=pd.Series({i: _activation(row) for i, row in usable.iterrows()}, dtype=object),
         gamma=numbers(usable, "config.model.sigma_w") * numbers(usable, "config.model.horizon"),
