@@ -96,7 +96,6 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
         (["budget=soon"], "budget=soon is no number"),
         (["budget=-1"], "budget=-1.0 must be a positive number"),
         (["activations=quadratic", "gammas=3"], "nothing is predicted .* try gammas="),
-        (["activations=hardtanh"], "takes minutes"),
         (["activations=tanh", "budget=0.0001"], "do not bear one step"),
         (["activations=tanh", "memory=0.01"], "memory=0.01 MiB does not bear a gradient"),
         (["evidence=nowhere.json"], "evidence=nowhere.json cannot be read"),

@@ -54,6 +54,9 @@ TINY = {
     "gradient_kinks": gradient(
         "activation=relu", "gradient=backprop,kink_averaged", "solver.steps=5,10", "seed=0"
     ),
+    "gradient_horizon": gradient(
+        "activation=tanh", "model.horizon=1,2", "solver=rk4", "solver.steps=5,10", "gradient=backprop"
+    ),
     "gradient_training": Tiny(
         (*SMALL, "activation=tanh", "gradient.backward.steps=1,2"),
         "gradient_training",
