@@ -22,8 +22,8 @@ from ntkode.ntk import BlowUpError, Spectrum, infinite_width_kernels, spectrum
 from ntkode.theory import LinearisedTraining
 
 FOLDS = 5
-# Of the kernel's entries: far below the distance n^(-1/2) of any width that is trained; a smaller one costs minutes
-# on inputs of many norms, whose pairs then cannot be interpolated.
+# Of the kernel's entries: far below the distance n^(-1/2) of any width that is trained. A smaller one costs
+# minutes on inputs of many norms, whose pairs then cannot be interpolated.
 TOLERANCE = 1e-6
 
 
