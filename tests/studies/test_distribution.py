@@ -1,5 +1,7 @@
 """A cell by two processes is the cell of one: the same losses, one record, one tracked run."""
 
+import math
+
 import psutil
 import pytest
 import torch
@@ -30,12 +32,12 @@ def run(composed, tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(run):
     """A full-batch job by two processes, with metrics and W&B."""
-    return run("trainer=ddp", "metrics=standard", "logger=wandb")
+    return run("trainer=ddp", "metrics=full", "logger=wandb")
 
 
 @pytest.fixture(scope="module")
 def one(run):
-    return run("metrics=standard")
+    return run("metrics=full")
 
 
 def test_every_row_is_that_of_one_process(one, two):
@@ -52,6 +54,21 @@ def test_every_row_is_that_of_one_process(one, two):
                 assert abs(row[name] - value) <= ROUNDING * scale, name
     assert two.summary()["learning_rate"] == pytest.approx(one.summary()["learning_rate"], rel=ROUNDING)
     assert two.summary()["metrics_missing"] == []
+
+
+def test_measuring_together_changes_no_loss(run, two):
+    without = run("trainer=ddp", "metrics=none")
+    assert [row["loss/train"] for row in without.history()] == [row["loss/train"] for row in two.history()]
+
+
+def test_a_kernel_that_no_rank_can_have_is_nan_and_the_training_goes_on(run):
+    study = {"_target_": "tests.studies.cells.FailsToMeasure", "failing": 1}
+    record = run("metrics=standard", "trainer=ddp", "seed=7", study=study)
+    assert record.status["status"] == "done", record.status
+    measured = [row["ntk/lambda_min"] for row in record.history() if "ntk/lambda_min" in row]
+    assert len(measured) > 1
+    assert all(math.isnan(value) for value in measured)
+    assert math.isfinite(record.summary()["loss/train"])
 
 
 def test_one_tracked_run_and_no_process_left_behind(two):

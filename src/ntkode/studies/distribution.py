@@ -1,8 +1,8 @@
 """One cell by several processes: the samples of every step are split over them (DDP).
 
 The cell's own process is rank 0: it measures and writes the record, as in a cell of one process. It starts
-the others, which only train, and ends them. Lightning's launchers start the whole program again, the sweep
-included, or leave the parent without what its callbacks measured.
+the others, which train along and share the work of kernels, and ends them. Lightning's launchers start the
+whole program again, the sweep included, or leave the parent without what its callbacks measured.
 """
 
 from __future__ import annotations
@@ -166,6 +166,10 @@ class _Unwritten(RunRecord):
     @property
     def checkpoints(self) -> list[Path]:
         """None: rank 0 chooses among them, and clears old ones away."""
+        return []
+
+    def history(self) -> list[dict[str, Any]]:
+        """None."""
         return []
 
     def sync_history(self) -> int:
