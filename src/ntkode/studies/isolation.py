@@ -6,14 +6,12 @@ cell ended, whatever happened.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -28,7 +26,9 @@ from ntkode.results import (
     run_id,
     summarise,
 )
-from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, run_cell
+from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, open_record, run_cell
+from ntkode.studies.fork_server import cell_context
+from ntkode.studies.slurm import PortTaken, at_work, this_task
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
@@ -51,13 +51,23 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
         number: the job's place in its sweep.
 
     Returns:
-        The run's status; `Status.RUNNING` where another process is computing it. Failures are statuses:
-        nothing is raised but KeyboardInterrupt, and what keeps the sweep's index from being written.
+        The run's status; `Status.RUNNING` where another process is computing it: in a SLURM job of several
+        tasks, that of task 0, which the others help. Failures are statuses: nothing is raised but
+        KeyboardInterrupt, and what keeps the sweep's index from being written.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
+    task = this_task()
+    if task is not None and task.rank > 0:
+        from ntkode.studies.distribution import follow_task  # its imports take seconds
+
+        follow_task(config, task, record.directory)
+        return Status.RUNNING
     SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job, number)
     try:
-        return _run_unless_stored(record, config, job)
+        with at_work(task, record.run_id):
+            return _run_unless_stored(record, config, job)
+    except PortTaken as error:
+        return _refuse(record, config, error)
     except (OSError, RecordUnreadable) as error:  # there is no telling it in the record
         print(f"{record.run_id}: its record cannot be written or read: {error}", file=sys.stderr)
         return Status.ERROR
@@ -73,7 +83,7 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
     with suppress(RunLocked), record.lock():
         if record.status is None:  # so that the run is known, whatever happens before its process writes
             record.begin(config)
-    context = _context()
+    context = cell_context()
     ready, go = context.Pipe(duplex=False)
     process = context.Process(target=run_cell, args=(ready, dict(config), job, record.directory), name=job)
     try:
@@ -94,6 +104,15 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         return Status.ERROR
     settle(record, Status.KILLED, _cause(process.exitcode))
     return record.standing or Status.KILLED
+
+
+def _refuse(record: RunRecord, config: Mapping[str, Any], error: PortTaken) -> Status:
+    """Write that a job could not begin, unless its run is done already."""
+    with suppress(RunLocked), record.lock():
+        if record.standing is not Status.DONE:
+            open_record(record, config)
+            record.finish(Status.ERROR, str(error), error.remedy)
+    return record.standing or Status.ERROR
 
 
 def settle(record: RunRecord, status: Status, message: str) -> None:
@@ -122,21 +141,6 @@ def _patience(config: Mapping[str, Any]) -> float | None:
     """Seconds until the cell must have ended by its own clock; None where there is no (valid) limit."""
     limit = config.get("timeout")
     return START + limit + GRACE if isinstance(limit, int | float) and limit > 0 else None
-
-
-def _context() -> Any:
-    # A joblib worker's default context is loky's, whose name the fork server does not know.
-    multiprocessing.set_start_method("forkserver", force=True)
-    multiprocessing.set_forkserver_preload(["ntkode.studies.training", "ntkode.studies.distribution"])
-    # The server inherits that interrupts are held back: one that comes while it imports must not end it.
-    # Its tracker first, because starting that one lets them through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return multiprocessing.get_context("forkserver")
 
 
 def _end(process: BaseProcess) -> None:
