@@ -28,7 +28,7 @@ from ntkode.results import (
 )
 from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, open_record, run_cell
 from ntkode.studies.fork_server import cell_context
-from ntkode.studies.slurm import PortTaken, at_work, this_task
+from ntkode.studies.slurm import PortTaken, at_work, leave_if_queued_again, this_task
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
@@ -62,10 +62,15 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
 
         follow_task(config, task, record.directory)
         return Status.RUNNING
+    if task is not None and task.restarts:  # an earlier start was ended on its way, and may have begun anew
+        config = {**config, "rerun": "failed"}
     SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job, number)
     try:
         with at_work(task, record.run_id):
-            return _run_unless_stored(record, config, job)
+            status = _run_unless_stored(record, config, job)
+            if task is not None and status is Status.INTERRUPTED:
+                leave_if_queued_again(task)
+            return status
     except PortTaken as error:
         return _refuse(record, config, error)
     except (OSError, RecordUnreadable) as error:  # there is no telling it in the record

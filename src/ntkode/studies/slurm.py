@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from dataclasses import dataclass
 FIRST_PORT, JOBS = 20_000, 5_000
 # Seconds in which task 0 must be found at work, and between two attempts to find it.
 START, RETRY = 300.0, 0.5
-# Seconds that an interrupted job waits to be ended and queued again, and between two looks at the queue.
-REQUEUE, LOOK = 600.0, 2.0
+# Seconds for which a job that is to be pre-empted may have been warned, and between two looks at the queue.
+WARNING, LOOK = 600.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -131,3 +132,33 @@ def find_at_work(task: Task, run: str) -> socket.socket | None:
             connection.close()
         time.sleep(RETRY)
     return None
+
+
+def leave_if_queued_again(task: Task) -> None:
+    """End a job whose cell was interrupted, if SLURM pre-empts it: it runs again, and has no result yet.
+
+    SLURM sends SIGTERM to all processes of a job that it takes back, at once or some time before; the same
+    to those of a job that is cancelled, which then does have its result.
+
+    Raises:
+        SystemExit: the job is in the queue again; to submitit this is no result.
+    """
+    deadline = time.monotonic() + WARNING
+    while time.monotonic() < deadline:
+        state, restarts = _standing(task.job)
+        if restarts > task.restarts:
+            raise SystemExit("SLURM takes the job back into the queue")
+        if state != "RUNNING":
+            return
+        time.sleep(LOOK)
+
+
+def _standing(job: int) -> tuple[str, int]:
+    """State and restarts of a job as the queue tells them; UNKNOWN where it tells nothing."""
+    command = ["scontrol", "show", "job", "--oneliner", str(job)]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "UNKNOWN", 0
+    fields = dict(field.partition("=")[::2] for field in told.split())
+    return fields.get("JobState", "UNKNOWN"), int(fields.get("Restarts", 0))
