@@ -204,3 +204,16 @@ class FailsToMeasure(Training):
 
 def _no_state(*arguments):
     raise NonFiniteState("non-finite state on one rank")
+
+
+class Sees:
+    """Appends a row on the GPUs that its process sees, and from when to when it has them."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def run(self, config, record, tracker):
+        began = time.time()
+        time.sleep(self.seconds)
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        record.append({"step": 0, "gpus": gpus, "began": began, "ended": time.time()})

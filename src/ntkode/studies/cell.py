@@ -22,6 +22,7 @@ import psutil
 from ntkode.checks import positive
 from ntkode.results import RunLocked, RunRecord, Status
 from ntkode.signals import ENDING
+from ntkode.studies.devices import show_gpus
 from ntkode.studies.fork_server import HELD_BACK
 
 INTERRUPTED = "by the user"
@@ -47,7 +48,7 @@ class TimedOut(BaseException):
         self.remedy = f"timeout={2 * seconds:g}, and rerun=failed to go on from the last checkpoint"
 
 
-def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) -> None:
+def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Path, gpus: str | None) -> None:
     """Compute a cell, or go on with it, and write how it ended: the body of its process.
 
     Args:
@@ -55,7 +56,9 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
         config: the resolved config.
         job: the run's overrides, as its readable name.
         directory: the run's folder.
+        gpus: see `devices.show_gpus`.
     """
+    show_gpus(gpus)
     for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
         signal.signal(ending, signal.default_int_handler)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a queue's warning, which the job's process answers

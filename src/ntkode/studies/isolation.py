@@ -27,6 +27,7 @@ from ntkode.results import (
     summarise,
 )
 from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, open_record, run_cell
+from ntkode.studies.devices import own_gpus
 from ntkode.studies.fork_server import cell_context
 from ntkode.studies.slurm import PortTaken, at_work, leave_if_queued_again, this_task
 
@@ -88,9 +89,26 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
     with suppress(RunLocked), record.lock():
         if record.status is None:  # so that the run is known, whatever happens before its process writes
             record.begin(config)
+    with own_gpus(config.get("trainer")) as gpus:
+        process = _computed(record, config, job, gpus)
+    if process.exitcode == LOCKED:
+        return record.standing or Status.RUNNING
+    if process.exitcode == KEPT:
+        return Status.ERROR
+    settle(record, Status.KILLED, _cause(process.exitcode))
+    return record.standing or Status.KILLED
+
+
+def _computed(record: RunRecord, config: Mapping[str, Any], job: str, gpus: str | None) -> BaseProcess:
+    """The cell's process, which has ended.
+
+    A fork server that several jobs share, as in a worker of Ray, has the environment of the first of them:
+    the process is told which GPUs are its own.
+    """
     context = cell_context()
     ready, go = context.Pipe(duplex=False)
-    process = context.Process(target=run_cell, args=(ready, dict(config), job, record.directory), name=job)
+    arguments = (ready, dict(config), job, record.directory, gpus)
+    process = context.Process(target=run_cell, args=arguments, name=job)
     try:
         with go:  # closed without a word where an interrupt comes first: the cell then does nothing
             process.start()
@@ -103,12 +121,7 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         _end(process)
         settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
-    if process.exitcode == LOCKED:
-        return record.standing or Status.RUNNING
-    if process.exitcode == KEPT:
-        return Status.ERROR
-    settle(record, Status.KILLED, _cause(process.exitcode))
-    return record.standing or Status.KILLED
+    return process
 
 
 def _refuse(record: RunRecord, config: Mapping[str, Any], error: PortTaken) -> Status:
