@@ -47,7 +47,7 @@ def start(cwd, *overrides, environment=os.environ):
 def run(cwd, *overrides, environment=os.environ):
     """Run to the end; exit code, output, the run's record."""
     process = start(cwd, *overrides, environment=environment)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output, record_in(cwd)
 
 
@@ -81,7 +81,7 @@ def told(cluster, *command):
     return subprocess.run(command, env=cluster, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def eventually(condition, seconds=120):
+def eventually(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -156,7 +156,7 @@ def test_a_job_that_is_preempted_goes_on_where_it_was(cluster, tmp_path, undistu
     eventually(lambda: "JobState=PENDING" in told(cluster, "scontrol", "show", "job", job))
     assert process.poll() is None  # waits for the job
     told(cluster, "scontrol", "update", f"jobid={job}", "StartTime=now")  # SLURM would wait two minutes
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=600)
     record = record_in(tmp_path)
     assert process.returncode == 0, output
     assert record.status["status"] == "done"
@@ -168,7 +168,7 @@ def test_a_job_that_is_preempted_goes_on_where_it_was(cluster, tmp_path, undistu
 def test_a_job_that_is_cancelled_is_told_and_the_same_command_goes_on(cluster, tmp_path, undisturbed):
     process, job = started(tmp_path, cluster, "trainer=cpu")
     told(cluster, "scancel", job)
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "Traceback" not in output
     assert record_in(tmp_path).status["status"] == "interrupted"

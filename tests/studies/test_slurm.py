@@ -2,6 +2,8 @@
 
 import os
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,8 +59,16 @@ def test_a_connection_to_task_0_breaks_when_it_leaves():
         assert connection.recv(1) == b""
 
 
+def test_task_0_stays_for_tasks_that_begin_later():
+    with ThreadPoolExecutor() as pool, at_work(task_of_two(0), "run"):
+        found = pool.submit(lambda: time.sleep(1.0) or find_at_work(task_of_two(1), "run"))
+    with found.result() as connection:
+        assert connection.recv(1) == b""
+
+
 def test_a_task_that_is_at_no_work_or_another_is_not_followed(monkeypatch):
     monkeypatch.setattr(slurm, "START", 1.0)
+    monkeypatch.setattr(slurm, "LATE", 0.0)
     assert find_at_work(task_of_two(1), "run") is None
     with at_work(task_of_two(0), "another"):
         assert find_at_work(task_of_two(1), "run") is None

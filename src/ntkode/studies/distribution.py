@@ -77,9 +77,18 @@ def follow_task(config: Config, task: Task, directory: Path) -> None:
         task: this process's.
         directory: the run's folder.
     """
-    with suppress(ValueError):  # task 0 tells it
-        if _rank_count(config, task) == task.tasks:
-            _follow_first(config, task, directory)
+    connection = find_at_work(task, directory.name)
+    if connection is None:
+        print(f"rank {task.rank} found no task 0 at {task.host}:{task.port}", flush=True)
+        return
+    with connection, suppress(ValueError):  # which task 0 tells
+        _rank_count(config, task)
+        process = cell_context().Process(
+            target=_follow, args=(dict(config), _place_of(task), directory), daemon=True
+        )
+        process.start()
+        wait([connection, process.sentinel])
+        _end([process], GRACE)
 
 
 def check_split(data: DataModule, model: ODEModel) -> None:
@@ -146,19 +155,6 @@ def _followers(
             _end(processes, 0.0)
             raise
         _end(processes, GRACE)
-
-
-def _follow_first(config: Config, task: Task, directory: Path) -> None:
-    connection = find_at_work(task, directory.name)
-    if connection is None:
-        print(f"rank {task.rank} found no task 0 at {task.host}:{task.port}", flush=True)
-        return
-    with connection:
-        arguments = (dict(config), _place_of(task), directory)
-        process = cell_context().Process(target=_follow, args=arguments, daemon=True)
-        process.start()
-        wait([connection, process.sentinel])
-        _end([process], GRACE)
 
 
 def _place_of(task: Task) -> Place:

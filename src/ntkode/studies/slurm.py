@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 # Ports of a job: one on which task 0 tells that it is at work, the next one for the ranks' store.
 FIRST_PORT, JOBS = 20_000, 5_000
-# Seconds in which task 0 must be found at work, and between two attempts to find it.
-START, RETRY = 300.0, 0.5
+# Seconds in which task 0 must be found at work, for which it stays for tasks that begin later, and between
+# two looks.
+START, LATE, RETRY = 300.0, 60.0, 0.5
 # Seconds for which a job that is to be pre-empted may have been warned, and between two looks at the queue.
 WARNING, LOOK = 600.0, 2.0
 
@@ -113,6 +114,9 @@ def at_work(task: Task | None, run: str) -> Iterator[None]:
     threading.Thread(target=welcome, daemon=True).start()
     try:
         yield
+        deadline = time.monotonic() + LATE
+        while len(followers) < task.tasks - 1 and time.monotonic() < deadline:
+            time.sleep(RETRY)  # one that begins later would look for a task 0 that is gone
     finally:
         server.shutdown(socket.SHUT_RDWR)  # wakes the thread
         for one in (server, *followers):
