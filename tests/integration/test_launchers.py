@@ -70,7 +70,10 @@ def test_ray_jobs_at_once_see_gpus_of_their_own(tmp_path):
     command = [sys.executable, str(SCRIPT), "-m", "seed=0,1,2,3,4,5", "size=smoke", "dataset=digits", *CHEAP]
     command += [*study, "hydra/launcher=ray_node", "+hydra.launcher.ray.init.num_cpus=2", *gpus, "sweep=s"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=500, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     runs = SweepIndex(tmp_path / "results", "s").runs().values()
     rows = [row for run_id in runs for row in RunRecord.open(tmp_path / "results", run_id).history()]
     assert len(rows) == 6
