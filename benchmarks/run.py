@@ -40,6 +40,7 @@ from ntkode.results import (
     utc_now,
 )
 from ntkode.studies import run_job, settle
+from ntkode.studies.devices import visible_gpus
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RERUN = ("none", "failed", "all")
@@ -190,11 +191,14 @@ def show_best(index: SweepIndex, console: Console) -> None:
     if path.exists():
         found = OmegaConf.load(path)
         parameters = " ".join(f"{key}={value}" for key, value in found.best_params.items())
-        console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
+        if math.isfinite(found.best_value):
+            console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
+        else:
+            console.print("the search found nothing: no job has a finite value of its objective", style="red")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def compose_and_run(config: DictConfig) -> float | None:
+def compose_and_run(config: DictConfig) -> float:
     """Hydra's task: one composed config, one job; returns what an adaptive search looks at."""
     plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     about = HydraConfig.get()
@@ -202,7 +206,13 @@ def compose_and_run(config: DictConfig) -> float | None:
     plain["choices"] = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
     number = OmegaConf.select(cast(DictConfig, about), "job.num") or 0  # missing in a single run
     status = run_job(plain, job_name(about.overrides.task), number)
-    return objective(plain) if status is Status.DONE else None
+    found = objective(plain) if status is Status.DONE else None
+    return worst(cast(DictConfig, about)) if found is None else found
+
+
+def worst(about: DictConfig) -> float:
+    """What a job without a value counts as in a search, which could not end without any value."""
+    return -math.inf if OmegaConf.select(about, "sweeper.direction") == "maximize" else math.inf
 
 
 def objective(config: Mapping[str, Any]) -> float | None:
@@ -302,9 +312,13 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("ntkode_choices", choices_help, replace=True)
 
 
-def workers(threads: Any, processes: Any = 1) -> int:
-    """Jobs at a time: the cores that this process may use, by those of a job."""
-    return max(1, len(os.sched_getaffinity(0)) // cores(threads, processes))
+def workers(threads: Any, processes: Any = 1, accelerator: str = "cpu") -> int:
+    """Jobs at a time: the cores that this process may use, by those of a job; likewise the GPUs."""
+    fitting = len(os.sched_getaffinity(0)) // cores(threads, processes)
+    taken = gpus(accelerator, processes)
+    if isinstance(taken, int) and taken > 0:
+        fitting = min(fitting, len(visible_gpus()) // taken)
+    return max(1, fitting)
 
 
 def cores(threads: Any, processes: Any = 1) -> int:

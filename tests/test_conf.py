@@ -148,6 +148,13 @@ def test_jobs_at_a_time_are_at_least_one(entry, threads, least):
     assert entry.workers(1000) == 1
 
 
+def test_jobs_at_a_time_are_no_more_than_the_gpus_allow(entry, monkeypatch):
+    monkeypatch.setattr(entry.os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert [entry.workers(1, devices, "gpu") for devices in (1, 2, 4)] == [3, 1, 1]
+    assert entry.workers(1, 1, "cpu") == 8
+
+
 def test_help_tells_every_group_and_choice_with_its_line(entry):
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,6 +1,6 @@
 """Neural Tangent Kernels: empirical and infinite-width kernels, matrix-free products, spectra."""
 
-from ntkode.ntk.distributed import distributed_ntk
+from ntkode.ntk.distributed import distributed_ntk, measure_distributed_ntk
 from ntkode.ntk.dual_activations import dual_activation, slow_dual
 from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
 from ntkode.ntk.engine import KernelReport
@@ -55,6 +55,7 @@ __all__ = [
     "kernel_alignment",
     "kernel_operator",
     "lanczos",
+    "measure_distributed_ntk",
     "measure_ntk",
     "network_limit",
     "relative_distance",
