@@ -69,7 +69,8 @@ def test_keys_of_a_run_are_told_with_their_comments(reference):
 
 
 def test_defaults_that_differ_name_their_choices(reference):
-    assert "| `n_train` | `1000` (default)<br>`256` (small)<br>`48` (smoke) |" in reference
+    row = next(line for line in reference.splitlines() if line.startswith("| `n_train` |"))
+    assert {"`256` (small)", "`48` (smoke)"} <= set(row.split(" | ")[1].removesuffix(" |").split("<br>"))
     assert "| `model.depth` | `20` (resnet) | L; steps of size horizon/depth |" in reference
 
 
