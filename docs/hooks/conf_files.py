@@ -90,6 +90,7 @@ def read_choice(path: Path, group: str, name: str) -> Choice:
         for key, node in root.value:
             if key.value == "defaults":
                 choice.begins_with = [entry for entry in map(_default, node.value) if entry]
+                choice.notes += [comment for each in node.value if (comment := _comment(each, lines))]
         choice.keys = [
             key
             for key in _keys(root, prefix, lines)
@@ -109,10 +110,11 @@ def _target(root: yaml.MappingNode) -> str:
 
 
 def _default(node: yaml.Node) -> str | None:
-    """An entry of a defaults list as an override; None for `_self_`."""
+    """An entry of a defaults list as an override; None for `_self_`, and for a group without a choice."""
     if isinstance(node, yaml.MappingNode):
         key, value = node.value[0]
-        return f"{key.value.removeprefix('override ').removeprefix('/')}={value.value}"
+        name = key.value.removeprefix("override ").removeprefix("/")
+        return None if value.value == "null" else f"{name}={value.value}"
     return None if node.value == "_self_" else str(node.value)
 
 

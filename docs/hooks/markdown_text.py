@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def cell(text: str) -> str:
     """Plain text, its special characters escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|$~^])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]|$])", r"\\\1", text)
 
 
 def code(text: str) -> str:

@@ -70,15 +70,15 @@ def test_keys_of_a_run_are_told_with_their_comments(reference):
 
 def test_defaults_that_differ_name_their_choices(reference):
     row = next(line for line in reference.splitlines() if line.startswith("| `n_train` |"))
-    assert {"`256` (small)", "`48` (smoke)"} <= set(row.split(" | ")[1].removesuffix(" |").split("<br>"))
+    assert re.search(r"`1000` \((\w+, )*default\b.*<br>`48` \(smoke\)", row)
     assert "| `model.depth` | `20` (resnet) | L; steps of size horizon/depth |" in reference
 
 
 def test_a_value_is_as_the_file_has_it(tmp_path, hook):
     path = tmp_path / "a.yaml"
     path.write_text(
-        "# one line, with | and *stars*\n"
-        "defaults: [b]\n"
+        "# one line, with | and *stars*, x^2\n"
+        "defaults:\n  - _self_\n  - b\n  - /c@d: null # c@group.d=e\n  - override /f: g\n"
         "_target_: some.Thing\n"
         "number: 1.0e-6   # a comment # to the end\n"
         "text: 'a # b'\n"
@@ -93,8 +93,8 @@ def test_a_value_is_as_the_file_has_it(tmp_path, hook):
         ("group.nested.empty", "null", "none"),
         ("group.nested.list", "[1, 2]", "two"),
     ]
-    assert (choice.target, choice.begins_with) == ("some.Thing", ["b"])
-    assert hook("markdown_text").cell(choice.line) == r"one line, with \| and \*stars\*"
+    assert (choice.target, choice.begins_with, choice.notes) == ("some.Thing", ["b", "f=g"], ["c@group.d=e"])
+    assert hook("markdown_text").cell(choice.line) == r"one line, with \| and \*stars\*, x^2"
 
 
 def test_every_activation_has_its_profile(hook):
