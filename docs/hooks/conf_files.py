@@ -138,6 +138,8 @@ def _written(node: yaml.Node) -> str:
 
 def _comment(node: yaml.Node, lines: list[str]) -> str:
     """What stands behind a value on its last line."""
+    if isinstance(node, yaml.MappingNode) and node.value:  # ends where the next thing begins
+        return _comment(node.value[-1][1], lines)
     mark = node.end_mark
     rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
     found = re.match(r"\s+#\s*(.*)", rest)
