@@ -33,6 +33,7 @@ def train(composed, tmp_path_factory):
         "model=mlp_ode optimizer.lr=0.001",
         "model=augmented_ode activation=relu optimizer.lr=0.001",
         "model=time_dependent_ode optimizer.lr=0.001",
+        "model=conv_ode model.width=4",
         "gradient=adjoint activation=relu optimizer.lr=0.01",
         "solver=dopri5 optimizer.lr=0.01",
         "solver=dopri5 gradient=adjoint optimizer.lr=0.01",
