@@ -9,7 +9,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install launchers run report smoke perf perf-gradients perf-sweep perf-peers lint format test \
-	test-integration sync clean
+	test-integration docs sync clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -76,5 +76,13 @@ test: lint  ## Lint and tests
 test-integration: install  ## Sweeps that are killed or lack disk space, SLURM, Ray (make launchers first); minutes
 	$(BIN)/python -m pytest -m integration
 
-clean:  ## Remove .venv, the peers and caches; results stay
-	rm -rf $(VENV) .venv-peers .torch-peers .mypy_cache .ruff_cache .pytest_cache
+$(VENV)/docs-installed: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+# Strict: a warning is an error. The variable silences a notice about MkDocs' successors.
+docs: $(VENV)/docs-installed  ## Build the documentation into site/ (open site/index.html; no server needed)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+clean:  ## Remove .venv, the peers, site and caches; results stay
+	rm -rf site $(VENV) .venv-peers .torch-peers .mypy_cache .ruff_cache .pytest_cache
