@@ -13,6 +13,24 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 ROOT = Path(__file__).resolve().parents[1]
+# Long, and of few tests: begun last, one of them would run on while the other worker has nothing left.
+LONGEST = (
+    "studies/test_resume.py",
+    "benchmarks/test_run.py",
+    "benchmarks/test_perf_gradients.py",
+    "benchmarks/test_experiments.py",
+    "benchmarks/test_perf_sweep.py",
+    "benchmarks/test_perf_ntk.py",
+    "test_readme.py",
+    "test_tracking.py",
+    "test_wandb_sync.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first (with xdist's --no-loadscope-reorder, which keeps the order)."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
