@@ -70,7 +70,7 @@ format: install  ## Let ruff format and mend
 	$(BIN)/ruff format .
 
 test: lint  ## Lint and tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # With SLURM: apt-get install --no-install-recommends slurm-wlm munge, as root. What is missing is skipped.
 test-integration: install  ## Sweeps that are killed or lack disk space, SLURM, Ray (make launchers first); minutes

@@ -1,18 +1,14 @@
 """The stored experiments, as a user runs them, at a tiny size."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pytest
-from matplotlib import get_cachedir
 
 from ntkode.results import SweepIndex
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 FEW = ("dataset=digits", "n_train=10", "n_test=10")
 SMALL = (*FEW, "model.width=12", "steps=2")
 COARSE = "metrics.gradient.max_steps=80"
@@ -65,18 +61,15 @@ TINY = {
 
 
 def test_every_experiment_is_tried():
-    stored = {path.stem for path in (SCRIPT.parents[1] / "conf" / "experiment").glob("*.yaml")}
+    stored = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
     assert stored == {*TINY, "smoke"}  # smoke is what CI runs
 
 
 @pytest.mark.parametrize("experiment", TINY)
-def test_an_experiment_ends_in_its_claims_and_a_picture(tmp_path, experiment):
+def test_an_experiment_ends_in_its_claims_and_a_picture(script, tmp_path, experiment):
     tiny = TINY[experiment]
-    command = [sys.executable, str(SCRIPT), f"experiment={experiment}", *tiny.overrides]
-    environment = os.environ | {"MPLCONFIGDIR": get_cachedir()}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    # One job after the other: a worker of joblib's takes seconds to start.
+    done = script("run", f"experiment={experiment}", *tiny.overrides, "hydra/launcher=basic")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = SweepIndex(tmp_path / "results", SweepIndex.newest(tmp_path / "results")).directory
     assert len(pd.read_csv(folder / f"{tiny.report}.csv")) == 4

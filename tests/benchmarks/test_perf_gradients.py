@@ -98,8 +98,8 @@ def test_page_and_terminal_show_every_setting(finished):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--seeds", "0"), ("--repeats", "a")])
-def test_unusable_counts_are_one_clear_error(option, value, tmp_path):
-    done = run(option, value, "--out", tmp_path / "gradients.json")
+def test_unusable_counts_are_one_clear_error(option, value, script, tmp_path):
+    done = script("perf/gradients", option, value, "--out", tmp_path / "gradients.json")
     assert done.returncode == 2
     assert "is not a whole number from 1" in done.stderr
     assert not list(tmp_path.iterdir())

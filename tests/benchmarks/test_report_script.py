@@ -12,12 +12,6 @@ from ntkode.results import RunRecord, SweepIndex, summarise
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "report.py"
 
 
-def report(cwd, *arguments):
-    environment = {**os.environ, "COLUMNS": "100"}
-    command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def folder(tmp_path):
     for age, sweep in enumerate(["new", "old"]):
@@ -34,7 +28,9 @@ def folder(tmp_path):
 
 
 def test_the_newest_sweep_by_default(folder):
-    done = report(folder)
+    environment = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, str(SCRIPT)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "tanh_new" in done.stdout
     assert "0.250" in done.stdout
@@ -43,9 +39,9 @@ def test_the_newest_sweep_by_default(folder):
         assert (folder / "results" / "sweeps" / "new" / f"comparison.{kind}").exists()
 
 
-def test_another_sweep_results_folder_and_output_folder(folder):
+def test_another_sweep_results_folder_and_output_folder(script, folder):
     (folder / "results").rename(folder / "kept")
-    done = report(folder, "sweep=old", "results=kept", "out=there")
+    done = script("report", "sweep=old", "results=kept", "out=there")
     assert done.returncode == 0, done.stderr
     assert "tanh_old" in done.stdout
     assert (folder / "there" / "comparison.png").exists()
@@ -62,8 +58,8 @@ def test_another_sweep_results_folder_and_output_folder(folder):
     ],
     ids=str,
 )
-def test_nothing_to_report_is_one_clear_message(tmp_path, arguments, said):
-    done = report(tmp_path, *arguments)
+def test_nothing_to_report_is_one_clear_message(script, arguments, said):
+    done = script("report", *arguments)
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -71,8 +67,9 @@ def test_nothing_to_report_is_one_clear_message(tmp_path, arguments, said):
 
 
 @pytest.mark.parametrize(("sweep", "said"), [("nosuch", "stored sweeps: new, old"), ("a/b", "sweep='a/b'")])
-def test_an_unknown_sweep_is_one_clear_message(folder, sweep, said):
-    done = report(folder, f"sweep={sweep}")
+@pytest.mark.usefixtures("folder")
+def test_an_unknown_sweep_is_one_clear_message(script, sweep, said):
+    done = script("report", f"sweep={sweep}")
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -211,8 +211,8 @@ def test_an_interrupt_before_the_job_has_begun(tmp_path):
         ("-m solver=euler,dopri5 solver.steps=10", "solver.steps", "not in struct"),
     ],
 )
-def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, remedy):
-    process = run(tmp_path, *arguments.split(), *SMALL)
+def test_a_config_that_does_not_compose_runs_no_job(script, tmp_path, arguments, named, remedy):
+    process = script("run", *arguments.split(), *SMALL)
     assert process.returncode != 0
     assert named in process.stderr
     assert remedy in process.stderr
@@ -285,8 +285,8 @@ def test_the_results_folder_is_read_as_hydra_reads_it(entry, monkeypatch, typed,
     assert entry.given("results_dir", ["activation=tanh,relu", typed]) == value
 
 
-def test_cfg_shows_the_config_and_runs_nothing(tmp_path):
-    process = run(tmp_path, "--cfg", "job", "activation=relu", "model.width=300")
+def test_cfg_shows_the_config_and_runs_nothing(script, tmp_path):
+    process = script("run", "--cfg", "job", "activation=relu", "model.width=300")
     assert process.returncode == 0
     config = yaml.safe_load(process.stdout)
     assert config["activation"]["name"] == "relu"
