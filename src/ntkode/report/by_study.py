@@ -8,8 +8,10 @@ import pandas as pd
 
 from ntkode.report import (
     depth_limit,
+    gaussianity,
     gradient_accuracy,
     gradient_training,
+    kernel_positivity,
     limit_claims,
     training,
     width_limit,
@@ -23,12 +25,16 @@ REPORTS: dict[str, StudyReport] = {
     "depth_limit": depth_limit.report,
     "gradient_accuracy": gradient_accuracy.report,
     "gradient_training": gradient_training.report,
+    "gaussianity": gaussianity.report,
+    "kernel_positivity": kernel_positivity.report,
 }
 """By a study's name in conf/study: what any sweep of it shows."""
 
 EXPERIMENTS: dict[str, StudyReport] = {
     "paper/depth_output": limit_claims.depth_output,
     "paper/depth_gradient": limit_claims.depth_gradient,
+    "paper/gaussianity": gaussianity.paper,
+    "paper/kernel_positivity": kernel_positivity.paper,
     "paper/width_ntk": limit_claims.width_ntk,
     "paper/width_nngp": limit_claims.width_nngp,
 }
