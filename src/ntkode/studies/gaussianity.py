@@ -70,7 +70,7 @@ class Gaussianity:
                                      Holm's correction
         quantile/Z                   of f/√NNGP(x,x), for a Q–Q plot, at Φ(Z)
 
-    Deviations fall as 1/n. A test with M initialisations sees an excess kurtosis of about 50/√M and more, so
+    Deviations fall as 1/n. A test with M initialisations sees an excess kurtosis of about 25/√M and more, so
     narrow networks, in which it must reject, belong to the grid.
 
     Args:
