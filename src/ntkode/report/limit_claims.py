@@ -1,9 +1,16 @@
 """What the paper claims of the limits L → ∞ and n → ∞, as claims on study=depth_limit and width_limit."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
 from ntkode.report import depth_limit, width_limit
+from ntkode.report.base import Report
 from ntkode.report.claims import PAPER, Above, Below, Claim, Claims, Within
 from ntkode.report.evidence import GeometricMean, Mean, Measure
 from ntkode.report.replicates import by_activation, mean_ratio, slope
+from ntkode.report.scaling import scaling_report
 from ntkode.report.verdicts import WithVerdicts
 
 _DEPTH, _WIDTH = depth_limit.SCALING.size, width_limit.SCALING.size
@@ -105,7 +112,15 @@ WIDTH_NNGP = Claims(
     "width_nngp", tuple(_root("nngp/limit_distance.first", "NNGP kernel", phi) for phi in (*SMOOTH, "relu"))
 )
 
+# What training changes is no part of these experiments.
+_INITIAL = replace(width_limit.SCALING, quantities=width_limit.SCALING.quantities[:2])
+
+
+def _initial_width_limit(runs: pd.DataFrame, results_dir: Path) -> Report:
+    return scaling_report(runs, _INITIAL)
+
+
 depth_output = WithVerdicts(depth_limit.report, DEPTH_OUTPUT)
 depth_gradient = WithVerdicts(depth_limit.report, DEPTH_GRADIENT)
-width_ntk = WithVerdicts(width_limit.report, WIDTH_NTK)
-width_nngp = WithVerdicts(width_limit.report, WIDTH_NNGP)
+width_ntk = WithVerdicts(_initial_width_limit, WIDTH_NTK)
+width_nngp = WithVerdicts(_initial_width_limit, WIDTH_NNGP)

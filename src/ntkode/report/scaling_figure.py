@@ -1,5 +1,6 @@
 """The picture of a study of a limit: quantities against the size, and the power laws fitted to them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +66,10 @@ def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], 
     """A panel a quantity: points a seed, medians, fitted lines with their slopes, and the reference slope."""
     groups = list(dict.fromkeys(points["group"]))
     beneath = 2.0 if len(groups) >= _MOST_IN_A_CORNER else 0.0
-    figure = Figure(figsize=(10, 7.6 + beneath), layout="constrained")
+    rows = math.ceil(len(scaling.quantities) / 2)
+    figure = Figure(figsize=(10, (7.6 + beneath) * rows / 2), layout="constrained")
     FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
-    panels = figure.subplots(2, 2, sharex=True).flat
+    panels = figure.subplots(rows, 2, sharex=True, squeeze=False).flat
     for axes, quantity in zip(panels, scaling.quantities, strict=False):
         frame(axes, quantity.title, quantity.ylabel)
         own = points[points["quantity"] == quantity.name]
@@ -77,7 +79,7 @@ def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], 
         draw_panel(axes, own, groups, laws, quantity)
     for axes in figure.axes[len(scaling.quantities) :]:
         axes.set_axis_off()
-    for axes in figure.axes[2:]:
+    for axes in figure.axes[-2:]:
         axes.set_xlabel(scaling.xlabel)
     figure.align_ylabels()
     return figure
