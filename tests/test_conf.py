@@ -24,7 +24,16 @@ from ntkode.studies import build
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-CHOICES = [(path.parent.relative_to(CONF).as_posix(), path.stem) for path in FILES if path.parent != CONF]
+
+
+def _choice(path):
+    """Group and name: a folder within `experiment` is part of the name, as Hydra takes it."""
+    folders = path.parent.relative_to(CONF).parts
+    depth = 2 if folders[0] == "hydra" else 1
+    return "/".join(folders[:depth]), "/".join((*folders[depth:], path.stem))
+
+
+CHOICES = [_choice(path) for path in FILES if path.parent != CONF]
 DEFAULTS = {
     group.removeprefix("override "): choice
     for entry in yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
@@ -121,10 +130,23 @@ def test_models_are_made(composed, group, choice):
 def test_datasets_are_made(composed, group, choice):
     data = build(composed(f"{group}={choice}")["dataset"])
     assert isinstance(data, DataModule)
-    if choice in ("mnist", "cifar10", "ag_news"):  # slow to read, or not embedded; tests/data reads them
+    if choice in (
+        "mnist",
+        "mnist_7x7",
+        "cifar10",
+        "ag_news",
+    ):  # slow to read, or not embedded; tests/data reads them
         return
     data.setup()
     assert data.train.x.shape == (data.n_train, data.in_features)
+
+
+def test_variants_of_datasets_change_one_key(composed):
+    assert composed("dataset=mnist_7x7")["dataset"]["resize"] == 7
+    assert composed("dataset=sphere_antipodal")["dataset"]["antipodal"] is True
+    for variant, base in (("mnist_7x7", "mnist"), ("sphere_antipodal", "sphere")):
+        ours, theirs = (composed(f"dataset={name}")["dataset"] for name in (variant, base))
+        assert [key for key in theirs if ours[key] != theirs[key]] in (["resize"], ["antipodal"])
 
 
 @choices("optimizer")
@@ -170,3 +192,25 @@ def test_help_tells_every_group_and_choice_with_its_line(entry):
         expected = hydras.get((group, choice)) or entry.description(CONF / group / f"{choice}.yaml")
         assert text == expected
         assert (mark == "*") == (DEFAULTS[group] == choice)
+
+
+SIZED = [name for group, name in CHOICES if group == "experiment" and name.startswith("paper/")]
+
+
+@pytest.mark.parametrize("experiment", SIZED)
+def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experiment):
+    """An experiment comes last and could silently undo `size=full`."""
+    for size in ("paper", "full", "smoke"):
+        typed = [] if size == "paper" else [f"size={size}"]
+        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+            config = compose(
+                "config", overrides=[f"experiment={experiment}", *typed], return_hydra_config=True
+            )
+        declared = yaml.safe_load((CONF / "size" / f"{size}.yaml").read_text())
+        assert config.hydra.runtime.choices["size"] == size
+        assert {key: config[key] for key in declared} == declared
+        assert config.dataset.n_train == declared["n_train"]
+        swept = config.hydra.sweeper.params
+        assert "${" not in str(OmegaConf.to_container(swept, resolve=True))
+        if "width" in swept:
+            assert swept.width == declared["axes"]["width"]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+from ntkode.report.by_study import EXPERIMENTS
 from ntkode.results import SweepIndex
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -60,22 +61,67 @@ TINY = {
 }
 
 
+# Those of the paper: four runs too few for a verdict, except where a quantity is exact.
+PAPER = {
+    "depth_output": ("model.depth=4,8", "seed=0,1", "activation=tanh", "width=w64", "study.probe_size=4"),
+    "depth_gradient": ("model.depth=4,8", "seed=0,1", "activation=tanh", "width=w64", "study.probe_size=4"),
+    "width_ntk": ("seed=0,1", "activation=tanh"),
+    "width_nngp": ("seed=0,1", "activation=tanh"),
+    "gaussianity": ("seed=0,1", "activation=tanh", "study.initialisations=200", "study.samples=3"),
+    "kernel_positivity": ("seed=0", "activation=tanh,identity", "dataset=sphere,sphere_antipodal"),
+}
+SUPPORTED = {"kernel_positivity": {"positive_tanh", "rank_identity", "odd_tanh"}}
+
+
 def test_every_experiment_is_tried():
-    stored = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
-    assert stored == {*TINY, "smoke"}  # smoke is what CI runs
+    folder = CONF / "experiment"
+    assert {path.stem for path in folder.glob("*.yaml")} == {*TINY, "smoke"}  # smoke is what CI runs
+    assert {path.stem for path in (folder / "paper").glob("*.yaml")} == {*PAPER}
+    assert {f"paper/{name}" for name in PAPER} == {*EXPERIMENTS}
+
+
+@pytest.fixture
+def run(script, tmp_path):
+    """Run an experiment; its output, and the folder of its report."""
+
+    def call(experiment, *overrides):
+        # One job after the other: a worker of joblib's takes seconds to start.
+        done = script("run", f"experiment={experiment}", *overrides, "hydra/launcher=basic")
+        assert done.returncode == 0, done.stdout + done.stderr
+        results = tmp_path / "results"
+        return done.stdout, SweepIndex(results, SweepIndex.newest(results)).directory
+
+    return call
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_an_experiment_of_the_paper_ends_in_verdicts_and_a_picture(run, name):
+    few = ("n_train=24",) if name == "kernel_positivity" else FEW
+    told, folder = run(f"paper/{name}", "size=smoke", *few, *PAPER[name])
+    verdicts = pd.read_csv(folder / f"{name}_verdicts.csv").set_index("claim")["verdict"]
+    assert set(verdicts[verdicts == "supported"].index) == SUPPORTED.get(name, set())
+    assert f"{len(SUPPORTED.get(name, ()))} supported" in told
+    assert len(list(folder.glob("*.png"))) == 1
+
+
+def test_two_experiments_share_runs_and_show_their_own_claims(run):
+    overrides = ("size=smoke", *FEW, *PAPER["width_ntk"])
+    _, first = run("paper/width_ntk", *overrides)
+    told, second = run("paper/width_nngp", *overrides)
+    assert told.count("✓ stored") == 4
+    assert [path.name for path in first.glob("*verdicts.csv")] == ["width_ntk_verdicts.csv"]
+    assert [path.name for path in second.glob("*verdicts.csv")] == ["width_nngp_verdicts.csv"]
+    assert "NNGP kernel converges" in told
 
 
 @pytest.mark.parametrize("experiment", TINY)
-def test_an_experiment_ends_in_its_claims_and_a_picture(script, tmp_path, experiment):
+def test_an_experiment_ends_in_its_claims_and_a_picture(run, experiment):
     tiny = TINY[experiment]
-    # One job after the other: a worker of joblib's takes seconds to start.
-    done = script("run", f"experiment={experiment}", *tiny.overrides, "hydra/launcher=basic")
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = SweepIndex(tmp_path / "results", SweepIndex.newest(tmp_path / "results")).directory
+    _, folder = run(experiment, *tiny.overrides)
     assert len(pd.read_csv(folder / f"{tiny.report}.csv")) == 4
     claims = pd.read_csv(folder / f"{tiny.claims}.csv")
     assert len(claims) == {"slope": 4, "order": 4, "largest": 2}[tiny.column]
     sign = -1 if tiny.column == "slope" else 1
     assert (sign * claims[tiny.column] > 0).all()
     assert (folder / f"{tiny.report}.png").read_bytes().startswith(b"\x89PNG")
-    assert tiny.said in done.stdout
+    assert tiny.said in told

@@ -236,6 +236,7 @@ def no_extras(entry, monkeypatch):
         ("activation=3", "activation=3", ["tanh"]),
         ("-m experiment=a,b", "experiment=a,b", ["experiment=a"]),
         ("-m activation=tanh,rleu", "no choice rleu", ["did you mean relu?"]),
+        ("experiment=paper/widht_ntk", "widht_ntk", ["did you mean paper/width_ntk?"]),
         ("nosuchkey=1", "nosuchkey", ["--help"]),
         ("+lr=0.1", "no key lr", ["--help"]),
         ("activatoin=tanh", "activatoin", ["did you mean activation?"]),

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from ntkode.report import depth_limit, gradient_accuracy, gradient_training, training, width_limit
+from ntkode.report import (
+    depth_limit,
+    gaussianity,
+    gradient_accuracy,
+    gradient_training,
+    kernel_positivity,
+    limit_claims,
+    training,
+    width_limit,
+)
 from ntkode.report.base import Report, StudyReport
 from ntkode.report.tables import comparison, render
 
@@ -16,10 +25,19 @@ REPORTS: dict[str, StudyReport] = {
     "depth_limit": depth_limit.report,
     "gradient_accuracy": gradient_accuracy.report,
     "gradient_training": gradient_training.report,
+    "gaussianity": gaussianity.report,
+    "kernel_positivity": kernel_positivity.report,
 }
 """By a study's name in conf/study: what any sweep of it shows."""
 
-EXPERIMENTS: dict[str, StudyReport] = {}
+EXPERIMENTS: dict[str, StudyReport] = {
+    "paper/depth_output": limit_claims.depth_output,
+    "paper/depth_gradient": limit_claims.depth_gradient,
+    "paper/gaussianity": gaussianity.paper,
+    "paper/kernel_positivity": kernel_positivity.paper,
+    "paper/width_ntk": limit_claims.width_ntk,
+    "paper/width_nngp": limit_claims.width_nngp,
+}
 """By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
 
 _STUDY, _EXPERIMENT = "config.choices.study", "config.choices.experiment"
