@@ -7,6 +7,7 @@ Hydra composes a config a job; each job's body runs in a process of its own and 
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import signal
@@ -241,12 +242,18 @@ def register_resolvers() -> None:
     """Make known the resolvers that conf/ uses."""
     OmegaConf.register_new_resolver("ntkode_workers", workers, replace=True)
     OmegaConf.register_new_resolver("ntkode_choices", choices_help, replace=True)
+    OmegaConf.register_new_resolver("ntkode_steps", steps_over, replace=True)
 
 
 def workers(threads: Any) -> int:
     """Jobs at a time: the cores that this process may use, by the threads of a job."""
     usable = isinstance(threads, int) and threads > 0  # if not, the job itself says so
     return max(1, len(os.sched_getaffinity(0)) // threads) if usable else 1
+
+
+def steps_over(horizon: float, per_unit: float) -> int:
+    """Solver steps over [0, horizon] of 1/per_unit each, the last one no longer; at least one."""
+    return max(1, math.ceil(round(horizon * per_unit, 9)))  # 0.7 * 10 is 7, rounding aside
 
 
 def choices_help() -> str:
