@@ -1,0 +1,130 @@
+"""Run the paper's experiments one after the other, and end with all their verdicts.
+
+    python benchmarks/paper.py [only=NAME,NAME] [KEY=VALUE ...]
+
+Each is `python benchmarks/run.py experiment=paper/NAME KEY=VALUE ...`. The same command again goes on where it
+stopped: runs that are done are kept. The exit code is 0 where every experiment came to its verdicts, whichever
+way they went; runs that diverge, or whose ODE cannot be solved, are results.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from run import CONF, INTERRUPTED, given, nearest, register_resolvers, workers
+
+from ntkode.command_line import parse_pairs
+from ntkode.report import report_console
+from ntkode.results import RunRecord, Status, SweepIndex, sweep_name
+
+KEYS = {"only": "which experiments, in this order; all by default"}
+EXPERIMENTS = tuple(sorted(path.stem for path in (CONF / "experiment" / "paper").glob("*.yaml")))
+# Seconds of a job at default size on one core, measured: a first guess, until this machine's own are known.
+JOB_SECONDS = {"activation": 5.0}
+OTHER_JOB_SECONDS = 8.0
+# Ends that say something of the model. With any other, the experiment is not what it was meant to be.
+RESULTS = (Status.DONE, Status.DIVERGED, Status.SOLVER_FAILED)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of `conf/experiment/paper`, with what is added to it.
+
+    Attributes:
+        name: its file's.
+        overrides: what the command line adds.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of benchmarks/run.py."""
+        return [f"experiment=paper/{self.name}", *self.overrides]
+
+    @cached_property
+    def jobs(self) -> int:
+        """How many there are: the product of what the axes of the grid list.
+
+        Raises:
+            HydraException: the overrides do not compose.
+        """
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            fixed = [o for o in self.arguments if not _choices(o)]
+            grid = compose("config", overrides=fixed, return_hydra_config=True).hydra.sweeper.params or {}
+        axes = [f"{key}={value}" for key, value in grid.items()] + list(self.overrides)
+        return prod({o.partition("=")[0]: len(_choices(o)) or 1 for o in axes}.values())
+
+    @cached_property
+    def index(self) -> SweepIndex:
+        """Of its sweep, which has the name that benchmarks/run.py gives it."""
+        results_dir = given("results_dir", self.overrides) or "results"
+        return SweepIndex(results_dir, sweep_name(self.arguments))
+
+    def records(self) -> list[RunRecord]:
+        """Of the jobs that have begun."""
+        results_dir = self.index.directory.parent.parent
+        return [RunRecord.open(results_dir, run_id) for run_id in self.index.runs().values()]
+
+    def seconds(self) -> list[float]:
+        """Of each run that has ended."""
+        told = (record.status or {} for record in self.records())
+        return [_between(t["started"], t["finished"]) for t in told if t.get("started") and t.get("finished")]
+
+    @property
+    def guess(self) -> float:
+        """Seconds of a job, before any is known."""
+        return JOB_SECONDS.get(self.name, OTHER_JOB_SECONDS)
+
+    def trouble(self) -> str:
+        """Why it has not come to its verdicts; empty where it has."""
+        counts = pd.Series([str(r.standing) for r in self.records()], dtype=str).value_counts()
+        bad = [f"{number} {status}" for status, number in counts.items() if status not in RESULTS]
+        if not counts.sum():
+            return "no run"
+        return ", ".join(bad) or ("" if self.verdicts() else "no verdicts")
+
+    def verdicts(self) -> list[pd.DataFrame]:
+        """The tables that its report has left."""
+        return [pd.read_csv(path) for path in sorted(self.index.directory.glob("*_verdicts.csv"))]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the experiments that `arguments` name; the exit code."""
+    register_resolvers()
+    settings, _ = parse_pairs(__doc__, KEYS, arguments, others="an override of every experiment")
+    only = settings.pop("only", ",".join(EXPERIMENTS)).split(",")
+    for name in only:
+        if name not in EXPERIMENTS:
+            known = ", ".join(EXPERIMENTS)
+            sys.exit(f"only={name}: no such experiment{nearest(name, EXPERIMENTS)}; there are {known}")
+    for key in ("experiment", "sweep"):
+        if key in settings:
+            sys.exit(f"{key}={settings[key]}: every experiment has its own; only={','.join(only)} chooses among them")
+    experiments = [Experiment(name, tuple(f"{k}={v}" for k, v in settings.items())) for name in only]
+    console = report_console()
+    try:
+        codes = run_all(experiments, console)
+    except HydraException as error:
+        sys.exit(f"paper: {error}")
+    except KeyboardInterrupt:
+        console.print("interrupted: the same command goes on with what is not done")
+        codes = INTERRUPTED
+    return summary(experiments, console) if codes == 0 else (summary(experiments, console), codes)[1]
