@@ -196,9 +196,9 @@ def unknown(arguments: Sequence[str]) -> str | None:
         key = re.split(r"[./@]", path)[0]
         if key not in keys | groups:
             return f"{argument}: there is no key {key}{nearest(key, keys | groups)}; --help shows the groups"
-        names = [choice.stem for choice in choice_files(path)] if path in groups else []
+        names = [*choice_files(path)] if path in groups else []
         for choice in value.split(",") if names else []:
-            if re.fullmatch(r"[a-z]\w*", choice) and choice not in (*names, "null"):
+            if re.fullmatch(r"[a-z][\w/]*", choice) and choice not in (*names, "null"):
                 known = ", ".join(names)
                 return f"{argument}: {path} has no choice {choice}{nearest(choice, names)}; one of {known}"
     return None
@@ -231,7 +231,7 @@ def misused(arguments: Sequence[str]) -> str | None:
             one = f"experiment={choices[0]}"
             return f"{argument}: each experiment has a grid of its own, so run one at a time: {one}"
         if all(choice.strip().isdigit() for choice in choices):
-            known = ", ".join(path.stem for path in choice_files(key))
+            known = ", ".join(choice_files(key))
             hint = f"; for any other number write model.width={value}" if key == "width" else ""
             example = "width=w256" if key == "width" else f"{key}=NAME"
             return f"{argument}: the choices of this group are names, as in {example} (one of {known}){hint}"
@@ -267,16 +267,19 @@ def choices_help() -> str:
     lines: list[str] = []
     for group in (name for name in defaults if (CONF / name).is_dir() and name != "hydra/help"):
         lines += ["", group]
-        for path in choice_files(group):
-            mark = "*" if path.stem == defaults[group] else " "
-            lines.append(f"  {mark} {path.stem:<20} {description(path)}")
+        for name, path in choice_files(group).items():
+            mark = "*" if name == defaults[group] else " "
+            lines.append(f"  {mark} {name:<20} {description(path)}")
     return "\n".join(lines).lstrip("\n")
 
 
-def choice_files(group: str) -> list[Path]:
-    """The choices of a group by name, numbers within names by size."""
-    paths = (CONF / group).glob("*.yaml")
-    return sorted(paths, key=lambda p: (p.stem.rstrip("0123456789"), len(p.stem), p.stem))
+def choice_files(group: str) -> dict[str, Path]:
+    """The files of a group by choice (`paper/depth_output` in a folder), numbers within names by size."""
+    folder = CONF / group
+    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    return dict(
+        sorted(files.items(), key=lambda f: ("/" in f[0], f[0].rstrip("0123456789"), len(f[0]), f[0]))
+    )
 
 
 def description(path: Path) -> str:

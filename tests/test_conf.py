@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from ntkode.data import DataModule
 from ntkode.metrics import Metric
@@ -20,7 +21,16 @@ from ntkode.studies import build
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-CHOICES = [(path.parent.relative_to(CONF).as_posix(), path.stem) for path in FILES if path.parent != CONF]
+
+
+def _choice(path):
+    """Group and name: a folder within `experiment` is part of the name, as Hydra takes it."""
+    folders = path.parent.relative_to(CONF).parts
+    depth = 2 if folders[0] == "hydra" else 1
+    return "/".join(folders[:depth]), "/".join((*folders[depth:], path.stem))
+
+
+CHOICES = [_choice(path) for path in FILES if path.parent != CONF]
 DEFAULTS = {
     group.removeprefix("override "): choice
     for entry in yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
@@ -122,3 +132,25 @@ def test_help_tells_every_group_and_choice_with_its_line(entry):
     for (group, choice), (mark, text) in told.items():
         assert text == entry.description(CONF / group / f"{choice}.yaml")
         assert (mark == "*") == (DEFAULTS[group] == choice)
+
+
+SIZED = [name for group, name in CHOICES if group == "experiment" and name.startswith("paper/")]
+
+
+@pytest.mark.parametrize("experiment", SIZED)
+def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experiment):
+    """An experiment comes last and could silently undo `size=full`."""
+    for size in ("paper", "full", "smoke"):
+        typed = [] if size == "paper" else [f"size={size}"]
+        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+            config = compose(
+                "config", overrides=[f"experiment={experiment}", *typed], return_hydra_config=True
+            )
+        declared = yaml.safe_load((CONF / "size" / f"{size}.yaml").read_text())
+        assert config.hydra.runtime.choices["size"] == size
+        assert {key: config[key] for key in declared} == declared
+        assert config.dataset.n_train == declared["n_train"]
+        swept = config.hydra.sweeper.params
+        assert "${" not in str(OmegaConf.to_container(swept, resolve=True))
+        if "width" in swept:
+            assert swept.width == declared["axes"]["width"]

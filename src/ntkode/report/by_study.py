@@ -1,4 +1,4 @@
-"""Which report belongs to which study, by the name that a run's config stores."""
+"""Which report belongs to which runs, by the names under which their sweep asked for them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,24 +17,30 @@ REPORTS: dict[str, StudyReport] = {
     "gradient_accuracy": gradient_accuracy.report,
     "gradient_training": gradient_training.report,
 }
+"""By a study's name in conf/study: what any sweep of it shows."""
 
-_STUDY = "config.choices.study"
+EXPERIMENTS: dict[str, StudyReport] = {}
+"""By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
+
+_STUDY, _EXPERIMENT = "config.choices.study", "config.choices.experiment"
 
 
 def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
-    """A report for each study that the runs belong to, in the order of the runs.
+    """A report for each experiment or study that the runs belong to, in the order of the runs.
 
-    A run whose config names no study is one of training; a study without a report of its own gets the
-    comparison of its runs.
+    An experiment without a report of its own gets its study's. A run whose config names no study is one of
+    training; a study without a report of its own gets the comparison of its runs.
     """
-    studies = runs[_STUDY].fillna("training") if _STUDY in runs else pd.Series("training", runs.index)
-    for study in studies.unique():
-        yield report_of(study)(runs[studies == study].reset_index(drop=True), results_dir)
+    names = runs[_STUDY].fillna("training") if _STUDY in runs else pd.Series("training", runs.index)
+    if _EXPERIMENT in runs:
+        names = runs[_EXPERIMENT].where(runs[_EXPERIMENT].isin([*EXPERIMENTS]), names)
+    for name in names.unique():
+        yield report_of(name)(runs[names == name].reset_index(drop=True), results_dir)
 
 
-def report_of(study: str) -> StudyReport:
-    """How runs of the study of this name (in conf/study) are reported."""
-    return REPORTS.get(study) or partial(_plain, study)
+def report_of(name: str) -> StudyReport:
+    """How runs of the experiment or study of this name (in conf/) are reported."""
+    return EXPERIMENTS.get(name) or REPORTS.get(name) or partial(_plain, name)
 
 
 def _plain(study: str, runs: pd.DataFrame, results_dir: Path) -> Report:

@@ -9,6 +9,8 @@ from typing import Any
 NOT_IDENTIFYING = (
     # Names of YAML files: what they hold is in the resolved config.
     "choices",
+    # What experiments may sweep: a run holds its own value.
+    "axes",
     # Where numbers are sent or kept, and how the computing is organised; no number changes with these.
     "logger",
     "hydra",

@@ -14,6 +14,7 @@ from ntkode.results.storage import RecordUnreadable
 from ntkode.results.sweeps import SWEEPS, SweepIndex
 
 _STATUSES = frozenset(map(str, Status))
+Choices = Mapping[str, dict[str, str]]
 _HOW_TO_RUN = "run some first: python benchmarks/run.py -m activation=tanh,softplus,relu"
 
 
@@ -31,7 +32,8 @@ def load(
     """The runs stored in `directory`, one row a run.
 
     Columns: `run_id`, `status`, `message`, `remedy`; the config as `config.<dotted.key>`, for example
-    `config.choices.activation`; the summary under its own names, for example `loss/train` and
+    `config.choices.activation` (of a sweep, the choices by which this one asked for the run: sweeps that
+    share a run may call it by other names); the summary under its own names, for example `loss/train` and
     `ntk/lambda_min.first` (see `ntkode.results.summarise`); the code that computed it as `git.commit`,
     `git.dirty` and `sources_sha256`, a digest of ntkode's sources. Records that cannot be read are left out,
     and named in a warning.
@@ -50,10 +52,12 @@ def load(
     selection = Selection.of(status, where)
     directory = Path(directory)
     rows, others, unreadable = [], [], Unreadable()
-    for run_id in run_ids_of(directory, sweep):
+    run_ids = run_ids_of(directory, sweep)
+    choices = _choices(directory, sweep)
+    for run_id in run_ids:
         with unreadable.noting(directory / run_id):
             record = RunRecord.open(directory, run_id)
-            row = _told(record)
+            row = _told(record, choices)
             if selection.matches(row):
                 rows.append(row | (record.summary() or {}))
             else:
@@ -95,7 +99,7 @@ def load_history(
     unreadable = Unreadable()
     selection = Selection.of(status, where)
     if selection:
-        names = _selected(directory, names, selection, unreadable)
+        names = _selected(directory, names, selection, unreadable, _choices(directory, sweep))
     rows: list[dict[str, Any]] = []
     for name in names:
         with unreadable.noting(directory / name):
@@ -146,13 +150,17 @@ class Unreadable:
             warnings.warn(f"left out unreadable records in {directory}: {told}", stacklevel=3)
 
 
+def _choices(directory: Path, sweep: str | None) -> Choices:
+    return {} if sweep is None else SweepIndex(directory, sweep).choices()
+
+
 def _selected(
-    directory: Path, names: Iterable[str], selection: Selection, unreadable: Unreadable
+    directory: Path, names: Iterable[str], selection: Selection, unreadable: Unreadable, choices: Choices
 ) -> list[str]:
     rows = []
     for name in names:
         with unreadable.noting(directory / name):
-            rows.append(_told(RunRecord.open(directory, name)))
+            rows.append(_told(RunRecord.open(directory, name), choices))
     selected = [row["run_id"] for row in rows if selection.matches(row)]
     if not selected:
         raise _nothing(directory, selection, rows)
@@ -165,8 +173,8 @@ def _nothing(directory: Path, selection: Selection, others: list[dict[str, Any]]
     return NoResults(f"no readable run in {directory.absolute()}; {_HOW_TO_RUN}")
 
 
-def _told(record: RunRecord) -> dict[str, Any]:
-    """A row without the run's numbers.
+def _told(record: RunRecord, choices: Choices) -> dict[str, Any]:
+    """A row without the run's numbers; `choices` by run take the place of those that it stores.
 
     Raises:
         RecordUnreadable: status or config is missing or corrupt.
@@ -176,6 +184,8 @@ def _told(record: RunRecord) -> dict[str, Any]:
         raise RecordUnreadable("half-written: no status.json or config.json")
     if status.get("status") not in _STATUSES:
         raise RecordUnreadable(f"status.json tells no known status: {status.get('status')!r}")
+    if record.run_id in choices:
+        config = config | {"choices": choices[record.run_id]}
     told = {key: status.get(key) for key in ("status", "message", "remedy")}
     return {"run_id": record.run_id, **told, **_flat(config, "config"), **_code(record)}
 

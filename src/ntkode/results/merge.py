@@ -184,4 +184,4 @@ def _join_sweeps(source: Path, target: Path) -> None:
         for entry in theirs.entries():
             job, run_id = entry["job"], entry["run_id"]
             if known.get(job) != run_id and (target / run_id).is_dir():
-                ours.add(run_id, job, entry["number"])
+                ours.add(run_id, job, entry["number"], entry.get("choices"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,21 @@ class SweepIndex:
         """The sweep whose index changed last; None where there is none."""
         return next(iter(SweepIndex.names(results_dir)), None)
 
-    def add(self, run_id: str, job: str, number: int = 0) -> None:
+    def add(self, run_id: str, job: str, number: int = 0, choices: Mapping[str, str] | None = None) -> None:
         """Say that `job` (its override string) is run `run_id`; several processes may do so at once.
 
         Args:
             run_id: the run.
             job: its overrides.
             number: its place in the sweep as typed; jobs that run side by side begin in any order.
+            choices: by group, the names by which the job was asked for. They are no part of what a run is:
+                a run that two experiments share stores those of the first, the index those of its own.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"run_id": run_id, "job": job, "number": number, "added": utc_now()}) + "\n"
+        entry: dict[str, Any] = {"run_id": run_id, "job": job, "number": number, "added": utc_now()}
+        if choices is not None:
+            entry["choices"] = dict(choices)
+        line = json.dumps(entry) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             os.write(descriptor, line.encode())  # one write: lines of other processes never mix with it
@@ -70,8 +76,13 @@ class SweepIndex:
             job: entry["run_id"] for job, entry in sorted(last.items(), key=lambda item: item[1]["number"])
         }
 
+    def choices(self) -> dict[str, dict[str, str]]:
+        """By run id, the choices by which this sweep last asked for the run; none in old indices."""
+        told = {entry["run_id"]: entry.get("choices") for entry in self.entries()}
+        return {run_id: choices for run_id, choices in told.items() if isinstance(choices, dict)}
+
     def entries(self, since: int = 0) -> list[dict[str, Any]]:
-        """The lines of the index: `run_id`, `job`, `number`, `added`; what is none is left out."""
+        """The lines of the index: `run_id`, `job`, `number`, `added`, `choices`; what is none is left out."""
         if not self._path.exists():
             return []
         entries = parsable_objects(self._path.read_bytes()[since:].splitlines())

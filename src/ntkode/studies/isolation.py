@@ -55,7 +55,8 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
         nothing is raised but KeyboardInterrupt, and what keeps the sweep's index from being written.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
-    SweepIndex(config["results_dir"], config["sweep"]).add(record.run_id, job, number)
+    index = SweepIndex(config["results_dir"], config["sweep"])
+    index.add(record.run_id, job, number, config.get("choices"))
     try:
         return _run_unless_stored(record, config, job)
     except (OSError, RecordUnreadable) as error:  # there is no telling it in the record
