@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from ntkode.report import depth_limit, gradient_accuracy, gradient_training, training, width_limit
+from ntkode.report import (
+    activation,
+    activation_gradient,
+    activation_polynomial,
+    datasets,
+    depth_limit,
+    gradient_accuracy,
+    gradient_training,
+    horizon,
+    training,
+    training_width,
+    width_limit,
+)
 from ntkode.report.base import Report, StudyReport
 from ntkode.report.tables import comparison, render
 
@@ -19,7 +31,14 @@ REPORTS: dict[str, StudyReport] = {
 }
 """By a study's name in conf/study: what any sweep of it shows."""
 
-EXPERIMENTS: dict[str, StudyReport] = {}
+EXPERIMENTS: dict[str, StudyReport] = {
+    "paper/training_width": training_width.report,
+    "paper/activation": activation.report,
+    "paper/activation_gradient": activation_gradient.report,
+    "paper/activation_polynomial": activation_polynomial.report,
+    "paper/horizon": horizon.report,
+    "paper/datasets": datasets.report,
+}
 """By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
 
 _STUDY, _EXPERIMENT = "config.choices.study", "config.choices.experiment"

@@ -1,4 +1,4 @@
-"""Medians over seeds, a row a cell; runs that ended otherwise than well are counted, not dropped in silence."""
+"""Medians over seeds, a row a cell; runs that did not end well are counted, not dropped in silence."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,18 +38,21 @@ def medians(runs: pd.DataFrame, keys: Mapping[str, str], measures: Sequence[Meas
 
 def shown_medians(table: pd.DataFrame, measures: Sequence[Measure], title: str) -> Table:
     """`medians` for the terminal: three significant digits, and in the last column how many runs are done."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title=title)
+    shown = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=title)
     headers = {m.name: m.header for m in measures if m.header and m.name in table}
-    told = [name for name in table if name not in {m.name for m in measures} | {"runs", "done", "ended"}]
+    others = {m.name for m in measures} | {"runs", "done", "ended"}
+    told = [str(name) for name in table if name not in others]
     for name in told:
-        shown.add_column(str(name))
+        shown.add_column(name, no_wrap=True)
     for header in headers.values():
         shown.add_column(header, justify="right", no_wrap=True)
     shown.add_column("runs\ndone")
     for _, row in table.iterrows():
         cells = (MISSING if pd.isna(row[name]) else three_digits(row[name]) for name in headers)
         ended = f" {row['ended']}" if row["ended"] else ""
-        shown.add_row(*(escape(_text(row[name])) for name in told), *cells, f"{row['done']}/{row['runs']}{ended}")
+        shown.add_row(
+            *(escape(_text(row[name])) for name in told), *cells, f"{row['done']}/{row['runs']}{ended}"
+        )
     return shown
 
 

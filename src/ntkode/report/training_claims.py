@@ -15,21 +15,23 @@ LEAST_SHARE = 0.5
 """The share of its start under which λ_min may not fall: what the convergence proof needs."""
 
 
-def with_ratios(runs: pd.DataFrame) -> pd.DataFrame:
+def with_ratios(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns `EXCESS` and `SHARE`.
 
     `EXCESS` is the decay rate over the last window by the guaranteed one, NaN where the kernel is singular or
-    the step too large, so that nothing is guaranteed. `SHARE` is the least λ_min of the probe's kernel in
-    training by that at the start, and 0 where it sinks under its resolution.
+    the step too large, so that nothing is guaranteed. `SHARE` is the least λ_min of the probe's kernel after
+    the start by that at the start, and 0 where one of the two is within its resolution.
+
+    Args:
+        runs: what `ntkode.results.load` returns.
+        history: of the runs.
     """
     guaranteed = numbers(runs, GUARANTEED)
-    least, start = numbers(runs, "ntk/lambda_min.min"), numbers(runs, "ntk/lambda_min.first")
-    seen = (least > numbers(runs, "ntk/resolution.max")) | least.isna()
-    columns = {
-        EXCESS: numbers(runs, RATE) / guaranteed.where(guaranteed > 0, math.nan),
-        SHARE: (least / start.where(start > 0, math.nan)).where(seen, 0.0),
-    }
-    return runs.assign(**columns)
+    excess = numbers(runs, RATE) / guaranteed.where(guaranteed > 0, math.nan)
+    later, start = history[history["step"] > 0], numbers(runs, "ntk/lambda_min.first")
+    least = runs["run_id"].map(numbers(later, "ntk/lambda_min").groupby(later["run_id"]).min()).astype(float)
+    unseen = numbers(runs, "ntk/lambda_min.min") <= numbers(runs, "ntk/resolution.max")
+    return runs.assign(**{EXCESS: excess, SHARE: (least / start).mask(unseen, 0.0)})
 
 
 def converges(name: str, told: str, excess: Measure, needs: str) -> Claim:
@@ -64,7 +66,7 @@ def stays_positive(name: str, told: str, share: Measure, needs: str) -> Claim:
         f"{name}_lambda_min",
         f"{told}the NTK's λ_min stays above half of its start throughout training",
         PAPER,
-        "least λ_min in training / λ_min at the start (probe)",
+        "least λ_min after the start / λ_min at the start (probe)",
         Mean(share, needs),
         Above(LEAST_SHARE),
     )
@@ -72,7 +74,7 @@ def stays_positive(name: str, told: str, share: Measure, needs: str) -> Claim:
 
 def least(column: str, runs: pd.DataFrame, by: str, where: dict[str, object]) -> Measure:
     """The least of the column's values over what `by` names, in each replicate."""
-    cases = [case for case in runs[by].dropna().unique()] if by in runs else []
+    cases = list(runs[by].dropna().unique()) if by in runs else []
 
     def measured(those: pd.DataFrame) -> pd.Series:
         values = [value(column, {**where, by: case})(those) for case in cases]

@@ -1,8 +1,9 @@
-"""The report of experiment=paper/training_width: convergence, λ_min, drift and test loss against the width."""
+"""The report of experiment=paper/training_width: convergence, λ_min, drift, test loss against the width."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -52,14 +53,22 @@ MEASURES = (
 # column → what falls as a power of the width, and the exponent that the claim allows at most
 FALLING = {
     "ntk/drift": ("drift", "the NTK's change in training falls at least as n^(−1/2)", -0.5),
-    "params/distance": ("distance", "the parameters' relative distance from their start falls with the width", 0.0),
-    "loss/prediction_gap": ("linearisation", "training comes closer to its linearisation with the width", 0.0),
+    "params/distance": (
+        "distance",
+        "the parameters' relative distance from their start falls with the width",
+        0.0,
+    ),
+    "loss/prediction_gap": (
+        "linearisation",
+        "training comes closer to its linearisation with the width",
+        0.0,
+    ),
 }
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """`training_width.csv`, a row a run; `training_width_medians.csv`; the picture; the verdicts."""
-    runs = with_ratios(runs)
+    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
     return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
 
 
@@ -114,7 +123,9 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     if draw_by_size(panels[2], points(SHARE), styles, log=False):
         panels[2].axhline(LEAST_SHARE, color="0.5", ls=(0, (4, 3)), lw=1)
         panels[2].set_ylim(0, None)
-    frame(panels[2], "Least λ_min in training", r"$\min_k\lambda_{\min}(\Theta_k)\,/\,\lambda_{\min}(\Theta_0)$")
+    frame(
+        panels[2], "Least λ_min in training", r"$\min_k\lambda_{\min}(\Theta_k)\,/\,\lambda_{\min}(\Theta_0)$"
+    )
     titles = {
         "ntk/drift": ("Change of the NTK", r"$\|\Theta_k - \Theta_0\|_F\,/\,\|\Theta_0\|_F$"),
         "params/distance": ("Distance of the parameters", r"$\|\theta_k - \theta_0\|\,/\,\|\theta_0\|$"),
@@ -138,7 +149,9 @@ def _points(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 def _draw_losses(axes: Axes, runs: pd.DataFrame, history: pd.DataFrame, styles: Styles) -> None:
     widths = numbers(runs, WIDTH)
     handles = []
-    for width, line in ((widths.max(), "-"), (widths.min(), (0, (3, 2)))):
+    ends: tuple[tuple[float, Literal["solid", "dashed"]], ...]
+    ends = (widths.max(), "solid"), (widths.min(), "dashed")
+    for width, line in ends:
         own = runs[widths == width]
         names = dict(zip(own["run_id"], own[ACTIVATION], strict=True))
         draw_curves(axes, history, names, "loss/ratio", styles, linestyle=line)

@@ -1,0 +1,166 @@
+"""The report of experiment=paper/horizon: long horizons, with σ_w = 1 and with σ_w = 1/T."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from rich.console import Group
+
+from ntkode.report.activation import ACTIVATION, MATCH
+from ntkode.report.base import Report
+from ntkode.report.claims import PAPER, Above, Claim, Claims, Within
+from ntkode.report.evidence import GeometricMean
+from ntkode.report.evidence import Measure as Measured
+from ntkode.report.grouping import numbers
+from ntkode.report.medians import medians, shown_medians
+from ntkode.report.paper_panels import blank, draw_by_size, legend, styles_of
+from ntkode.report.replicates import done_values, of_each
+from ntkode.report.style import frame
+from ntkode.report.tables import Measure, comparison, failures
+from ntkode.report.training_claims import RATE
+from ntkode.report.verdicts import WithVerdicts
+from ntkode.results import Status
+
+NAME = "horizon"
+HORIZON = "config.model.horizon"
+VARIANCE = "output/variance.first"
+SCALES = {"none": "σ_w = 1", "horizon": "σ_w = 1/T"}
+STABLE = Within(0.5, 2.0)
+"""By which factor a quantity may change from T = 1 on and still count as stable."""
+MEASURES = (
+    Measure("config.solver.steps", "solver steps", "steps"),
+    Measure(VARIANCE, "output variance", "output\nvariance"),
+    Measure("ntk/lambda_max.first", "lambda_max start", "λ_max\nstart"),
+    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Measure("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure(RATE, "decay rate", "rate\nat end"),
+    Measure("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("cost/run_seconds", "seconds", ""),
+)
+PANELS = (
+    (VARIANCE, "Output variance at initialisation", r"mean of $f(x)^2$"),
+    ("ntk/lambda_max.first", "Largest eigenvalue of the NTK (probe)", r"$\lambda_{\max}(\Theta_0)$"),
+    (
+        "gradient/relative_error.first",
+        "Relative error of the gradient",
+        r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$",
+    ),
+    ("loss/ratio", "Training loss at the end", r"$L\,/\,L_0$"),
+)
+
+
+def report(runs: pd.DataFrame, results_dir: Path) -> Report:
+    """`horizon.csv`, a row a run; `horizon_medians.csv`; the picture; the verdicts."""
+    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+
+
+def claims(runs: pd.DataFrame) -> Claims:
+    """On each activation: with σ_w = 1/T nothing changes with the horizon, with σ_w = 1 the output grows."""
+    told: list[Claim] = []
+    horizons = numbers(runs, HORIZON).dropna()
+    longest = f"T = {horizons.max():g}" if len(horizons) else "the longest T"
+    for activation in runs[ACTIVATION].dropna().unique():
+        needs = f"runs of {activation} at T = 1 and longer horizons with several seeds"
+        scaled, plain = ({ACTIVATION: activation, MATCH: match} for match in ("horizon", "none"))
+        variance = "output variance at initialisation over that at the shortest T"
+        told += [
+            Claim(
+                f"{activation}_variance_scaled",
+                f"{activation}, σ_w = 1/T: the output variance stays what it is, up to {longest}",
+                PAPER,
+                f"{variance}, farthest from 1",
+                GeometricMean(farthest(VARIANCE, scaled), needs),
+                STABLE,
+            ),
+            Claim(
+                f"{activation}_training_scaled",
+                f"{activation}, σ_w = 1/T: training converges as fast, up to {longest}",
+                PAPER,
+                "decay rate at the end over that at the shortest T, farthest from 1",
+                GeometricMean(farthest(RATE, scaled), needs),
+                STABLE,
+            ),
+            Claim(
+                f"{activation}_variance_plain",
+                f"{activation}, σ_w = 1: the output variance grows with the horizon, up to {longest}",
+                PAPER,
+                f"{variance}, farthest from 1",
+                GeometricMean(farthest(VARIANCE, plain), needs),
+                Above(STABLE.most),
+            ),
+            Claim(
+                f"{activation}_training_plain",
+                f"{activation}, σ_w = 1: training does not converge as fast, up to {longest}",
+                PAPER,
+                "decay rate at the end over that at the shortest T, farthest from 1; 0 where training failed",
+                GeometricMean(farthest(RATE, plain, failed=SLOWEST), needs),
+                Within(0.0, STABLE.least),
+            ),
+        ]
+    return Claims(NAME, tuple(told))
+
+
+SLOWEST = 1e-6
+"""What the rate of a training that failed, or in which the loss grows, counts as."""
+
+
+def farthest(column: str, where: dict[str, object], failed: float = math.nan) -> Measured:
+    """A column over its value at the shortest horizon, where it is farthest from 1 in either direction.
+
+    Args:
+        column: of the runs.
+        where: which runs, as in `ntkode.report.replicates.chosen`.
+        failed: the ratio that stands for a run without a positive value; by default the replicate has none.
+    """
+
+    def ratio(runs: pd.DataFrame) -> float:
+        runs = runs.sort_values(HORIZON)
+        values = done_values(runs, column).to_numpy()
+        if len(values) < 2 or not values[0] > 0:
+            return math.nan
+        ratios = np.where(values[1:] > 0, values[1:] / values[0], failed)
+        if np.isnan(ratios).any():
+            return math.nan
+        ratios = np.maximum(ratios, SLOWEST)
+        return float(ratios[np.abs(np.log(ratios)).argmax()])
+
+    return of_each(ratio, where)
+
+
+def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
+    table = comparison(runs, MEASURES)
+    keys = {ACTIVATION: "activation", MATCH: "scales", HORIZON: "T"}
+    cells = medians(runs, keys, MEASURES)
+    cells["scales"] = cells["scales"].map(lambda match: SCALES.get(match, match))
+    shown = Group(shown_medians(cells, MEASURES, "medians over seeds"), *failures(table))
+    return Report(NAME, {NAME: table, f"{NAME}_medians": cells}, shown, figure(runs))
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Output variance, λ_max, gradient error and loss against the horizon; dashed with σ_w = 1/T.
+
+    Args:
+        runs: what `ntkode.results.load` returns.
+    """
+    picture, panels = blank(2, 2, (10, 7.6))
+    done = runs[runs["status"] == Status.DONE]
+    styles = styles_of([str(name) for name in runs[ACTIVATION].dropna().unique()])
+    lines = {"none": "-", "horizon": (0, (4, 2))}
+    for axes, (column, title, ylabel) in zip(panels, PANELS, strict=True):
+        for match, line in lines.items():
+            own = done[done[MATCH] == match]
+            points = pd.DataFrame(
+                {"x": numbers(own, HORIZON), "y": numbers(own, column), "name": own[ACTIVATION]}
+            )
+            draw_by_size(axes, points, styles, ls=line)
+        frame(axes, title, ylabel)
+    for axes in panels[2:]:
+        axes.set_xlabel("horizon $T$")
+    scales = [Line2D([], [], color="0.4", ls=line, label=SCALES[match]) for match, line in lines.items()]
+    legend(picture, styles, *scales)
+    return picture
