@@ -25,8 +25,8 @@ NAME = "activation_polynomial"
 SEEN = "least lambda_min over resolution"
 RATES_RATIO = "rate at end over rate at start"
 NONPOLYNOMIAL, POLYNOMIAL, LINEAR = "tanh", "quadratic", "identity"
-FLOOR = 1e-3
-"""What a λ_min within its resolution, of either sign, is drawn and compared as at least."""
+FLOOR = 1e-6
+"""What a λ_min is drawn and compared as at least, by its resolution: one may be zero to the last digit."""
 MEASURES = (
     Measure("ntk/lambda_min.min", "least lambda_min", "λ_min\nleast"),
     Measure("ntk/resolution.max", "resolution", "resolu-\ntion"),
@@ -48,12 +48,12 @@ def report(runs: pd.DataFrame, results_dir: Path) -> Report:
 def with_resolved(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns `SEEN` and `RATES_RATIO`.
 
-    `SEEN` is λ_min's least value by its resolution, and at least `FLOOR`.
+    `SEEN` is the size of λ_min's least value by its resolution: below 1 nothing tells it from zero.
     """
     resolution = numbers(runs, "ntk/resolution.max")
     seen = numbers(runs, "ntk/lambda_min.min") / resolution.where(resolution > 0, math.nan)
     rates = numbers(runs, RATE) / numbers(runs, "loss/decay_rate/0-20")
-    return runs.assign(**{SEEN: seen.clip(lower=FLOOR), RATES_RATIO: rates})
+    return runs.assign(**{SEEN: seen.abs().clip(lower=FLOOR), RATES_RATIO: rates})
 
 
 def claims() -> Claims:
@@ -64,7 +64,7 @@ def claims() -> Claims:
             value(SEEN, {ACTIVATION: activation}), f"runs of {activation} with several seeds"
         )
 
-    quantity = "least λ_min of the NTK in training / its resolution"
+    quantity = "|least λ_min of the NTK in training| / its resolution"
     both = f"runs of {POLYNOMIAL} and {NONPOLYNOMIAL} with several seeds"
     rates = [value(RATE, {ACTIVATION: name}) for name in (POLYNOMIAL, LINEAR, NONPOLYNOMIAL)]
     return Claims(
@@ -144,10 +144,11 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(places)), places)
         axes.set_xlim(-0.6, len(places) - 0.4)
         grid(axes)
-    seen.axhspan(FLOOR / 2, 1, color="0.9", zorder=0)
-    seen.set_ylim(FLOOR / 2, None)
+    low = seen.get_ylim()[0]
+    seen.axhspan(min(low, 0.1), 1, color="0.9", zorder=0)
+    seen.set_ylim(min(low, 0.1), None)
     seen.annotate("noise: not to be told from zero", (0.03, 0.03), xycoords="axes fraction", color="0.4")
-    frame(seen, "Least eigenvalue of the NTK by its resolution", r"$\min_k\lambda_{\min}$ / resolution")
+    frame(seen, "Least eigenvalue of the NTK by its resolution", r"$|\min_k\lambda_{\min}|$ / resolution")
     frame(rates, "Decay rate at the end", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$")
     draw_curves(
         losses, history, dict(zip(done["run_id"], done[ACTIVATION], strict=True)), "loss/ratio", styles
