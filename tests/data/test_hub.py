@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from ntkode.data import MNIST, DataError
-from ntkode.data.parquet import HUB_SECONDS, _answers
+from ntkode.data.hub import HUB_SECONDS, _answers
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

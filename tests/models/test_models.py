@@ -13,7 +13,7 @@ from ntkode import activations
 from ntkode.gradients import Objective, gradient_error, loss_gradient
 from ntkode.integrate import Adjoint, Backprop, Checkpointed, KinkAveraged, Reversible, Solver
 from ntkode.losses import SquaredError
-from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ODEModel, ResNet, TimeDependentODE
+from ntkode.models import MLPODE, AugmentedODE, ConvODE, NeuralODE, ODEModel, ResNet, TimeDependentODE
 from ntkode.studies import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,7 @@ MODELS = {
     "mlp_ode": MLPODE,
     "augmented_ode": AugmentedODE,
     "time_dependent_ode": TimeDependentODE,
+    "conv_ode": lambda d, n, k, **o: ConvODE(d, n, k, image_shape=(1, 1, d), patch=1, **o),
 }
 FINE = Solver("rk4", steps=20)
 
@@ -36,6 +37,10 @@ def data(d=3, k=2, rows=4):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(rows, d, generator=generator, dtype=torch.float64)
     return x, torch.randn(rows, k, generator=generator, dtype=torch.float64)
+
+
+def test_every_model_of_the_config_is_here():
+    assert {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)

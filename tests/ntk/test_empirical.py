@@ -4,7 +4,7 @@ from tests.reference import dense_full_kernel, dense_jacobian, dense_trace_kerne
 from torch import nn
 
 from ntkode.integrate import Adjoint, Solver
-from ntkode.models import MLPODE, AugmentedODE, NeuralODE, ResNet, TimeDependentODE
+from ntkode.models import MLPODE, AugmentedODE, ConvODE, NeuralODE, ResNet, TimeDependentODE
 from ntkode.ntk import NotRecordableError, empirical_ntk, kernel_operator, measure_ntk, spectrum
 
 FIXED = {
@@ -19,6 +19,7 @@ MODELS = {
     "mlp": MLPODE,
     "augmented": AugmentedODE,
     "time_dependent": TimeDependentODE,
+    "conv": lambda d, n, k, **o: ConvODE(d, n, k, image_shape=(1, 2, 3), patch=1, **o),
 }
 # smooth, kinked, polynomial, linear; a polynomial at a short horizon stays finite
 ACTIVATIONS = {"tanh": 1.0, "relu": 1.0, "quadratic": 0.1, "identity": 1.0}

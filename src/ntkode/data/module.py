@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from ntkode.data.batches import Batch, BatchSchedule, loader
 from ntkode.data.checks import DataError, check_finite, whole_number
+from ntkode.data.coincidences import coincidences
 from ntkode.data.preprocessing import Floats, Preprocessing, Rows, draw
 from ntkode.data.sources import Array, Source
 
@@ -39,8 +40,10 @@ class Split:
 class DataModule(lightning.LightningDataModule, ABC):
     """A data set: two splits, a loader of exactly `steps` batches, and a record of where it comes from.
 
-    A subclass gives `name`, `licence`, `citation`, `classes` and `read`. After `setup` there are `train`,
-    `test`, `in_features`, `out_features` and `description`.
+    A subclass gives `name`, `licence`, `citation`, `classes` and `read`; `fit`, `prepare` and `findings`
+    where raw samples are no features yet. After `setup` there are `train`, `test`, `in_features`,
+    `out_features` and `description`. Duplicate and antipodal training rows are told in the log and in the
+    description.
 
     Args:
         n_train: number of training samples.
@@ -51,7 +54,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         dtype: "float32", "float64" or the torch dtype of features and targets; all preparation is in float64.
         center: subtract the training mean of the features.
         norm: norm of each input afterwards: "sqrt_d", "unit" or None (as `Preprocessing`).
-        targets: "one_hot_centered" or "one_hot" for classes, "raw" or "centered" for regression.
+        targets: "one_hot_centered" or "one_hot" for classes; "raw", "centered" or "standardized" for
+            regression.
 
     Raises:
         DataError: an argument out of its range.
@@ -91,12 +95,19 @@ class DataModule(lightning.LightningDataModule, ABC):
     def read(self) -> Source:
         """All raw samples and where they come from; raises `DataError`."""
 
+    def fit(self, train: Array) -> None:
+        """Learn from the drawn training samples, raw, what `prepare` needs: the test split is never seen."""
+
     def prepare(self, x: Array) -> Floats:
         """Raw features (N, …) as real ones (N, d), before centring and scaling."""
         return x.astype(np.float64)
 
     def options(self) -> dict[str, Any]:
         """The data set's own keys, for the description."""
+        return {}
+
+    def findings(self, train: Floats, test: Floats) -> dict[str, Any]:
+        """What reading and preparing brought to light, for the description; of both splits as prepared."""
         return {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -110,11 +121,16 @@ class DataModule(lightning.LightningDataModule, ABC):
         (train_x, train_y), (test_x, test_y) = (
             (table.x[drawn], table.y[drawn]) for table, drawn in zip(source.tables, rows, strict=True)
         )
-        x = self.preprocessing.features(self.prepare(train_x), self.prepare(test_x), rows)
+        self.fit(train_x)
+        features = self.prepare(train_x), self.prepare(test_x)
+        x = self.preprocessing.features(*features, rows)
         y = self.preprocessing.encode(train_y, test_y, self.classes)
         train = self._split(x[0], y[0], train_y)
         test = self._split(x[1], y[1], test_y)
-        self._ready = (train, test, self._describe(source, rows, train))
+        pairs = coincidences(train.x.double().numpy())
+        pairs.warn(self.name)
+        description = self._describe(source, rows, train) | self._target_units(train_y) | pairs.describe()
+        self._ready = (train, test, description | {"findings": self.findings(*features)})
 
     @property
     def train(self) -> Split:
@@ -132,6 +148,10 @@ class DataModule(lightning.LightningDataModule, ABC):
 
         `sha256` is over all raw arrays of the source (`Source.sha256`); `train_indices` and `test_indices`
         are rows of its training and test tables, which are one and the same where `shared_table` is true.
+        `target_shift` and `target_scale` (regression) lead back to the target's own units:
+        raw y = shift + scale·y, so its root mean squared error is scale·√(2·`loss/test`/k).
+        `duplicates` and `antipodal_pairs` count pairs of training rows (`Coincidences`), `findings` are the
+        data set's own.
         """
         return self._after_setup()[2]
 
@@ -173,7 +193,8 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def _check(self, source: Source) -> None:
         for table in source.tables:
-            check_finite(table.x, f"feature of {source.origin}")
+            if table.x.dtype.kind != "S":  # texts are always finite
+                check_finite(table.x, f"feature of {source.origin}")
             check_finite(table.y, f"target of {source.origin}")
             if self.classes is not None and not set(np.unique(table.y)) <= set(range(self.classes)):
                 raise DataError(
@@ -181,6 +202,12 @@ class DataModule(lightning.LightningDataModule, ABC):
                     f"{self.classes - 1} are expected",
                     "mend the data, or choose another source",
                 )
+
+    def _target_units(self, raw_y: Array) -> dict[str, Any]:
+        if self.classes is not None:
+            return {}
+        shift, scale = self.preprocessing.units(raw_y)
+        return {"target_shift": shift.tolist(), "target_scale": scale.tolist()}
 
     def _describe(self, source: Source, rows: tuple[Rows, Rows], train: Split) -> dict[str, Any]:
         return {

@@ -12,7 +12,10 @@ Rows = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 NORMS = ("sqrt_d", "unit", None)
-TARGETS = {"classification": ("one_hot_centered", "one_hot"), "regression": ("raw", "centered")}
+TARGETS = {
+    "classification": ("one_hot_centered", "one_hot"),
+    "regression": ("raw", "centered", "standardized"),
+}
 
 
 def draw(source: Source, n_train: int, n_test: int, *, seed: int, stratify: bool) -> tuple[Rows, Rows]:
@@ -82,7 +85,8 @@ class Preprocessing:
     Features: x ← x − mean of the training split (`center`), then each row is scaled to norm √d ("sqrt_d",
     so that x·x/d = 1), to norm 1 ("unit"), or left alone (None).
     Class labels: one-hot rows, less 1/k ("one_hot_centered") or as they are ("one_hot"). Real targets: as
-    they are ("raw") or less their training mean ("centered").
+    they are ("raw"), less their training mean ("centered"), or that over their training standard deviation
+    ("standardized").
     """
 
     center: bool
@@ -120,11 +124,31 @@ class Preprocessing:
     def encode(self, train: Array, test: Array, classes: int | None) -> tuple[Floats, Floats]:
         """Targets (N, k) of both splits, from labels (N,) of `classes` classes or real targets (N, k)."""
         if classes is not None:
-            shift = 1.0 / classes if self.targets == "one_hot_centered" else 0.0
-            one_hot = np.eye(classes) - shift
+            centre = 1.0 / classes if self.targets == "one_hot_centered" else 0.0
+            one_hot = np.eye(classes) - centre
             return one_hot[train], one_hot[test]
-        mean = train.mean(axis=0) if self.targets == "centered" else 0.0
-        return train - mean, test - mean
+        shift, scale = self.units(train)
+        return (train - shift) / scale, (test - shift) / scale
+
+    def units(self, train: Array) -> tuple[Floats, Floats]:
+        """Shift and scale, each (k,), of real training targets (N, k): raw y = shift + scale·y.
+
+        Raises:
+            DataError: a target that does not vary, where it is to be divided by its standard deviation.
+        """
+        one = np.ones(train.shape[1])
+        if self.targets == "raw":
+            return 0 * one, one
+        mean = train.mean(axis=0)
+        if self.targets == "centered":
+            return mean, one
+        deviation = train.std(axis=0)
+        if not (deviation > 0).all():
+            raise DataError(
+                f"all training targets are {mean[deviation.argmin()]} and have no standard deviation",
+                "dataset.targets=centered; or a larger dataset.n_train",
+            )
+        return mean, deviation
 
 
 def _unit_rows(x: Floats, size: float, split: str, rows: Rows) -> Floats:

@@ -22,7 +22,7 @@ class Table:
     """Samples as read, before any draw or preprocessing.
 
     Attributes:
-        x: features, (N, d), of any real type.
+        x: features, (N, …), of any real type; or texts, (N,), in UTF-8 as NumPy's bytes ("S").
         y: class labels 0, …, k−1 as integers (N,), or real targets (N, k).
     """
 

@@ -34,10 +34,13 @@ class Sphere(GeneratedModule):
     """Points uniform on the unit sphere with random labels ±1, as k = 1 real targets: a test of memory.
 
     A regression set: labels that follow no rule have no accuracy to speak of, and the test loss cannot fall.
-    Rows are scaled to norm √d but not centred, so that they stay uniform on a sphere.
+    Rows are scaled to norm √d but not centred, so that they stay uniform on a sphere. With `antipodal`, half
+    of the points of each split are the negatives of the other half, with signs of their own: an odd
+    activation in a model without bias has f(−x) = −f(x), hence a singular NTK and targets that it cannot fit.
 
     Args:
         dimension: number of features, d.
+        antipodal: whether each point comes with its negative (an odd split has one without).
         center: see `DataModule`.
         targets: see `DataModule`.
         **common: what every data set takes (`DataModule`).
@@ -46,20 +49,33 @@ class Sphere(GeneratedModule):
     name = "sphere"
 
     def __init__(
-        self, *, dimension: int = 20, center: bool = False, targets: str = "raw", **common: Any
+        self,
+        *,
+        dimension: int = 20,
+        antipodal: bool = False,
+        center: bool = False,
+        targets: str = "raw",
+        **common: Any,
     ) -> None:
         super().__init__(center=center, targets=targets, **common)
         self.dimension = whole_number("dataset.dimension", dimension, least=2)
+        if not isinstance(antipodal, bool):
+            raise DataError(
+                f"dataset.antipodal={antipodal} is neither true nor false", "dataset.antipodal=true"
+            )
+        self.antipodal = antipodal
 
     def generate(self, n: int, generator: np.random.Generator) -> tuple[Floats, Array]:
-        """Normalised Gaussian vectors and fair signs."""
+        """Normalised Gaussian vectors, perhaps with their negatives, and fair signs."""
         points = generator.standard_normal((n, self.dimension))
+        if self.antipodal:
+            points[(n + 1) // 2 :] = -points[: n // 2]
         signs = generator.choice([-1.0, 1.0], size=(n, 1))
         return points / np.linalg.norm(points, axis=1, keepdims=True), signs
 
     def options(self) -> dict[str, Any]:
-        """`dimension`, for the description."""
-        return {"dimension": self.dimension}
+        """`dimension` and `antipodal`, for the description."""
+        return {"dimension": self.dimension, "antipodal": self.antipodal}
 
 
 class Spirals(GeneratedModule):

@@ -1,6 +1,7 @@
 """Neural ODEs and their discrete twin."""
 
 from ntkode.models.base import LayeredODEModel, ODEModel
+from ntkode.models.conv_ode import ConvODE
 from ntkode.models.neural_ode import NeuralODE
 from ntkode.models.resnet import ResNet
 from ntkode.models.vector_fields import MLPODE, AugmentedODE, TimeDependentODE
@@ -8,6 +9,7 @@ from ntkode.models.vector_fields import MLPODE, AugmentedODE, TimeDependentODE
 __all__ = [
     "MLPODE",
     "AugmentedODE",
+    "ConvODE",
     "LayeredODEModel",
     "NeuralODE",
     "ODEModel",

@@ -45,13 +45,16 @@ def build_model(config: Config, data: DataModule, device: torch.device) -> ODEMo
     """The model of the config for these data, at its initialisation, in the data's dtype.
 
     Raises:
-        ValueError: a setting out of range, or `match` with a model whose infinite-width limit is not known.
+        ValueError: a setting out of range, a model of images with data that are none, or `match` with a model
+            whose infinite-width limit is not known.
         UnreachableTarget: the activation cannot be matched as `match` asks.
     """
     scales = _matched_scales(config, data)
     model: ODEModel = build(config["model"])(
-        in_features=data.in_features, out_features=data.out_features, **scales
+        in_features=data.in_features, out_features=data.out_features, **scales, **_image_shape(config, data)
     )
+    if scales and not isinstance(model, NeuralODE):
+        raise _unmatched(config)
     return model.to(device, data.dtype)
 
 
@@ -69,10 +72,7 @@ def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
     match: Match = build(config["match"])
     keys = config["model"]
     if "sigma_w" not in keys:
-        raise ValueError(
-            f"match={config['choices']['match']} sets sigma_w and sigma_v, which "
-            f"model={config['choices']['model']} has not: take model=neural_ode, model=resnet or match=none"
-        )
+        raise _unmatched(config)
     network = Network(
         activation=build(keys["activation"]),
         inputs=float(keys["sigma_u"]) ** 2 * data.train.x.double().square().mean(1),
@@ -81,6 +81,28 @@ def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
     )
     scales = match.scales(network)
     return {"sigma_w": scales.sigma_w, "sigma_v": scales.sigma_v}
+
+
+def _unmatched(config: Config) -> ValueError:
+    return ValueError(
+        f"match={config['choices']['match']} sets sigma_w and sigma_v by a limit of infinite width that "
+        f"model={config['choices']['model']} has not: take model=neural_ode, model=resnet or match=none"
+    )
+
+
+def _image_shape(config: Config, data: DataModule) -> dict[str, tuple[int, int, int]]:
+    """The images' shape for a model that asks for it, where the config leaves it to the data."""
+    keys = config["model"]
+    if "image_shape" not in keys or keys["image_shape"] is not None:
+        return {}
+    if data.image_shape is None:
+        choices = config["choices"]
+        raise ValueError(
+            f"model={choices['model']} needs images, and dataset={choices['dataset']} has none: take "
+            "dataset=mnist, dataset=cifar10 or dataset=digits, or model=neural_ode; or say how the "
+            f"{data.in_features} features form one, as in model.image_shape=[1,1,{data.in_features}]"
+        )
+    return {"image_shape": data.image_shape}
 
 
 def paper_model(model: ODEModel, config: Config) -> NeuralODE:
