@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run report smoke perf perf-gradients perf-peers lint format test clean sync test-integration
+.PHONY: help install run paper report smoke perf perf-gradients perf-peers lint format test clean sync test-integration
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -23,6 +23,9 @@ install: $(VENV)/installed  ## Make .venv with the tested versions
 
 run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
+
+paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
+	$(BIN)/python benchmarks/paper.py $(PAPER)
 
 report: install  ## Redraw table and picture of the newest sweep from its stored results
 	$(BIN)/python benchmarks/report.py

@@ -39,7 +39,14 @@ RUN = Path(__file__).resolve().with_name("run.py")
 KEYS = {"only": "which experiments, in this order; all by default"}
 EXPERIMENTS = tuple(sorted(path.stem for path in (CONF / "experiment" / "paper").glob("*.yaml")))
 # Seconds of a job at default size on one core, measured: a first guess, until this machine's own are known.
-JOB_SECONDS = {"activation": 5.0}
+JOB_SECONDS = {
+    "activation": 5.0,
+    "activation_gradient": 7.0,
+    "activation_polynomial": 4.0,
+    "datasets": 11.0,
+    "horizon": 7.0,
+    "training_width": 12.0,
+}
 OTHER_JOB_SECONDS = 8.0
 # Ends that say something of the model. With any other, the experiment is not what it was meant to be.
 RESULTS = (Status.DONE, Status.DIVERGED, Status.SOLVER_FAILED)

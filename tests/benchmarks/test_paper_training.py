@@ -24,17 +24,17 @@ class Case(NamedTuple):
 
     overrides: tuple[str, ...]
     runs: int
-    certain: dict[str, str] = {}
+    certain: dict[str, str]
 
 
 CASES = {
-    "training_width": Case((*SMALL, DIGITS, SEEDS, "activation=tanh", "width=w64,w128"), 6),
+    "training_width": Case((*SMALL, DIGITS, SEEDS, "activation=tanh", "width=w64,w128"), 6, {}),
     "activation": Case(
         (*TINY, DIGITS, SEEDS, "activation=tanh,relu", "match=none"),
         6,
         {"relu_gradient_error_none": "supported"},
     ),
-    "activation_gradient": Case((*TINY, DIGITS, SEEDS, "match=none"), 6),
+    "activation_gradient": Case((*TINY, DIGITS, SEEDS, "match=none"), 6, {}),
     "activation_polynomial": Case(
         (*SMALL, DIGITS, SEEDS, "dataset.resize=2", "model.width=40"),
         9,
@@ -49,7 +49,7 @@ CASES = {
             "relu_variance_plain": "supported",
         },
     ),
-    "datasets": Case((*TINY, SEEDS, "activation=tanh", "dataset=digits,daily_climate"), 6),
+    "datasets": Case((*TINY, SEEDS, "activation=tanh", "dataset=digits,daily_climate"), 6, {}),
 }
 
 

@@ -1,6 +1,7 @@
 """The report of experiment=paper/horizon: long horizons, with σ_w = 1 and with σ_w = 1/T."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from rich.console import Group
 
 from ntkode.report.activation import ACTIVATION, MATCH
 from ntkode.report.base import Report
-from ntkode.report.claims import PAPER, Above, Claim, Claims, Within
-from ntkode.report.evidence import GeometricMean
+from ntkode.report.claims import PAPER, Above, Below, Claim, Claims, Within
+from ntkode.report.evidence import GeometricMean, Mean
 from ntkode.report.evidence import Measure as Measured
 from ntkode.report.grouping import numbers
 from ntkode.report.medians import medians, shown_medians
@@ -30,6 +31,8 @@ VARIANCE = "output/variance.first"
 SCALES = {"none": "σ_w = 1", "horizon": "σ_w = 1/T"}
 STABLE = Within(0.5, 2.0)
 """By which factor a quantity may change from T = 1 on and still count as stable."""
+TINY = 1e-6
+"""A ratio that is as far from 1 as any."""
 MEASURES = (
     Measure("config.solver.steps", "solver steps", "steps"),
     Measure(VARIANCE, "output variance", "output\nvariance"),
@@ -68,21 +71,22 @@ def claims(runs: pd.DataFrame) -> Claims:
         needs = f"runs of {activation} at T = 1 and longer horizons with several seeds"
         scaled, plain = ({ACTIVATION: activation, MATCH: match} for match in ("horizon", "none"))
         variance = "output variance at initialisation over that at the shortest T"
+        rate = "decay rate at the end (0 where training failed) over that at the shortest T"
         told += [
             Claim(
                 f"{activation}_variance_scaled",
                 f"{activation}, σ_w = 1/T: the output variance stays what it is, up to {longest}",
                 PAPER,
                 f"{variance}, farthest from 1",
-                GeometricMean(farthest(VARIANCE, scaled), needs),
+                GeometricMean(farthest(numbers, VARIANCE, scaled, math.inf), needs),
                 STABLE,
             ),
             Claim(
                 f"{activation}_training_scaled",
                 f"{activation}, σ_w = 1/T: training converges as fast, up to {longest}",
                 PAPER,
-                "decay rate at the end over that at the shortest T, farthest from 1",
-                GeometricMean(farthest(RATE, scaled), needs),
+                f"{rate}, farthest from 1",
+                Mean(farthest(done_values, RATE, scaled, 0.0), needs),
                 STABLE,
             ),
             Claim(
@@ -90,44 +94,40 @@ def claims(runs: pd.DataFrame) -> Claims:
                 f"{activation}, σ_w = 1: the output variance grows with the horizon, up to {longest}",
                 PAPER,
                 f"{variance}, farthest from 1",
-                GeometricMean(farthest(VARIANCE, plain), needs),
+                GeometricMean(farthest(numbers, VARIANCE, plain, math.inf), needs),
                 Above(STABLE.most),
             ),
             Claim(
                 f"{activation}_training_plain",
                 f"{activation}, σ_w = 1: training does not converge as fast, up to {longest}",
                 PAPER,
-                "decay rate at the end over that at the shortest T, farthest from 1; 0 where training failed",
-                GeometricMean(farthest(RATE, plain, failed=SLOWEST), needs),
-                Within(0.0, STABLE.least),
+                f"{rate}, farthest from 1",
+                Mean(farthest(done_values, RATE, plain, 0.0), needs),
+                Below(STABLE.least),
             ),
         ]
     return Claims(NAME, tuple(told))
 
 
-SLOWEST = 1e-6
-"""What the rate of a training that failed, or in which the loss grows, counts as."""
-
-
-def farthest(column: str, where: dict[str, object], failed: float = math.nan) -> Measured:
+def farthest(
+    values: Callable[[pd.DataFrame, str], pd.Series], column: str, where: dict[str, object], failed: float
+) -> Measured:
     """A column over its value at the shortest horizon, where it is farthest from 1 in either direction.
 
     Args:
+        values: reads a column: of done runs only, or of all that have it.
         column: of the runs.
         where: which runs, as in `ntkode.report.replicates.chosen`.
-        failed: the ratio that stands for a run without a positive value; by default the replicate has none.
+        failed: the ratio that stands for a run without a positive value, which is an outcome too.
     """
 
     def ratio(runs: pd.DataFrame) -> float:
         runs = runs.sort_values(HORIZON)
-        values = done_values(runs, column).to_numpy()
-        if len(values) < 2 or not values[0] > 0:
+        told = values(runs, column).to_numpy()
+        if len(told) < 2 or not told[0] > 0:
             return math.nan
-        ratios = np.where(values[1:] > 0, values[1:] / values[0], failed)
-        if np.isnan(ratios).any():
-            return math.nan
-        ratios = np.maximum(ratios, SLOWEST)
-        return float(ratios[np.abs(np.log(ratios)).argmax()])
+        ratios = np.where(told[1:] > 0, told[1:] / told[0], failed)
+        return float(ratios[np.abs(np.log(np.maximum(ratios, TINY))).argmax()])
 
     return of_each(ratio, where)
 
