@@ -237,6 +237,7 @@ def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, 
         ("rerun=al", "rerun=al", ["rerun=failed"]),
         ("-m model.match=ntk,hidden", "model.match", ["match=ntk"]),
         ("sweep=a/b", "sweep='a/b'", ["letters"]),
+        ("data_root=nowhere", "data_root=nowhere", ["mnist/"]),
     ],
 )
 def test_a_misused_key_is_one_line(entry, monkeypatch, capsys, tmp_path, arguments, named, remedy):
