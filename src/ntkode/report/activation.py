@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Group
 
 from ntkode.report.base import Report
@@ -120,5 +121,6 @@ def figure(runs: pd.DataFrame) -> Figure:
         points = pd.DataFrame({"place": done[ACTIVATION], "y": numbers(done, column), "name": name})
         draw_by_name(axes, points, places, styles, log=log)
         frame(axes, title, ylabel)
-    legend(picture, styles)
+    missing = Line2D([], [], ls="", marker="x", color="0.4", label="no run ended well")
+    legend(picture, styles, *([missing] if len(done) < len(runs) else []))
     return picture
