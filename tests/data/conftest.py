@@ -1,4 +1,3 @@
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -6,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from tests.data.made import colour_images, news, png, write_rows
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,10 +23,15 @@ def common() -> dict[str, Any]:
     return {"n_train": 60, "n_test": 40, "seed": 3, "steps": 5}
 
 
-def png(pixels: np.ndarray) -> dict[str, Any]:
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, format="png")
-    return {"bytes": encoded.getvalue(), "path": None}
+@pytest.fixture(scope="session")
+def hub_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small folders laid out as uoft-cs/cifar10 and fancyzhx/ag_news on the hub, by the data set's name."""
+    root = tmp_path_factory.mktemp("hub")
+    for split, n, seed in (("train", 80, 0), ("test", 50, 1)):
+        images = [png(image) for image in colour_images(n, seed)]
+        write_rows(root / "cifar10", split, {"img": images, "label": [row % 10 for row in range(n)]})
+        write_rows(root / "ag_news", split, {"text": news(n, seed), "label": [row % 4 for row in range(n)]})
+    return {name: root / name for name in ("cifar10", "ag_news")}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,32 @@ FOLDER = Path(__file__).parents[2] / "conf" / "dataset"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def from_config(name: str, **overrides: Any) -> DataModule:
-    top = {
-        "seed": 3,
-        "dtype": "float64",
-        "steps": 5,
-        "n_train": 60,
-        "n_test": 40,
-        "optimizer": {"batch_size": None},
-    }
-    config = OmegaConf.create(top | {"dataset": OmegaConf.load(FOLDER / f"{name}.yaml")})
-    config.dataset.n_test = 40
-    config.dataset.update(overrides)
-    return instantiate(config.dataset)
+Make = Callable[..., DataModule]
+
+
+@pytest.fixture
+def from_config(hub_folders: dict[str, Path]) -> Make:
+    """A data set as its config makes it, at a small size; one of the hub from a folder laid out alike."""
+
+    def make(name: str, **overrides: Any) -> DataModule:
+        top = {
+            "seed": 3,
+            "dtype": "float64",
+            "steps": 5,
+            "n_train": 60,
+            "n_test": 40,
+            "optimizer": {"batch_size": None},
+        }
+        config = OmegaConf.create(top | {"dataset": OmegaConf.load(FOLDER / f"{name}.yaml")})
+        config.dataset.n_test = 40
+        config.dataset.update(folder_of(name, hub_folders) | overrides)
+        return instantiate(config.dataset)
+
+    return make
+
+
+def folder_of(name: str, hub_folders: dict[str, Path]) -> dict[str, str]:
+    return {"data_dir": str(hub_folders[name])} if name in hub_folders else {}
 
 
 @pytest.fixture(params=NAMES)
@@ -38,10 +52,11 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_all_of_the_issue_are_there() -> None:
-    assert {"mnist", "digits", "sphere", "spirals", "sine"} <= set(NAMES)
+    expected = {"mnist", "digits", "sphere", "spirals", "sine", "cifar10", "ag_news", "daily_climate"}
+    assert expected <= set(NAMES)
 
 
-def test_sizes_types_and_features(name: str) -> None:
+def test_sizes_types_and_features(name: str, from_config: Make) -> None:
     data = from_config(name)
     data.setup()
     for split, n in ((data.train, 60), (data.test, 40)):
@@ -54,7 +69,7 @@ def test_sizes_types_and_features(name: str) -> None:
         assert (split.labels is None) == (data.task == "regression")
 
 
-def test_float32_is_the_rounded_float64(name: str) -> None:
+def test_float32_is_the_rounded_float64(name: str, from_config: Make) -> None:
     single, double = from_config(name, dtype="float32"), from_config(name)
     single.setup()
     double.setup()
@@ -62,7 +77,7 @@ def test_float32_is_the_rounded_float64(name: str) -> None:
     torch.testing.assert_close(single.train.x, double.train.x.float(), rtol=0, atol=0)
 
 
-def test_the_splits_share_no_sample(name: str) -> None:
+def test_the_splits_share_no_sample(name: str, from_config: Make) -> None:
     data = from_config(name)
     data.setup()
     train, test = data.description["train_indices"], data.description["test_indices"]
@@ -74,7 +89,7 @@ def test_the_splits_share_no_sample(name: str) -> None:
     assert len(torch.unique(rows, dim=0)) == 100
 
 
-def test_one_seed_one_data_set(name: str) -> None:
+def test_one_seed_one_data_set(name: str, from_config: Make) -> None:
     first, again, other = from_config(name), from_config(name), from_config(name, seed=4)
     for data in (first, again, other):
         data.setup()
@@ -84,7 +99,7 @@ def test_one_seed_one_data_set(name: str) -> None:
     assert not torch.equal(first.train.x, other.train.x)
 
 
-def test_global_random_states_are_left_alone(name: str) -> None:
+def test_global_random_states_are_left_alone(name: str, from_config: Make) -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
@@ -98,7 +113,7 @@ def test_global_random_states_are_left_alone(name: str) -> None:
     assert random.getstate() == before[2]
 
 
-def test_a_second_setup_does_nothing(name: str) -> None:
+def test_a_second_setup_does_nothing(name: str, from_config: Make) -> None:
     data = from_config(name)
     data.setup("fit")
     train = data.train
@@ -106,26 +121,27 @@ def test_a_second_setup_does_nothing(name: str) -> None:
     assert data.train is train
 
 
-def test_use_before_setup_is_an_error(name: str) -> None:
+def test_use_before_setup_is_an_error(name: str, from_config: Make) -> None:
     data = from_config(name)
     for attribute in ("train", "test", "in_features", "out_features", "description"):
         with pytest.raises(RuntimeError, match=r"call setup\(\) first"):
             getattr(data, attribute)
 
 
-def test_the_description_is_json_and_complete(name: str) -> None:
+def test_the_description_is_json_and_complete(name: str, from_config: Make) -> None:
     data = from_config(name)
     data.setup()
     held = json.loads(json.dumps(data.description))
     assert held == data.description
     assert held["name"] == name
     assert len(held["sha256"]) == 64
-    assert held["source"].split(":")[0] in ("embedded", "generated")
+    assert held["source"].split(":")[0] in ("embedded", "generated", "directory")
+    assert held["duplicates"]["pairs"] == held["antipodal_pairs"]["pairs"] == 0
     assert held["licence"]
     assert held["citation"]
 
 
-def test_the_digest_is_of_the_source_not_of_the_draw() -> None:
+def test_the_digest_is_of_the_source_not_of_the_draw(from_config: Make) -> None:
     digests = set()
     for n_train in (30, 60):
         data = from_config("digits", n_train=n_train)
@@ -134,9 +150,12 @@ def test_the_digest_is_of_the_source_not_of_the_draw() -> None:
     assert len(digests) == 1
 
 
-def test_the_config_says_what_the_class_does_by_itself(name: str) -> None:
+def test_the_config_says_what_the_class_does_by_itself(
+    name: str, from_config: Make, hub_folders: dict[str, Path]
+) -> None:
     config = OmegaConf.load(FOLDER / f"{name}.yaml")
     bare = {"_target_": config._target_, "n_train": 60, "n_test": 40, "seed": 3, "steps": 5}
+    bare |= folder_of(name, hub_folders)
     data, configured = instantiate(bare), from_config(name, dtype="float32")
     data.setup()
     configured.setup()

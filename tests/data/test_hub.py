@@ -13,7 +13,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from ntkode.data import MNIST, DataError
+from ntkode.data import CIFAR10, MNIST, AGNews, DataError
 from ntkode.data.hub import HUB_SECONDS, _answers
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -31,9 +31,9 @@ def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.server_close()
 
 
-def hub_of(folder: Path) -> type[BaseHTTPRequestHandler]:
-    """Hands out the files of ylecun/mnist at branch main, as the hub's `resolve` addresses do."""
-    prefix = "/datasets/ylecun/mnist/resolve/main/mnist/"
+def hub_of(folder: Path, path: str = "ylecun/mnist/resolve/main/mnist") -> type[BaseHTTPRequestHandler]:
+    """Hands out the files of a data set at branch main, as the hub's `resolve` addresses do."""
+    prefix = f"/datasets/{path}/"
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -98,6 +98,41 @@ def test_from_the_hub_and_then_from_its_cache(
         again = MNIST(**common, source="hub")
         again.setup()
         assert again.description == online.description
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (CIFAR10, "uoft-cs/cifar10/resolve/main/plain_text"),
+        (AGNews, "fancyzhx/ag_news/resolve/main/data"),
+    ],
+)
+def test_others_come_from_the_hub_unless_a_folder_is_named(
+    common: dict[str, Any],
+    hub_folders: dict[str, Path],
+    use_endpoint: Callable[[str], None],
+    kind: Any,
+    path: str,
+) -> None:
+    with serve(hub_of(hub_folders[kind.name], path)) as address:
+        use_endpoint(address)
+        online = kind(**common)
+        online.setup()
+    assert online.description["source"] == f"hub:{kind.hub.repository}@{COMMIT}"
+    local = kind(**common, data_dir=hub_folders[kind.name])
+    local.setup()
+    assert online.description["sha256"] == local.description["sha256"]
+
+
+@pytest.mark.parametrize("kind", [CIFAR10, AGNews])
+def test_no_hub_and_no_embedded_copy(
+    common: dict[str, Any], use_endpoint: Callable[[str], None], kind: Any
+) -> None:
+    use_endpoint("http://127.0.0.1:9")
+    with pytest.raises(DataError, match=r"is out of reach, and .*@main is not in") as caught:
+        kind(**common).setup()
+    assert "dataset.data_dir=PATH" in caught.value.remedy
+    assert "embedded" not in caught.value.remedy
 
 
 def test_a_revision_that_the_hub_does_not_have(

@@ -6,10 +6,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.data.made import colour_images, write_rows
 
-from ntkode.data import MNIST, DataError, Digits
+from ntkode.data import CIFAR10, MNIST, DataError, Digits
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+SHARED_CIFAR = SHARED.parent / "cifar10"
+
+
+def image(size: tuple[int, int] = (28, 28), mode: str = "L") -> dict[str, Any]:
+    import io
+
+    encoded = io.BytesIO()
+    Image.new(mode, size).save(encoded, format="png")
+    return {"bytes": encoded.getvalue(), "path": None}
 
 
 def test_embedded_mnist(common: dict[str, Any]) -> None:
@@ -90,6 +100,38 @@ def test_a_folder_laid_out_as_on_the_hub(
     assert len(list((tmp_path / "cache").glob("mnist-parquet-*"))) == 1
 
 
+def test_colours_are_planes_one_after_the_other(common: dict[str, Any], hub_folders: dict[str, Path]) -> None:
+    keys = {"data_dir": hub_folders["cifar10"], "center": False, "norm": None, "dtype": "float64"}
+    data, small = CIFAR10(**common, **keys), CIFAR10(**common, **keys, resize=8)
+    data.setup()
+    small.setup()
+    assert (data.image_shape, small.image_shape) == ((3, 32, 32), (3, 8, 8))
+    assert (data.in_features, small.in_features) == (3072, 192)
+    pixels = colour_images(80, seed=0)[data.description["train_indices"]] / 255
+    np.testing.assert_array_equal(data.train.x.reshape(60, 3, 32, 32), pixels.transpose(0, 3, 1, 2))
+    blocks = data.train.x.reshape(60, 3, 8, 4, 8, 4).mean(dim=(3, 5))
+    torch.testing.assert_close(small.train.x, blocks.flatten(1), rtol=0, atol=1e-15)
+    assert data.train.labels is not None
+    assert data.train.labels.bincount(minlength=10).max() <= 7  # stratified: 60 of 10 classes with 8 each
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        ([image((32, 32))] * 50, r"row 0 of .*mode L, where 32×32, mode RGB \(8-bit colours\)"),
+        ([image((32, 31), "RGB")] * 50, "row 0 of .*image of 31×32 pixels"),
+    ],
+)
+def test_pictures_that_are_not_in_colour(
+    common: dict[str, Any], hub_folders: dict[str, Path], tmp_path: Path, images: Any, told: str
+) -> None:
+    train = next(hub_folders["cifar10"].glob("train*"))
+    (tmp_path / train.name).write_bytes(train.read_bytes())
+    write_rows(tmp_path, "test", {"img": images, "label": [row % 10 for row in range(50)]})
+    with pytest.raises(DataError, match=told):
+        CIFAR10(**common, data_dir=tmp_path).setup()
+
+
 def test_other_files_in_the_folder_are_other_data(
     common: dict[str, Any], write_parquet: Callable[..., Path]
 ) -> None:
@@ -116,14 +158,6 @@ def test_a_folder_without_the_files(
     (folder / f"{missing}-00000-of-00001.parquet").unlink()
     with pytest.raises(DataError, match=rf"holds no {missing}\*.parquet \(it holds {left}-00000"):
         MNIST(**common, data_dir=folder).setup()
-
-
-def image(size: tuple[int, int] = (28, 28), mode: str = "L") -> dict[str, Any]:
-    import io
-
-    encoded = io.BytesIO()
-    Image.new(mode, size).save(encoded, format="png")
-    return {"bytes": encoded.getvalue(), "path": None}
 
 
 @pytest.mark.parametrize(
@@ -168,3 +202,14 @@ def test_the_whole_of_mnist(common: dict[str, Any]) -> None:
     assert max(data.description["train_indices"]) > 50_000
     with pytest.raises(DataError, match=r"n_test=10001, but directory:.* has 10000 samples"):
         MNIST(**(common | {"n_test": 10_001}), data_dir=SHARED).setup()
+
+
+@pytest.mark.skipif(not SHARED_CIFAR.is_dir(), reason="CIFAR-10 is not at ../shared/data/cifar10")
+def test_cifar10_itself(common: dict[str, Any]) -> None:
+    data = CIFAR10(**(common | {"n_train": 500, "n_test": 500}), data_dir=SHARED_CIFAR)
+    data.setup()
+    assert data.train.x.shape == (500, 3072)
+    for split in (data.train, data.test):
+        assert split.labels is not None
+        assert split.labels.bincount().tolist() == [50] * 10
+    assert data.description["duplicates"]["pairs"] == 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ntkode.data import MNIST, DataError, Digits, Sine, Sphere, Spirals
+from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, DataError, Digits, Sine, Sphere, Spirals
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,13 @@ def test_of_every_set(common: dict[str, Any], key: str, value: Any, told: str) -
     ("kind", "key", "value", "told"),
     [
         (MNIST, "source", "web", "dataset.source=web"),
+        (CIFAR10, "resize", 33, "dataset.resize=33 is not a whole number from 1 to 32"),
+        (AGNews, "components", 0, "dataset.components=0"),
+        (AGNews, "components", 61, "dataset.components=61 are more than 60 training documents have"),
+        (DailyClimate, "window", 0, "dataset.window=0"),
+        (DailyClimate, "targets", "one_hot", "dataset.targets=one_hot does not exist for regression"),
         (Sphere, "dimension", 1, "dataset.dimension=1"),
+        (Sphere, "antipodal", "yes", "dataset.antipodal=yes"),
         (Spirals, "turns", 0.0, "dataset.turns=0.0"),
         (Spirals, "noise", -0.1, "dataset.noise=-0.1"),
         (Sine, "frequency", float("nan"), "dataset.frequency=nan"),

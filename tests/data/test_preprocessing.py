@@ -115,6 +115,26 @@ def test_centred_real_targets(common: dict[str, Any]) -> None:
     torch.testing.assert_close(centred.test.y, raw.test.y - mean, rtol=0, atol=1e-14)
 
 
+def test_standardised_real_targets(common: dict[str, Any]) -> None:
+    keys = common | {"dtype": "float64", "noise": 1.0}
+    raw, data = (ready(Sine(**keys, targets=targets)) for targets in ("raw", "standardized"))
+    y = data.train.y
+    # Sums of 60 numbers of size 1 in float64.
+    assert abs(float(y.mean())) < 1e-14
+    assert float(y.std(correction=0)) == pytest.approx(1, rel=1e-14)
+    for told in (raw.description, data.description):
+        split = (raw if told is raw.description else data).test.y
+        back = told["target_shift"][0] + told["target_scale"][0] * split
+        torch.testing.assert_close(back, raw.test.y, rtol=1e-13, atol=1e-14)
+
+
+def test_targets_that_do_not_vary_cannot_be_standardised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Three, "rows", ([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [[2.0, 2.0]]))
+    with pytest.raises(DataError, match=r"all training targets are 1\.0") as caught:
+        Three(center=False, targets="standardized").setup()
+    assert "dataset.targets=centered" in caught.value.remedy
+
+
 class Three(DataModule):
     """Three training rows and one test row, as given."""
 
@@ -122,7 +142,7 @@ class Three(DataModule):
     rows = ([[1.0, 0.0], [0.0, 1.0], [0.1, 0.3]], [[2.0, 2.0]])
 
     def __init__(self, **keys: Any) -> None:
-        super().__init__(n_train=3, n_test=1, seed=0, steps=1, targets="raw", **keys)
+        super().__init__(**({"n_train": 3, "n_test": 1, "seed": 0, "steps": 1, "targets": "raw"} | keys))
 
     def read(self) -> Source:
         train, test = (np.array(rows) for rows in self.rows)

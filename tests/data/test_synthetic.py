@@ -1,10 +1,12 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from ntkode.data import Sine, Sphere, Spirals
 from ntkode.data.sources import random_generator
+from ntkode.ntk import infinite_width_kernels, spectrum
 
 
 def test_sphere(common: dict[str, Any]) -> None:
@@ -24,6 +26,33 @@ def test_sphere_is_scaled_to_sqrt_d_by_default(common: dict[str, Any]) -> None:
     data = Sphere(**common, dtype="float64")
     data.setup()
     torch.testing.assert_close(data.test.x.square().mean(dim=1), torch.ones(40).double(), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("n", [40, 41])
+def test_antipodal_sphere(common: dict[str, Any], n: int) -> None:
+    data = Sphere(**(common | {"n_train": n}), antipodal=True, dtype="float64")
+    data.setup()
+    x, y = data.train.x, data.train.y
+    partners = ((x[:, None] + x[None]).norm(dim=2) == 0).sum(dim=1)
+    assert sorted(partners.tolist()) == [0] * (n % 2) + [1] * (n - n % 2)
+    assert data.description["antipodal_pairs"]["pairs"] == n // 2
+    assert data.description["duplicates"]["pairs"] == 0
+    # Signs of their own: an odd function cannot fit all of them.
+    i, j = data.description["antipodal_pairs"]["first"][0]
+    assert torch.equal(x[i], -x[j])
+    opposite = (x[:, None] + x[None]).norm(dim=2) == 0
+    assert (y * (opposite.double() @ y) == 1).any()
+
+
+def test_an_odd_activation_is_singular_on_antipodal_data(common: dict[str, Any]) -> None:
+    data = Sphere(**(common | {"n_train": 30}), antipodal=True, dtype="float64")
+    data.setup()
+    smallest = {}
+    for activation in ("tanh", "softplus"):
+        kernel = infinite_width_kernels(data.train.x, activation=activation).ntk
+        smallest[activation] = spectrum(kernel)
+    assert smallest["tanh"].lambda_min < 1e-9 * smallest["tanh"].lambda_max
+    assert smallest["softplus"].lambda_min > 1e-6 * smallest["softplus"].lambda_max
 
 
 def test_spirals(common: dict[str, Any]) -> None:

@@ -25,8 +25,8 @@ class ConvODE(LayeredODEModel):
 
     U takes each of the P non-overlapping patches of p×p pixels (c channels) to n channels; W is a 3×3
     convolution with zero padding; v reads all channels at all positions. The state has n·P entries: n
-    channels (`width`) of (height/p)×(width/p) positions. An evaluation of the field takes 18·n²·P flops a sample,
-    against 2·n² of `NeuralODE`: widths from 16 to 64 are what a core is good for.
+    channels (`width`) of (height/p)×(width/p) positions. An evaluation of the field takes 18·n²·P flops a
+    sample, against 2·n² of `NeuralODE`: widths from 16 to 64 are what a core is good for.
 
     Args:
         in_features: d, the product of `image_shape`.

@@ -12,9 +12,12 @@ from ntkode.report import (
     activation_polynomial,
     datasets,
     depth_limit,
+    gaussianity,
     gradient_accuracy,
     gradient_training,
     horizon,
+    kernel_positivity,
+    limit_claims,
     training,
     training_width,
     width_limit,
@@ -28,6 +31,8 @@ REPORTS: dict[str, StudyReport] = {
     "depth_limit": depth_limit.report,
     "gradient_accuracy": gradient_accuracy.report,
     "gradient_training": gradient_training.report,
+    "gaussianity": gaussianity.report,
+    "kernel_positivity": kernel_positivity.report,
 }
 """By a study's name in conf/study: what any sweep of it shows."""
 
@@ -38,6 +43,12 @@ EXPERIMENTS: dict[str, StudyReport] = {
     "paper/activation_polynomial": activation_polynomial.report,
     "paper/horizon": horizon.report,
     "paper/datasets": datasets.report,
+    "paper/depth_output": limit_claims.depth_output,
+    "paper/depth_gradient": limit_claims.depth_gradient,
+    "paper/gaussianity": gaussianity.paper,
+    "paper/kernel_positivity": kernel_positivity.paper,
+    "paper/width_ntk": limit_claims.width_ntk,
+    "paper/width_nngp": limit_claims.width_nngp,
 }
 """By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
 
