@@ -22,6 +22,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -44,7 +45,7 @@ JOB_SECONDS = {
     "activation_gradient": 7.0,
     "activation_polynomial": 4.0,
     "datasets": 11.0,
-    "horizon": 7.0,
+    "horizon": 9.0,
     "training_width": 12.0,
 }
 OTHER_JOB_SECONDS = 8.0
@@ -85,7 +86,7 @@ class Experiment:
     @cached_property
     def index(self) -> SweepIndex:
         """Of its sweep, which has the name that benchmarks/run.py gives it."""
-        results_dir = given("results_dir", self.overrides) or "results"
+        results_dir = given("results_dir", self.overrides) or OmegaConf.load(CONF / "config.yaml").results_dir
         return SweepIndex(results_dir, sweep_name(self.arguments))
 
     def records(self) -> list[RunRecord]:
