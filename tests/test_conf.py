@@ -94,10 +94,23 @@ def test_models_are_made(composed, group, choice):
 def test_datasets_are_made(composed, group, choice):
     data = build(composed(f"{group}={choice}")["dataset"])
     assert isinstance(data, DataModule)
-    if choice in ("mnist", "cifar10", "ag_news"):  # slow to read, or not embedded; tests/data reads them
+    if choice in (
+        "mnist",
+        "mnist_7x7",
+        "cifar10",
+        "ag_news",
+    ):  # slow to read, or not embedded; tests/data reads them
         return
     data.setup()
     assert data.train.x.shape == (data.n_train, data.in_features)
+
+
+def test_variants_of_datasets_change_one_key(composed):
+    assert composed("dataset=mnist_7x7")["dataset"]["resize"] == 7
+    assert composed("dataset=sphere_antipodal")["dataset"]["antipodal"] is True
+    for variant, base in (("mnist_7x7", "mnist"), ("sphere_antipodal", "sphere")):
+        ours, theirs = (composed(f"dataset={name}")["dataset"] for name in (variant, base))
+        assert [key for key in theirs if ours[key] != theirs[key]] in (["resize"], ["antipodal"])
 
 
 @choices("optimizer")

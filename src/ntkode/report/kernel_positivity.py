@@ -18,8 +18,8 @@ from ntkode.report.claims import PAPER, Above, Below, Claim, Claims
 from ntkode.report.evidence import Exact, GeometricMean, Measure
 from ntkode.report.replicates import by_activation, done_values, of_each
 from ntkode.report.style import COLOURS, MARKERS, frame, grid
-from ntkode.report.tables import Measure as Column
 from ntkode.report.tables import MISSING, comparison, failures, three_digits
+from ntkode.report.tables import Measure as Column
 from ntkode.report.verdicts import WithVerdicts
 from ntkode.results import Status
 
