@@ -227,7 +227,7 @@ def test_a_singular_polynomial_would_support_that_nonpolynomial_is_necessary():
 # ---------------------------------------------------------------- horizons
 
 
-def horizons(growth=1.0, failed=()):
+def horizons(growth=1.0, failed=(), end="diverged"):
     rows = []
     for match in ("none", "horizon"):
         for length in (1.0, 4.0, 16.0):
@@ -239,13 +239,14 @@ def horizons(growth=1.0, failed=()):
                     horizon.VARIANCE: factor * grown**factor,
                     "loss/decay_rate": 0.01 / grown**factor,
                     "loss/ratio": 0.1,
+                    horizon.LAMBDA_MAX: 10 * grown**factor,
                 }
                 if broke:
                     values = {"config.model.horizon": length}
                 rows.append(
                     run(
                         seed,
-                        "diverged" if broke else "done",
+                        end if broke else "done",
                         choices={"activation": "relu", "match": match},
                         **values,
                     )
@@ -269,9 +270,18 @@ def test_a_training_that_diverged_is_evidence_against_stability_and_not_left_out
     assert told["relu_training_scaled"].evidence.estimate < 0.7
 
 
+def test_a_run_that_was_interrupted_is_no_evidence_of_either():
+    told = judged(horizon, horizons(failed={("none", 16.0, 1), ("horizon", 16.0, 1)}, end="interrupted"))
+    assert {str(judgement.verdict) for judgement in told.values()} == {"inconclusive"}
+    assert "1 of 3 replicates could not be measured" in told["relu_training_plain"].reason
+
+
 def test_the_picture_of_the_horizons():
-    picture = horizon.figure(horizons(failed={("none", 16.0, 1)}))
+    runs = horizons(failed={("horizon", 16.0, seed) for seed in SEEDS}).drop(columns=horizon.LAMBDA_MAX)
+    picture = horizon.figure(runs)
     assert [axes.get_xscale() for axes in picture.axes[:2]] == ["log", "linear"]  # λ_max was not measured
+    # The scaled runs, drawn later, end at T = 4; the others do not.
+    assert [tick.get_text() for tick in picture.axes[0].get_xticklabels()] == ["1", "4", "16"]
 
 
 # ---------------------------------------------------------------- data sets

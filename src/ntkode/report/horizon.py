@@ -27,16 +27,17 @@ from ntkode.results import Status
 
 NAME = "horizon"
 HORIZON = "config.model.horizon"
-VARIANCE = "output/variance.first"
+VARIANCE, LAMBDA_MAX = "output/variance.first", "ntk/lambda_max.first"
 SCALES = {"none": "σ_w = 1", "horizon": "σ_w = 1/T"}
 STABLE = Within(0.5, 2.0)
 """By which factor a quantity may change from T = 1 on and still count as stable."""
+FAILURES = (Status.DIVERGED, Status.SOLVER_FAILED)
+"""Ends without a value that say something of the model."""
 TINY = 1e-6
 """A ratio that is as far from 1 as any."""
 MEASURES = (
-    Measure("config.solver.steps", "solver steps", "steps"),
     Measure(VARIANCE, "output variance", "output\nvariance"),
-    Measure("ntk/lambda_max.first", "lambda_max start", "λ_max\nstart"),
+    Measure(LAMBDA_MAX, "lambda_max start", "λ_max\nstart"),
     Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
     Measure("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
     Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
@@ -47,7 +48,7 @@ MEASURES = (
 )
 PANELS = (
     (VARIANCE, "Output variance at initialisation", r"mean of $f(x)^2$"),
-    ("ntk/lambda_max.first", "Largest eigenvalue of the NTK (probe)", r"$\lambda_{\max}(\Theta_0)$"),
+    (LAMBDA_MAX, "Largest eigenvalue of the NTK (probe)", r"$\lambda_{\max}(\Theta_0)$"),
     (
         "gradient/relative_error.first",
         "Relative error of the gradient",
@@ -98,6 +99,14 @@ def claims(runs: pd.DataFrame) -> Claims:
                 Above(STABLE.most),
             ),
             Claim(
+                f"{activation}_lambda_max_plain",
+                f"{activation}, σ_w = 1: the NTK's λ_max grows with the horizon, up to {longest}",
+                PAPER,
+                "λ_max at initialisation (probe) over that at the shortest T, farthest from 1",
+                GeometricMean(farthest(numbers, LAMBDA_MAX, plain, math.inf), needs),
+                Above(STABLE.most),
+            ),
+            Claim(
                 f"{activation}_training_plain",
                 f"{activation}, σ_w = 1: training does not converge as fast, up to {longest}",
                 PAPER,
@@ -118,15 +127,17 @@ def farthest(
         values: reads a column: of done runs only, or of all that have it.
         column: of the runs.
         where: which runs, as in `ntkode.report.replicates.chosen`.
-        failed: the ratio that stands for a run without a positive value, which is an outcome too.
+        failed: the ratio that stands for a run that diverged, or whose ODE failed, which are outcomes too.
     """
 
     def ratio(runs: pd.DataFrame) -> float:
         runs = runs.sort_values(HORIZON)
-        told = values(runs, column).to_numpy()
-        if len(told) < 2 or not told[0] > 0:
+        told = values(runs, column)
+        # A run that was interrupted, or fails for want of data, says nothing of the model.
+        told = told.mask(told.isna() & runs["status"].isin(FAILURES), failed * told.iloc[0]).to_numpy()
+        if len(told) < 2 or not told[0] > 0 or np.isnan(told).any():
             return math.nan
-        ratios = np.where(told[1:] > 0, told[1:] / told[0], failed)
+        ratios = told[1:] / told[0]
         return float(ratios[np.abs(np.log(np.maximum(ratios, TINY))).argmax()])
 
     return of_each(ratio, where)
@@ -134,7 +145,7 @@ def farthest(
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
     table = comparison(runs, MEASURES)
-    keys = {ACTIVATION: "activation", MATCH: "scales", HORIZON: "T"}
+    keys = {ACTIVATION: "activation", MATCH: "scales", HORIZON: "T", "config.solver.steps": "steps"}
     cells = medians(runs, keys, MEASURES)
     cells["scales"] = cells["scales"].map(lambda match: SCALES.get(match, match))
     shown = Group(shown_medians(cells, MEASURES, "medians over seeds"), *failures(table))

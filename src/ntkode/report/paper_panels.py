@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from ntkode.report.style import COLOURS, MARKERS, grid, say_empty
 
@@ -90,6 +90,8 @@ def draw_by_size(
     if own.empty:
         say_empty(axes)
         return False
+    ticks = axes.xaxis.get_major_locator()
+    earlier = ticks.locs if isinstance(ticks, FixedLocator) else ()  # of what was drawn before
     axes.set_xscale("log")
     axes.set_yscale("log" if log else "linear")
     for place, (name, style) in enumerate(styles.items()):
@@ -98,7 +100,7 @@ def draw_by_size(
         axes.plot(mine["x"] * beside, mine["y"], **style, ls="", markersize=3, alpha=0.4, mew=0)
         median = mine.groupby("x")["y"].median()
         axes.plot(median.index * beside, median, **{**style, "lw": 1.5, "markersize": 5.5, **changes})
-    sizes = sorted(own["x"].unique())
+    sizes = sorted({*own["x"], *earlier})
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
