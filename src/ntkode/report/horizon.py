@@ -134,10 +134,11 @@ def farthest(
         runs = runs.sort_values(HORIZON)
         told = values(runs, column)
         # A run that was interrupted, or fails for want of data, says nothing of the model.
-        told = told.mask(told.isna() & runs["status"].isin(FAILURES), failed * told.iloc[0]).to_numpy()
-        if len(told) < 2 or not told[0] > 0 or np.isnan(told).any():
+        told = told.mask(told.isna() & runs["status"].isin(FAILURES), failed * told.iloc[0])
+        shortest, *longer = told.to_numpy(dtype=float)
+        if not longer or not shortest > 0 or np.isnan(longer).any():
             return math.nan
-        ratios = told[1:] / told[0]
+        ratios = np.array(longer) / shortest
         return float(ratios[np.abs(np.log(np.maximum(ratios, TINY))).argmax()])
 
     return of_each(ratio, where)

@@ -91,7 +91,9 @@ def draw_by_size(
         say_empty(axes)
         return False
     ticks = axes.xaxis.get_major_locator()
-    earlier = ticks.locs if isinstance(ticks, FixedLocator) else ()  # of what was drawn before
+    earlier = (
+        ticks.tick_values(0.0, 0.0) if isinstance(ticks, FixedLocator) else ()
+    )  # of what was drawn before
     axes.set_xscale("log")
     axes.set_yscale("log" if log else "linear")
     for place, (name, style) in enumerate(styles.items()):
