@@ -93,12 +93,12 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         else:
             draw_curves(axes, history, names, "loss/ratio", styles)
             dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
-            draw_curves(axes, history, names, "loss/predicted_ratio", styles, **dashed)
+            draw_curves(axes, history, names, "loss/predicted_ratio", styles, shade=0, **dashed)
             grid(axes)
         axes.set_xlabel("training step $k$")
         frame(axes, place, "$L_k\\,/\\,L_0$" if place == places[0] else "")
     titles = {
-        RATE: ("Decay rate at the end (–: guaranteed)", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$", True),
+        RATE: ("Decay rate at the end (thin: guaranteed)", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$", True),
         "ntk/lambda_min.first": ("λ_min of the NTK (probe)", r"$\lambda_{\min}(\Theta_0)$", True),
         SHARE: (
             "Least λ_min in training",
@@ -112,10 +112,12 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         draw_by_name(axes, points, places, styles, log=log)
         frame(axes, title, ylabel)
     rates, _, share, _ = panels[columns : columns + 4]
-    for at, name in enumerate(places):
-        guaranteed = numbers(done[done[DATASET] == name], GUARANTEED)
-        for bound in guaranteed[guaranteed > 0]:
-            rates.plot([at - 0.35, at + 0.35], [bound] * 2, color="0.6", lw=0.7)
+    for at, place in enumerate(places):
+        for k, (name, style) in enumerate(styles.items()):
+            own = done[(done[DATASET] == place) & (done[ACTIVATION] == name)]
+            middle = at + 0.7 * ((k + 0.5) / len(styles) - 0.5)
+            for bound in numbers(own, GUARANTEED).loc[lambda rates: rates > 0]:
+                rates.plot([middle - 0.1, middle + 0.1], [bound] * 2, color=style["color"], lw=0.8)
     share.axhline(LEAST_SHARE, color="0.5", ls=(0, (4, 3)), lw=1)
     share.set_ylim(0, None)
     for axes in panels[columns + 4 :]:

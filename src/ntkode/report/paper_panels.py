@@ -40,7 +40,14 @@ def legend(figure: Figure, styles: Styles, *others: Line2D) -> None:
 
 
 def draw_curves(
-    axes: Axes, history: pd.DataFrame, names: Mapping[str, str], column: str, styles: Styles, **changes: Any
+    axes: Axes,
+    history: pd.DataFrame,
+    names: Mapping[str, str],
+    column: str,
+    styles: Styles,
+    *,
+    shade: float = 0.15,
+    **changes: Any,
 ) -> bool:
     """Medians over the runs of a name by step, and a band from the least to the greatest, logarithmic.
 
@@ -50,6 +57,7 @@ def draw_curves(
         names: the name by run_id; other runs are not drawn.
         column: of the history.
         styles: by name; the marker is not drawn.
+        shade: opacity of the band.
         changes: to the line.
 
     Returns:
@@ -67,7 +75,7 @@ def draw_curves(
         median = steps.median()
         line = {"color": style["color"], "linewidth": 1.5, **changes}
         axes.plot(median.index, median, **line)
-        axes.fill_between(median.index, steps.min(), steps.max(), color=style["color"], alpha=0.15, lw=0)
+        axes.fill_between(median.index, steps.min(), steps.max(), color=style["color"], alpha=shade, lw=0)
     return not own.empty
 
 
