@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install launchers run report smoke perf perf-gradients perf-sweep perf-peers lint format test \
+.PHONY: help install launchers run paper report smoke perf perf-gradients perf-sweep perf-peers lint format test \
 	test-integration docs sync clean
 
 help:  ## Show this list
@@ -27,6 +27,9 @@ launchers: install  ## Add the optional launchers and the search (SLURM, Ray, Op
 
 run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
+
+paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
+	$(BIN)/python benchmarks/paper.py $(PAPER)
 
 report: install  ## Redraw table and picture of the newest sweep from its stored results
 	$(BIN)/python benchmarks/report.py

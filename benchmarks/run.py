@@ -278,6 +278,8 @@ def misused(arguments: Sequence[str]) -> str | None:
     for argument in arguments:
         key, _, value = argument.partition("=")
         choices = value.split(",")
+        if key == "data_root" and value != "null" and not Path(value).expanduser().is_dir():
+            return f"{argument}: there is no such folder; it is to hold a folder a data set, such as mnist/"
         if key == "model.match":
             return f"{argument}: what scales are matched to is a group of its own, as in match={choices[0]}"
         if key == "rerun" and value not in RERUN:
@@ -310,6 +312,8 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("ntkode_cores", cores, replace=True)
     OmegaConf.register_new_resolver("ntkode_gpus", gpus, replace=True)
     OmegaConf.register_new_resolver("ntkode_choices", choices_help, replace=True)
+    OmegaConf.register_new_resolver("ntkode_steps", steps_over, replace=True)
+    OmegaConf.register_new_resolver("ntkode_data_dir", data_dir, replace=True)
 
 
 def workers(threads: Any, processes: Any = 1, accelerator: str = "cpu") -> int:
@@ -330,6 +334,25 @@ def cores(threads: Any, processes: Any = 1) -> int:
 def gpus(accelerator: str, devices: Any) -> int | None:
     """GPUs of a job; None where the CPU trains."""
     return devices if accelerator in ("gpu", "cuda") else None
+
+
+def steps_over(horizon: float, per_unit: float) -> int:
+    """Solver steps over [0, horizon] of 1/per_unit each, the last one no longer; at least one."""
+    return max(1, math.ceil(round(horizon * per_unit, 9)))  # 0.7 * 10 is 7, rounding aside
+
+
+def data_dir(root: str | None, name: str) -> str | None:
+    """The folder `name` of `root`; None, for the data set's own source, where there is none.
+
+    Raises:
+        NotADirectoryError: `root` is no folder.
+    """
+    if root is None:
+        return None
+    if not Path(root).expanduser().is_dir():
+        raise NotADirectoryError(f"data_root={root} is not a folder: data_root=PATH of one with {name}/")
+    folder = Path(root).expanduser() / name
+    return str(folder) if folder.is_dir() else None
 
 
 def choices_help() -> str:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from ntkode.data import DataModule
 from ntkode.metrics import Metric
 from ntkode.models import ODEModel
+from ntkode.results import run_id
 from ntkode.studies import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -214,3 +215,44 @@ def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experime
         assert "${" not in str(OmegaConf.to_container(swept, resolve=True))
         if "width" in swept:
             assert swept.width == declared["axes"]["width"]
+
+
+@pytest.mark.parametrize(
+    ("horizon", "per_unit", "steps"),
+    [(1.0, 10, 10), (16.0, 5, 80), (0.7, 10, 7), (0.25, 10, 3), (0.01, 5, 1)],
+)
+def test_steps_grow_with_the_horizon(entry, horizon, per_unit, steps):
+    assert entry.steps_over(horizon, per_unit) == steps
+
+
+def test_the_horizon_experiment_keeps_the_step_size(composed):
+    for horizon in (1.0, 8.0):
+        config = composed("experiment=paper/horizon", f"model.horizon={horizon}")
+        assert config["model"]["solver"]["steps"] == 5 * horizon
+
+
+ROOTED = [
+    choice
+    for group, choice in CHOICES
+    if group == "dataset" and "data_root" in (CONF / group / f"{choice}.yaml").read_text()
+]
+
+
+@pytest.mark.parametrize("dataset", ROOTED)
+def test_a_data_set_with_a_folder_in_data_root_is_read_from_there(composed, tmp_path, dataset):
+    plain = composed(f"dataset={dataset}")
+    assert plain["dataset"]["data_dir"] is None
+    without = composed(f"dataset={dataset}", f"data_root={tmp_path}")
+    assert without["dataset"]["data_dir"] is None
+    assert run_id(without) == run_id(plain)  # where data may lie is no part of what a run is
+    (tmp_path / dataset).mkdir()
+    other = tmp_path.parent / f"{tmp_path.name}-link"
+    other.symlink_to(tmp_path)  # configs are kept by their overrides
+    rooted = composed(f"dataset={dataset}", f"data_root={other}")
+    assert rooted["dataset"]["data_dir"] == f"{other}/{dataset}"
+    own = composed(f"dataset={dataset}", f"data_root={other}", "dataset.data_dir=mine")
+    assert own["dataset"]["data_dir"] == "mine"
+
+
+def test_the_four_data_sets_of_files_know_data_root():
+    assert {"mnist", "cifar10", "ag_news", "daily_climate"} <= set(ROOTED)

@@ -117,7 +117,7 @@ def test_two_experiments_share_runs_and_show_their_own_claims(run):
 @pytest.mark.parametrize("experiment", TINY)
 def test_an_experiment_ends_in_its_claims_and_a_picture(run, experiment):
     tiny = TINY[experiment]
-    _, folder = run(experiment, *tiny.overrides)
+    told, folder = run(experiment, *tiny.overrides)
     assert len(pd.read_csv(folder / f"{tiny.report}.csv")) == 4
     claims = pd.read_csv(folder / f"{tiny.claims}.csv")
     assert len(claims) == {"slope": 4, "order": 4, "largest": 2}[tiny.column]

@@ -247,6 +247,7 @@ def no_extras(entry, monkeypatch):
         ("-m hydra/launcher=slurm seed=0,1", "hydra/launcher=slurm", ["pip install 'ntkode[slurm]'"]),
         ("-m hydra/launcher=ray_node seed=0,1", "hydra/launcher=ray_node", ["pip install 'ntkode[ray]'"]),
         ("hydra/sweeper=optuna_search", "hydra/sweeper=optuna_search", ["pip install 'ntkode[optuna]'"]),
+        ("data_root=nowhere", "data_root=nowhere", ["mnist/"]),
     ],
 )
 @pytest.mark.usefixtures("no_extras")

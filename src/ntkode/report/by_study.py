@@ -7,13 +7,19 @@ from pathlib import Path
 import pandas as pd
 
 from ntkode.report import (
+    activation,
+    activation_gradient,
+    activation_polynomial,
+    datasets,
     depth_limit,
     gaussianity,
     gradient_accuracy,
     gradient_training,
+    horizon,
     kernel_positivity,
     limit_claims,
     training,
+    training_width,
     width_limit,
 )
 from ntkode.report.base import Report, StudyReport
@@ -31,6 +37,12 @@ REPORTS: dict[str, StudyReport] = {
 """By a study's name in conf/study: what any sweep of it shows."""
 
 EXPERIMENTS: dict[str, StudyReport] = {
+    "paper/training_width": training_width.report,
+    "paper/activation": activation.report,
+    "paper/activation_gradient": activation_gradient.report,
+    "paper/activation_polynomial": activation_polynomial.report,
+    "paper/horizon": horizon.report,
+    "paper/datasets": datasets.report,
     "paper/depth_output": limit_claims.depth_output,
     "paper/depth_gradient": limit_claims.depth_gradient,
     "paper/gaussianity": gaussianity.paper,

@@ -11,6 +11,7 @@ NOT_IDENTIFYING = (
     "choices",
     # What experiments may sweep: a run holds its own value.
     "axes",
+    "data_root",
     # Where numbers are sent or kept, and how the computing is organised; no number changes with these.
     "logger",
     "hydra",
