@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
+from tests.benchmarks.test_paper_training import CASES
 
 from ntkode.report.by_study import EXPERIMENTS
 from ntkode.results import SweepIndex
@@ -61,7 +62,7 @@ TINY = {
 }
 
 
-# Those of the paper: four runs too few for a verdict, except where a quantity is exact.
+# Those of the paper on limits: four runs too few for a verdict, except where a quantity is exact.
 PAPER = {
     "depth_output": ("model.depth=4,8", "seed=0,1", "activation=tanh", "width=w64", "study.probe_size=4"),
     "depth_gradient": ("model.depth=4,8", "seed=0,1", "activation=tanh", "width=w64", "study.probe_size=4"),
@@ -76,8 +77,9 @@ SUPPORTED = {"kernel_positivity": {"positive_tanh", "rank_identity", "odd_tanh"}
 def test_every_experiment_is_tried():
     folder = CONF / "experiment"
     assert {path.stem for path in folder.glob("*.yaml")} == {*TINY, "smoke"}  # smoke is what CI runs
-    assert {path.stem for path in (folder / "paper").glob("*.yaml")} == {*PAPER}
-    assert {f"paper/{name}" for name in PAPER} == {*EXPERIMENTS}
+    paper = {path.stem for path in (folder / "paper").glob("*.yaml")}
+    assert paper == {*PAPER, *CASES}
+    assert {f"paper/{name}" for name in paper} == {*EXPERIMENTS}
 
 
 @pytest.fixture

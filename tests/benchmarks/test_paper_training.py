@@ -1,18 +1,12 @@
 """The paper's training studies, as a user runs them, at a tiny size: what they claim, and with which runs."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pytest
-from matplotlib import get_cachedir
 
 from ntkode.results import SweepIndex, load
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 DIGITS = "dataset=digits"
 SMALL = ("n_train=24", "n_test=10", "steps=6", "hydra/launcher=basic")
 TINY = (*SMALL, "model.width=12")
@@ -53,12 +47,14 @@ CASES = {
 }
 
 
-def run(folder, experiment, *overrides, **variables):
-    command = [sys.executable, str(SCRIPT), f"experiment=paper/{experiment}", *overrides]
-    environment = os.environ | {"MPLCONFIGDIR": get_cachedir()} | variables
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+@pytest.fixture
+def run(script):
+    """Run an experiment of the paper."""
+
+    def call(experiment, *overrides):
+        return script("run", f"experiment=paper/{experiment}", *overrides)
+
+    return call
 
 
 def verdicts(folder, experiment):
@@ -70,9 +66,9 @@ def verdicts(folder, experiment):
 
 
 @pytest.mark.parametrize("experiment", CASES)
-def test_an_experiment_ends_in_its_verdicts_and_a_picture(tmp_path, experiment):
+def test_an_experiment_ends_in_its_verdicts_and_a_picture(run, tmp_path, experiment):
     case = CASES[experiment]
-    done = run(tmp_path, experiment, *case.overrides)
+    done = run(experiment, *case.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     told = verdicts(tmp_path, experiment)
     assert len(load(tmp_path / "results", status="done")) == case.runs
@@ -83,9 +79,11 @@ def test_an_experiment_ends_in_its_verdicts_and_a_picture(tmp_path, experiment):
     assert dict(told["verdict"]) | case.certain == dict(told["verdict"])
 
 
-def test_data_that_are_not_there_end_as_rows_and_the_others_are_judged(tmp_path):
+def test_data_that_are_not_there_end_as_rows_and_the_others_are_judged(run, tmp_path, monkeypatch):
     overrides = (*TINY, SEEDS, "activation=tanh", "dataset=cifar10,daily_climate")
-    done = run(tmp_path, "datasets", *overrides, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "empty"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    done = run("datasets", *overrides)
     assert done.returncode == 1
     told = verdicts(tmp_path, "datasets")
     assert told.loc["daily_climate_lambda_min", "replicates"] == 3

@@ -128,7 +128,7 @@ def test_every_public_name_has_its_place_in_the_python_reference(hook):
 
 def test_every_metric_that_is_logged_is_defined():
     text = (ROOT / "docs" / "theory" / "metrics.md").read_text()
-    defined = set(re.findall(r"`((?:loss|ntk|gradient|params|cost|accuracy)/[^`]*)`", text))
+    defined = set(re.findall(r"`((?:loss|ntk|gradient|params|cost|accuracy|output)/[^`]*)`", text))
     logged = set()
     for activation, gradient in (("relu", Adjoint()), ("tanh", Adjoint())):
         _, rows = train(all_metrics(), activation=activation, gradient=gradient, steps=22)
