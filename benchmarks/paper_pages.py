@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from pathlib import Path
 
 import pandas as pd
 from omegaconf import OmegaConf
