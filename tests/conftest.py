@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "studies/test_resume.py",
     "benchmarks/test_run.py",
-    "benchmarks/test_perf_gradients.py",
     "benchmarks/test_experiments.py",
-    "benchmarks/test_perf_sweep.py",
+    "benchmarks/test_paper_training.py",
+    "studies/test_distribution.py",
     "benchmarks/test_perf_ntk.py",
     "test_readme.py",
     "test_tracking.py",

@@ -91,6 +91,7 @@ def work_as_task(node, config):
     run_job(config, "job")
 
 
+@pytest.mark.integration  # tests/integration/test_slurm_jobs.py has the real thing
 def test_tasks_on_two_nodes_are_the_ranks_of_one_run(one, composed, tmp_path):
     overrides = ("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=2", "metrics=full", "logger=wandb")
     config = composed(*SMALL, *overrides, f"results_dir={tmp_path}")
