@@ -133,7 +133,7 @@ def test_gaussianity():
     blind = verdicts(gaussianity.CLAIMS, gaussian_runs(-3.0, 0.2))  # a test that sees nothing
     assert blind["narrowest_tanh"] == "not supported"
     stays = verdicts(gaussianity.CLAIMS, gaussian_runs(-0.1, 0.5))
-    assert stays["kurtosis_relu"] == stays["independent_softplus"] == "not supported"
+    assert stays["kurtosis_relu"] == stays["independence_softplus"] == "not supported"
     assert stays["widest_tanh"] == "not supported"
     assert stays["narrowest_tanh"] == "supported"
 
