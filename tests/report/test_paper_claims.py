@@ -226,6 +226,6 @@ def test_values_at_an_end_and_paired_ratios():
 def test_every_experiment_of_the_paper_has_claims_of_its_own_name():
     assert "gaussianity" in REPORTS
     for name, report in EXPERIMENTS.items():
-        assert isinstance(report, WithVerdicts)
-        assert name == f"paper/{report.claims.name}"
         assert report_of(name) is report
+        if isinstance(report, WithVerdicts):  # others make their claims of what their runs tried
+            assert name == f"paper/{report.claims.name}"
