@@ -41,12 +41,18 @@ KEYS = {"only": "which experiments, in this order; all by default"}
 EXPERIMENTS = tuple(sorted(path.stem for path in (CONF / "experiment" / "paper").glob("*.yaml")))
 # Seconds of a job at default size on one core, measured: a first guess, until this machine's own are known.
 JOB_SECONDS = {
-    "activation": 5.0,
-    "activation_gradient": 7.0,
-    "activation_polynomial": 4.0,
-    "datasets": 11.0,
-    "horizon": 9.0,
-    "training_width": 12.0,
+    "activation": 10.0,
+    "activation_gradient": 9.0,
+    "activation_polynomial": 3.0,
+    "datasets": 12.0,
+    "depth_gradient": 3.0,
+    "depth_output": 3.0,
+    "gaussianity": 2.0,
+    "horizon": 8.0,
+    "kernel_positivity": 1.5,
+    "training_width": 16.0,
+    "width_nngp": 1.2,
+    "width_ntk": 1.2,
 }
 OTHER_JOB_SECONDS = 8.0
 # Ends that say something of the model. With any other, the experiment is not what it was meant to be.
