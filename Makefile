@@ -28,7 +28,7 @@ launchers: install  ## Add the optional launchers and the search (SLURM, Ray, Op
 run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
 
-report: install  ## Redraw table and picture of the newest sweep from its stored results
+report: install  ## The newest sweep's table and picture, and the page over all sweeps (results/report/report.html)
 	$(BIN)/python benchmarks/report.py
 
 sync: install  ## Upload the newest sweep's offline W&B runs, once each (SWEEP=NAME another one's)
