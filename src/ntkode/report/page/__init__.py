@@ -150,6 +150,7 @@ def _rendered(
         dates=origins.dates(run_ids),
         statuses=_statuses(origins),
         style=_asset("vendor/uPlot.min.css") + _asset("page.css"),
+        licence=_asset("vendor/LICENSE"),
         script=_asset("vendor/uPlot.iife.min.js") + _asset("page.js"),
         glance_width=WIDTH,
     )
