@@ -31,7 +31,7 @@ run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 
 paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
 	$(BIN)/python benchmarks/paper.py $(PAPER)
 
-report: install  ## Redraw table and picture of the newest sweep from its stored results
+report: install  ## The newest sweep's table and picture, and the page over all sweeps (results/report/report.html)
 	$(BIN)/python benchmarks/report.py
 
 sync: install  ## Upload the newest sweep's offline W&B runs, once each (SWEEP=NAME another one's)

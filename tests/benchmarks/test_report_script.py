@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ntkode.results import RunRecord, SweepIndex, summarise
+from ntkode.results import RunRecord, SweepIndex, load, summarise
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "report.py"
 
@@ -37,6 +37,33 @@ def test_the_newest_sweep_by_default(folder):
     for kind in ("csv", "png", "pdf"):
         assert f"results/sweeps/new/comparison.{kind}" in done.stdout
         assert (folder / "results" / "sweeps" / "new" / f"comparison.{kind}").exists()
+    # The page lies beside the runs, and is none.
+    assert "the page: 1 study" in done.stdout
+    assert "results/report/report.html" in done.stdout
+    assert "tanh_new" in (folder / "results" / "report" / "report.html").read_text()
+    assert len(load(folder / "results")) == 2  # without a warning of a record that cannot be read
+
+
+def test_the_page_of_named_sweeps_elsewhere(folder):
+    done = report(folder, "sweeps=old", "out=there")
+    assert done.returncode == 0, done.stderr
+    assert "tanh_old" in (folder / "there" / "report.html").read_text()
+    assert (folder / "there" / "training" / "comparison.tex").exists()
+    assert not (folder / "results" / "report").exists()
+    assert not (folder / "results" / "sweeps" / "new" / "comparison.png").exists()
+
+
+def test_what_the_page_lacks_is_said_and_fails(folder):
+    for name in ("x", "y"):
+        broken = RunRecord.open(folder / "results", name)
+        SweepIndex(folder / "results", "old").add(name, f"run={name}")
+        broken.begin({"steps": 1})
+        (broken.directory / "status.json").write_text("{")
+    done = report(folder, "sweeps=old")
+    assert done.returncode == 1
+    assert "left out: training (sweep old)" in done.stdout
+    assert "results/x" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_another_sweep_results_folder_and_output_folder(script, folder):
@@ -55,6 +82,8 @@ def test_another_sweep_results_folder_and_output_folder(script, folder):
         (["sweep=nosuch"], "no results folder"),
         (["swep=x"], "swep=x"),
         (["sweep="], "sweep="),
+        (["sweeps=nosuch"], "make run"),
+        (["sweep=a", "sweeps=b"], "sweep=NAME"),
     ],
     ids=str,
 )
@@ -66,10 +95,17 @@ def test_nothing_to_report_is_one_clear_message(script, arguments, said):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(("sweep", "said"), [("nosuch", "stored sweeps: new, old"), ("a/b", "sweep='a/b'")])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("sweep=nosuch", "stored sweeps: new, old"),
+        ("sweep=a/b", "sweep='a/b'"),
+        ("sweeps=new,nosuch", "stored sweeps: new, old"),
+    ],
+)
 @pytest.mark.usefixtures("folder")
-def test_an_unknown_sweep_is_one_clear_message(script, sweep, said):
-    done = script("report", f"sweep={sweep}")
+def test_an_unknown_sweep_is_one_clear_message(script, asked, said):
+    done = script("report", asked)
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr

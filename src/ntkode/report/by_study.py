@@ -52,7 +52,7 @@ EXPERIMENTS: dict[str, StudyReport] = {
 }
 """By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
 
-_STUDY, _EXPERIMENT = "config.choices.study", "config.choices.experiment"
+STUDY, EXPERIMENT = "config.choices.study", "config.choices.experiment"
 
 
 def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
@@ -61,9 +61,9 @@ def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
     An experiment without a report of its own gets its study's. A run whose config names no study is one of
     training; a study without a report of its own gets the comparison of its runs.
     """
-    names = runs[_STUDY].fillna("training") if _STUDY in runs else pd.Series("training", runs.index)
-    if _EXPERIMENT in runs:
-        names = runs[_EXPERIMENT].where(runs[_EXPERIMENT].isin([*EXPERIMENTS]), names)
+    names = runs[STUDY].fillna("training") if STUDY in runs else pd.Series("training", runs.index)
+    if EXPERIMENT in runs:
+        names = runs[EXPERIMENT].where(runs[EXPERIMENT].isin([*EXPERIMENTS]), names)
     for name in names.unique():
         yield report_of(name)(runs[names == name].reset_index(drop=True), results_dir)
 

@@ -36,6 +36,7 @@ class WithVerdicts:
                 f"{self.claims.name}_verdicts": verdict_table(self.claims.name, judgements),
             },
             shown=Group(base.shown, "", shown_verdicts(judgements)),
+            judgements=tuple(judgements),
         )
 
 
