@@ -44,8 +44,8 @@ def test_the_newest_sweep_by_default(folder):
     assert len(load(folder / "results")) == 2  # without a warning of a record that cannot be read
 
 
-def test_the_page_of_named_sweeps_elsewhere(folder):
-    done = report(folder, "sweeps=old", "out=there")
+def test_the_page_of_named_sweeps_elsewhere(script, folder):
+    done = script("report", "sweeps=old", "out=there")
     assert done.returncode == 0, done.stderr
     assert "tanh_old" in (folder / "there" / "report.html").read_text()
     assert (folder / "there" / "training" / "comparison.tex").exists()
@@ -53,13 +53,13 @@ def test_the_page_of_named_sweeps_elsewhere(folder):
     assert not (folder / "results" / "sweeps" / "new" / "comparison.png").exists()
 
 
-def test_what_the_page_lacks_is_said_and_fails(folder):
+def test_what_the_page_lacks_is_said_and_fails(script, folder):
     for name in ("x", "y"):
         broken = RunRecord.open(folder / "results", name)
         SweepIndex(folder / "results", "old").add(name, f"run={name}")
         broken.begin({"steps": 1})
         (broken.directory / "status.json").write_text("{")
-    done = report(folder, "sweeps=old")
+    done = script("report", "sweeps=old")
     assert done.returncode == 1
     assert "left out: training (sweep old)" in done.stdout
     assert "results/x" in done.stdout
