@@ -197,7 +197,7 @@ def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
     verdicts = pd.concat(tables, ignore_index=True)
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title="the verdicts of all studies")
     for header in ("study", "claim", "measured (95 % interval)", "expected", "verdict"):
-        shown.add_column(header, overflow="fold")
+        shown.add_column(header, overflow="fold", no_wrap=header in ("study", "verdict"))
     for _, row in verdicts.iterrows():
         verdict = Verdict(row["verdict"])
         evidence = Evidence(row["estimate"], row["low"], row["high"], row["replicates"])

@@ -23,7 +23,7 @@ Make = Callable[..., DataModule]
 
 
 @pytest.fixture
-def from_config(hub_folders: dict[str, Path]) -> Make:
+def from_config(entry: Any, hub_folders: dict[str, Path]) -> Make:
     """A data set as its config makes it, at a small size; one of the hub from a folder laid out alike."""
 
     def make(name: str, **overrides: Any) -> DataModule:
@@ -33,6 +33,7 @@ def from_config(hub_folders: dict[str, Path]) -> Make:
             "steps": 5,
             "n_train": 60,
             "n_test": 40,
+            "data_root": None,
             "optimizer": {"batch_size": None},
         }
         config = OmegaConf.create(top | {"dataset": OmegaConf.load(FOLDER / f"{name}.yaml")})
