@@ -27,6 +27,11 @@ LONGEST = (
 )
 
 
+def pytest_configure():
+    """Let Ctrl-C through to what tests start: jobs in a shell's background, as CI's may be, ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first (with xdist's --no-loadscope-reorder, which keeps the order)."""
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}

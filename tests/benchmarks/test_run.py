@@ -172,7 +172,11 @@ def interrupt(cwd, arguments, ready):
         time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:  # an endless sweep that took no notice would slow all other tests
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     _, alive = psutil.wait_procs(children, timeout=10)
     return process.returncode, out, err, alive
 
