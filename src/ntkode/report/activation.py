@@ -6,18 +6,17 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Group
 
 from ntkode.report.base import Report
 from ntkode.report.claims import PAPER, Above, Claim, Claims
 from ntkode.report.evidence import GeometricMean
 from ntkode.report.evidence import Measure as Measured
 from ntkode.report.grouping import numbers
-from ntkode.report.medians import medians, shown_medians
+from ntkode.report.medians import median_report
 from ntkode.report.paper_panels import blank, draw_by_name, legend, styles_of
 from ntkode.report.replicates import ratio, value
 from ntkode.report.style import frame
-from ntkode.report.tables import Measure, comparison, failures
+from ntkode.report.tables import Measure
 from ntkode.report.training_claims import RATE, SHARE, with_ratios
 from ntkode.report.verdicts import WithVerdicts
 from ntkode.results import Status, load_history
@@ -100,10 +99,8 @@ def _largest(own: dict[str, object], tried: set[str]) -> Measured:
 
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    table = comparison(runs, MEASURES)
-    cells = medians(runs, {ACTIVATION: "activation", MATCH: "scales"}, MEASURES)
-    shown = Group(shown_medians(cells, MEASURES, "medians over seeds"), *failures(table))
-    return Report(NAME, {NAME: table, f"{NAME}_medians": cells}, shown, figure(runs))
+    keys = {ACTIVATION: "activation", MATCH: "scales"}
+    return median_report(NAME, runs, keys, MEASURES, figure(runs))
 
 
 def figure(runs: pd.DataFrame) -> Figure:

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Group
 
 from ntkode.report.activation import ACTIVATION
 from ntkode.report.base import Report
 from ntkode.report.claims import PAPER, Above, Below, Claim, Claims
 from ntkode.report.evidence import GeometricMean, Mean
 from ntkode.report.grouping import numbers
-from ntkode.report.medians import medians, shown_medians
+from ntkode.report.medians import median_report
 from ntkode.report.paper_panels import blank, draw_curves, legend, styles_of
 from ntkode.report.replicates import ratio, value
 from ntkode.report.style import frame, grid
-from ntkode.report.tables import Measure, comparison, failures
+from ntkode.report.tables import Measure
 from ntkode.report.training_claims import RATE
 from ntkode.report.verdicts import WithVerdicts
 from ntkode.results import Status, load_history
@@ -115,11 +114,9 @@ def claims() -> Claims:
 
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    table = comparison(runs, MEASURES)
-    cells = medians(runs, {ACTIVATION: "activation"}, MEASURES)
-    shown = Group(shown_medians(cells, MEASURES, "medians over seeds"), *failures(table))
+    keys = {ACTIVATION: "activation"}
     history = load_history(results_dir, runs["run_id"])
-    return Report(NAME, {NAME: table, f"{NAME}_medians": cells}, shown, figure(runs, history))
+    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:

@@ -5,16 +5,15 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Group
 
 from ntkode.report.activation import ACTIVATION
 from ntkode.report.base import Report
 from ntkode.report.claims import Claim, Claims
 from ntkode.report.grouping import numbers
-from ntkode.report.medians import medians, shown_medians
+from ntkode.report.medians import median_report
 from ntkode.report.paper_panels import blank, draw_by_name, draw_curves, legend, styles_of
 from ntkode.report.style import frame, grid
-from ntkode.report.tables import Measure, comparison, failures
+from ntkode.report.tables import Measure
 from ntkode.report.training_claims import (
     EXCESS,
     GUARANTEED,
@@ -66,11 +65,9 @@ def claims(runs: pd.DataFrame) -> Claims:
 
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    table = comparison(runs, MEASURES)
-    cells = medians(runs, {DATASET: "data", ACTIVATION: "activation"}, MEASURES)
-    shown = Group(shown_medians(cells, MEASURES, "medians over seeds"), *failures(table))
+    keys = {DATASET: "data", ACTIVATION: "activation"}
     history = load_history(results_dir, runs["run_id"])
-    return Report(NAME, {NAME: table, f"{NAME}_medians": cells}, shown, figure(runs, history))
+    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:

@@ -3,13 +3,39 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from matplotlib.figure import Figure
 from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from ntkode.report.base import Report
 from ntkode.report.grouping import numbers
-from ntkode.report.tables import MISSING, Measure, three_digits
+from ntkode.report.tables import MISSING, Measure, comparison, failures, three_digits
 from ntkode.results import Status
+
+
+def median_report(
+    name: str,
+    runs: pd.DataFrame,
+    keys: Mapping[str, str],
+    measures: Sequence[Measure],
+    figure: Figure,
+    title: str = "medians over seeds",
+) -> Report:
+    """`<name>.csv`, a row a run; `<name>_medians.csv`, shown with what failed beneath it; and a picture.
+
+    Args:
+        name: of the files.
+        runs: see `medians`.
+        keys: see `medians`.
+        measures: the columns of both tables.
+        figure: the picture.
+        title: of the shown table.
+    """
+    table, cells = comparison(runs, measures), medians(runs, keys, measures)
+    shown = Group(shown_medians(cells, measures, title), *failures(table))
+    return Report(name, {name: table, f"{name}_medians": cells}, shown, figure)
 
 
 def medians(runs: pd.DataFrame, keys: Mapping[str, str], measures: Sequence[Measure]) -> pd.DataFrame:

@@ -9,18 +9,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Group
 
 from ntkode.report.base import Report
 from ntkode.report.claims import PAPER, Below, Claim, Claims
 from ntkode.report.evidence import Mean
 from ntkode.report.grouping import numbers
-from ntkode.report.medians import medians, shown_medians
+from ntkode.report.medians import median_report
 from ntkode.report.paper_panels import Styles, blank, draw_by_size, draw_curves, legend, styles_of
 from ntkode.report.replicates import slope, value
 from ntkode.report.slopes import fit_power_law
 from ntkode.report.style import frame, grid
-from ntkode.report.tables import Measure, comparison, failures
+from ntkode.report.tables import Measure
 from ntkode.report.training_claims import (
     EXCESS,
     GUARANTEED,
@@ -98,11 +97,10 @@ def claims(runs: pd.DataFrame) -> Claims:
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
     keys = {ACTIVATION: "activation", WIDTH: "width"}
-    table, cells = comparison(runs, MEASURES), medians(runs, keys, MEASURES)
-    title = "medians over seeds; rates over the last window"
-    shown = Group(shown_medians(cells, MEASURES, title), *failures(table))
     history = load_history(results_dir, runs["run_id"])
-    return Report(NAME, {NAME: table, f"{NAME}_medians": cells}, shown, figure(runs, history))
+    return median_report(
+        NAME, runs, keys, MEASURES, figure(runs, history), "medians over seeds; rates over the last window"
+    )
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import lightning as L
 import numpy as np
 import torch
 from scipy import stats
@@ -12,7 +11,7 @@ from scipy import stats
 from ntkode.checks import count
 from ntkode.ntk import network_limit
 from ntkode.results import RunRecord, summarise
-from ntkode.studies.base import Config, build
+from ntkode.studies.base import Config
 from ntkode.studies.ensemble import Ensemble
 from ntkode.studies.normality import (
     AD_CRITICAL,
@@ -26,12 +25,10 @@ from ntkode.studies.normality import (
 )
 from ntkode.studies.preparation import (
     append_row,
+    begin_measuring,
     build_model,
     paper_model,
-    read_data,
     scales_told,
-    seed_everything,
-    store_provenance,
 )
 from ntkode.tracking import Tracker
 
@@ -94,12 +91,7 @@ class Gaussianity:
             SolverFailure: the ODE could not be solved.
         """
         began = time.perf_counter()
-        seed_everything(config)
-        record.set_phase("reading the data")
-        data = read_data(config)
-        trainer: L.Trainer = build(config["trainer"])(logger=False)
-        device = trainer.strategy.root_device
-        store_provenance(record, config, data, device)
+        data, device = begin_measuring(config, record)
         model = paper_model(build_model(config, data, device), config)
         x = data.train.x[: self.samples].to(device)
         record.set_phase("infinite-width limit")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 
-import lightning as L
 import torch
 from torch import Tensor
 
 from ntkode.checks import positive
 from ntkode.ntk import REPRODUCIBLE_BYTES, infinite_width_kernels, measure_ntk, spectrum
 from ntkode.results import RunRecord, summarise
-from ntkode.studies.base import Config, build
+from ntkode.studies.base import Config
 from ntkode.studies.preparation import (
     append_row,
+    begin_measuring,
     build_model,
     paper_model,
-    read_data,
     scales_told,
-    seed_everything,
-    store_provenance,
 )
 from ntkode.tracking import Tracker
 
@@ -59,12 +56,7 @@ class KernelPositivity:
             SolverFailure: the ODE could not be solved.
         """
         began = time.perf_counter()
-        seed_everything(config)
-        record.set_phase("reading the data")
-        data = read_data(config)
-        trainer: L.Trainer = build(config["trainer"])(logger=False)
-        device = trainer.strategy.root_device
-        store_provenance(record, config, data, device)
+        data, device = begin_measuring(config, record)
         model = paper_model(build_model(config, data, device), config).in_double()
         x = data.train.x.to(device).double()
         record.set_phase("infinite-width limit")
