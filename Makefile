@@ -8,8 +8,8 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install launchers run report smoke perf perf-gradients perf-sweep perf-peers lint format test \
-	test-integration sync clean
+.PHONY: help install launchers run paper report smoke perf perf-gradients perf-sweep perf-peers lint format test \
+	test-integration docs sync clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -28,7 +28,10 @@ launchers: install  ## Add the optional launchers and the search (SLURM, Ray, Op
 run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 cores)
 	$(BIN)/python benchmarks/run.py -m activation=tanh,softplus,relu
 
-report: install  ## Redraw table and picture of the newest sweep from its stored results
+paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
+	$(BIN)/python benchmarks/paper.py $(PAPER)
+
+report: install  ## The newest sweep's table and picture, and the page over all sweeps (results/report/report.html)
 	$(BIN)/python benchmarks/report.py
 
 sync: install  ## Upload the newest sweep's offline W&B runs, once each (SWEEP=NAME another one's)
@@ -70,11 +73,19 @@ format: install  ## Let ruff format and mend
 	$(BIN)/ruff format .
 
 test: lint  ## Lint and tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # With SLURM: apt-get install --no-install-recommends slurm-wlm munge, as root. What is missing is skipped.
 test-integration: install  ## Sweeps that are killed or lack disk space, SLURM, Ray (make launchers first); minutes
 	$(BIN)/python -m pytest -m integration
 
-clean:  ## Remove .venv, the peers and caches; results stay
-	rm -rf $(VENV) .venv-peers .torch-peers .mypy_cache .ruff_cache .pytest_cache
+$(VENV)/docs-installed: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+# Strict: a warning is an error. The variable silences a notice about MkDocs' successors.
+docs: $(VENV)/docs-installed  ## Build the documentation into site/ (open site/index.html; no server needed)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+clean:  ## Remove .venv, the peers, site and caches; results stay
+	rm -rf site $(VENV) .venv-peers .torch-peers .mypy_cache .ruff_cache .pytest_cache

@@ -40,6 +40,7 @@ from ntkode.results import (
     utc_now,
 )
 from ntkode.studies import run_job, settle
+from ntkode.studies.devices import visible_gpus
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RERUN = ("none", "failed", "all")
@@ -190,11 +191,14 @@ def show_best(index: SweepIndex, console: Console) -> None:
     if path.exists():
         found = OmegaConf.load(path)
         parameters = " ".join(f"{key}={value}" for key, value in found.best_params.items())
-        console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
+        if math.isfinite(found.best_value):
+            console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
+        else:
+            console.print("the search found nothing: no job has a finite value of its objective", style="red")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def compose_and_run(config: DictConfig) -> float | None:
+def compose_and_run(config: DictConfig) -> float:
     """Hydra's task: one composed config, one job; returns what an adaptive search looks at."""
     plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     about = HydraConfig.get()
@@ -202,7 +206,13 @@ def compose_and_run(config: DictConfig) -> float | None:
     plain["choices"] = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
     number = OmegaConf.select(cast(DictConfig, about), "job.num") or 0  # missing in a single run
     status = run_job(plain, job_name(about.overrides.task), number)
-    return objective(plain) if status is Status.DONE else None
+    found = objective(plain) if status is Status.DONE else None
+    return worst(cast(DictConfig, about)) if found is None else found
+
+
+def worst(about: DictConfig) -> float:
+    """What a job without a value counts as in a search, which could not end without any value."""
+    return -math.inf if OmegaConf.select(about, "sweeper.direction") == "maximize" else math.inf
 
 
 def objective(config: Mapping[str, Any]) -> float | None:
@@ -243,9 +253,9 @@ def unknown(arguments: Sequence[str]) -> str | None:
         key = re.split(r"[./@]", path)[0]
         if key not in keys | groups:
             return f"{argument}: there is no key {key}{nearest(key, keys | groups)}; --help shows the groups"
-        names = [choice.stem for choice in choice_files(path)] if path in groups else []
+        names = [*choice_files(path)] if path in groups else []
         for choice in value.split(",") if names else []:
-            if re.fullmatch(r"[a-z]\w*", choice) and choice not in (*names, "null"):
+            if re.fullmatch(r"[a-z][\w/]*", choice) and choice not in (*names, "null"):
                 known = ", ".join(names)
                 return f"{argument}: {path} has no choice {choice}{nearest(choice, names)}; one of {known}"
     return None
@@ -268,6 +278,8 @@ def misused(arguments: Sequence[str]) -> str | None:
     for argument in arguments:
         key, _, value = argument.partition("=")
         choices = value.split(",")
+        if key == "data_root" and value != "null" and not Path(value).expanduser().is_dir():
+            return f"{argument}: there is no such folder; it is to hold a folder a data set, such as mnist/"
         if key == "model.match":
             return f"{argument}: what scales are matched to is a group of its own, as in match={choices[0]}"
         if key == "rerun" and value not in RERUN:
@@ -278,7 +290,7 @@ def misused(arguments: Sequence[str]) -> str | None:
             one = f"experiment={choices[0]}"
             return f"{argument}: each experiment has a grid of its own, so run one at a time: {one}"
         if all(choice.strip().isdigit() for choice in choices):
-            known = ", ".join(path.stem for path in choice_files(key))
+            known = ", ".join(choice_files(key))
             hint = f"; for any other number write model.width={value}" if key == "width" else ""
             example = "width=w256" if key == "width" else f"{key}=NAME"
             return f"{argument}: the choices of this group are names, as in {example} (one of {known}){hint}"
@@ -300,11 +312,17 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("ntkode_cores", cores, replace=True)
     OmegaConf.register_new_resolver("ntkode_gpus", gpus, replace=True)
     OmegaConf.register_new_resolver("ntkode_choices", choices_help, replace=True)
+    OmegaConf.register_new_resolver("ntkode_steps", steps_over, replace=True)
+    OmegaConf.register_new_resolver("ntkode_data_dir", data_dir, replace=True)
 
 
-def workers(threads: Any, processes: Any = 1) -> int:
-    """Jobs at a time: the cores that this process may use, by those of a job."""
-    return max(1, len(os.sched_getaffinity(0)) // cores(threads, processes))
+def workers(threads: Any, processes: Any = 1, accelerator: str = "cpu") -> int:
+    """Jobs at a time: the cores that this process may use, by those of a job; likewise the GPUs."""
+    fitting = len(os.sched_getaffinity(0)) // cores(threads, processes)
+    taken = gpus(accelerator, processes)
+    if isinstance(taken, int) and taken > 0:
+        fitting = min(fitting, len(visible_gpus()) // taken)
+    return max(1, fitting)
 
 
 def cores(threads: Any, processes: Any = 1) -> int:
@@ -318,6 +336,25 @@ def gpus(accelerator: str, devices: Any) -> int | None:
     return devices if accelerator in ("gpu", "cuda") else None
 
 
+def steps_over(horizon: float, per_unit: float) -> int:
+    """Solver steps over [0, horizon] of 1/per_unit each, the last one no longer; at least one."""
+    return max(1, math.ceil(round(horizon * per_unit, 9)))  # 0.7 * 10 is 7, rounding aside
+
+
+def data_dir(root: str | None, name: str) -> str | None:
+    """The folder `name` of `root`; None, for the data set's own source, where there is none.
+
+    Raises:
+        NotADirectoryError: `root` is no folder.
+    """
+    if root is None:
+        return None
+    if not Path(root).expanduser().is_dir():
+        raise NotADirectoryError(f"data_root={root} is not a folder: data_root=PATH of one with {name}/")
+    folder = Path(root).expanduser() / name
+    return str(folder) if folder.is_dir() else None
+
+
 def choices_help() -> str:
     """The groups of conf/ and a line on each choice: the first comment of its file."""
     defaults = {
@@ -329,19 +366,22 @@ def choices_help() -> str:
     lines: list[str] = []
     for group in (name for name in defaults if (CONF / name).is_dir() and name != "hydra/help"):
         lines += ["", group]
-        for path in choice_files(group):
-            mark = "*" if path.stem == defaults[group] else " "
-            lines.append(f"  {mark} {path.stem:<20} {description(path)}")
+        for name, path in choice_files(group).items():
+            mark = "*" if name == defaults[group] else " "
+            lines.append(f"  {mark} {name:<20} {description(path)}")
         if group in BASIC:
             mark = "*" if defaults[group] == "basic" else " "
             lines.append(f"  {mark} {'basic':<20} {BASIC[group]}")
     return "\n".join(lines).lstrip("\n")
 
 
-def choice_files(group: str) -> list[Path]:
-    """The choices of a group by name, numbers within names by size."""
-    paths = (CONF / group).glob("*.yaml")
-    return sorted(paths, key=lambda p: (p.stem.rstrip("0123456789"), len(p.stem), p.stem))
+def choice_files(group: str) -> dict[str, Path]:
+    """The files of a group by choice (`paper/depth_output` in a folder), numbers within names by size."""
+    folder = CONF / group
+    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    return dict(
+        sorted(files.items(), key=lambda f: ("/" in f[0], f[0].rstrip("0123456789"), len(f[0]), f[0]))
+    )
 
 
 def description(path: Path) -> str:

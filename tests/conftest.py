@@ -1,6 +1,10 @@
-"""Shared by the tests: benchmarks/run.py as a module, and configs composed as it composes them."""
+"""Shared by the tests: the scripts of benchmarks/, and configs composed as run.py composes them."""
 
 import importlib.util
+import runpy
+import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +13,29 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 ROOT = Path(__file__).resolve().parents[1]
+# Long, and of few tests: begun last, one of them would run on while the other worker has nothing left.
+LONGEST = (
+    "studies/test_resume.py",
+    "benchmarks/test_run.py",
+    "benchmarks/test_experiments.py",
+    "benchmarks/test_paper_training.py",
+    "studies/test_distribution.py",
+    "benchmarks/test_perf_ntk.py",
+    "test_readme.py",
+    "test_tracking.py",
+    "test_wandb_sync.py",
+)
+
+
+def pytest_configure():
+    """Let Ctrl-C through to what tests start: jobs in a shell's background, as CI's may be, ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first (with xdist's --no-loadscope-reorder, which keeps the order)."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +63,32 @@ def composed(entry):
         return OmegaConf.to_container(config, resolve=True) | {"choices": choices}
 
     return call
+
+
+@pytest.fixture
+def script(monkeypatch, capsys, tmp_path):
+    """Run a script of benchmarks/ in the test's folder, as `python` does but in this process.
+
+    That spares the imports, seconds a script. Where a process of its own matters (signals, the workers of a
+    sweep) a test starts one.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # set by pytest's readline, whatever the terminal
+    on_term = signal.getsignal(signal.SIGTERM)
+
+    def run(name, *arguments):
+        path = ROOT / "benchmarks" / f"{name}.py"
+        monkeypatch.syspath_prepend(path.parent)
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+                code = 1
+        return subprocess.CompletedProcess(sys.argv, code, *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, on_term)

@@ -19,12 +19,22 @@ from omegaconf import OmegaConf
 from ntkode.data import DataModule
 from ntkode.metrics import Metric
 from ntkode.models import ODEModel
+from ntkode.results import run_id
 from ntkode.studies import build
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
-CHOICES = [(path.parent.relative_to(CONF).as_posix(), path.stem) for path in FILES if path.parent != CONF]
+
+
+def _choice(path):
+    """Group and name: a folder within `experiment` is part of the name, as Hydra takes it."""
+    folders = path.parent.relative_to(CONF).parts
+    depth = 2 if folders[0] == "hydra" else 1
+    return "/".join(folders[:depth]), "/".join((*folders[depth:], path.stem))
+
+
+CHOICES = [_choice(path) for path in FILES if path.parent != CONF]
 DEFAULTS = {
     group.removeprefix("override "): choice
     for entry in yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
@@ -121,10 +131,23 @@ def test_models_are_made(composed, group, choice):
 def test_datasets_are_made(composed, group, choice):
     data = build(composed(f"{group}={choice}")["dataset"])
     assert isinstance(data, DataModule)
-    if choice in ("mnist", "cifar10", "ag_news"):  # slow to read, or not embedded; tests/data reads them
+    if choice in (
+        "mnist",
+        "mnist_7x7",
+        "cifar10",
+        "ag_news",
+    ):  # slow to read, or not embedded; tests/data reads them
         return
     data.setup()
     assert data.train.x.shape == (data.n_train, data.in_features)
+
+
+def test_variants_of_datasets_change_one_key(composed):
+    assert composed("dataset=mnist_7x7")["dataset"]["resize"] == 7
+    assert composed("dataset=sphere_antipodal")["dataset"]["antipodal"] is True
+    for variant, base in (("mnist_7x7", "mnist"), ("sphere_antipodal", "sphere")):
+        ours, theirs = (composed(f"dataset={name}")["dataset"] for name in (variant, base))
+        assert [key for key in theirs if ours[key] != theirs[key]] in (["resize"], ["antipodal"])
 
 
 @choices("optimizer")
@@ -148,6 +171,13 @@ def test_jobs_at_a_time_are_at_least_one(entry, threads, least):
     assert entry.workers(1000) == 1
 
 
+def test_jobs_at_a_time_are_no_more_than_the_gpus_allow(entry, monkeypatch):
+    monkeypatch.setattr(entry.os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert [entry.workers(1, devices, "gpu") for devices in (1, 2, 4)] == [3, 1, 1]
+    assert entry.workers(1, 1, "cpu") == 8
+
+
 def test_help_tells_every_group_and_choice_with_its_line(entry):
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -163,3 +193,68 @@ def test_help_tells_every_group_and_choice_with_its_line(entry):
         expected = hydras.get((group, choice)) or entry.description(CONF / group / f"{choice}.yaml")
         assert text == expected
         assert (mark == "*") == (DEFAULTS[group] == choice)
+
+
+SIZED = [name for group, name in CHOICES if group == "experiment" and name.startswith("paper/")]
+
+
+@pytest.mark.parametrize("experiment", SIZED)
+def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experiment):
+    """An experiment comes last and could silently undo `size=full`."""
+    for size in ("paper", "full", "smoke"):
+        typed = [] if size == "paper" else [f"size={size}"]
+        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+            config = compose(
+                "config", overrides=[f"experiment={experiment}", *typed], return_hydra_config=True
+            )
+        declared = yaml.safe_load((CONF / "size" / f"{size}.yaml").read_text())
+        if config.steps == 1:  # nothing is trained
+            declared["steps"] = 1
+        assert config.hydra.runtime.choices["size"] == size
+        assert {key: config[key] for key in declared} == declared
+        assert config.dataset.n_train == declared["n_train"]
+        swept = config.hydra.sweeper.params
+        assert "${" not in str(OmegaConf.to_container(swept, resolve=True))
+        if "width" in swept:
+            assert swept.width in declared["axes"].values()
+
+
+@pytest.mark.parametrize(
+    ("horizon", "per_unit", "steps"),
+    [(1.0, 10, 10), (16.0, 5, 80), (0.7, 10, 7), (0.25, 10, 3), (0.01, 5, 1)],
+)
+def test_steps_grow_with_the_horizon(entry, horizon, per_unit, steps):
+    assert entry.steps_over(horizon, per_unit) == steps
+
+
+def test_the_horizon_experiment_keeps_the_step_size(composed):
+    for horizon in (1.0, 8.0):
+        config = composed("experiment=paper/horizon", f"model.horizon={horizon}")
+        assert config["model"]["solver"]["steps"] == 5 * horizon
+
+
+ROOTED = [
+    choice
+    for group, choice in CHOICES
+    if group == "dataset" and "data_root" in (CONF / group / f"{choice}.yaml").read_text()
+]
+
+
+@pytest.mark.parametrize("dataset", ROOTED)
+def test_a_data_set_with_a_folder_in_data_root_is_read_from_there(composed, tmp_path, dataset):
+    plain = composed(f"dataset={dataset}")
+    assert plain["dataset"]["data_dir"] is None
+    without = composed(f"dataset={dataset}", f"data_root={tmp_path}")
+    assert without["dataset"]["data_dir"] is None
+    assert run_id(without) == run_id(plain)  # where data may lie is no part of what a run is
+    (tmp_path / dataset).mkdir()
+    other = tmp_path.parent / f"{tmp_path.name}-link"
+    other.symlink_to(tmp_path)  # configs are kept by their overrides
+    rooted = composed(f"dataset={dataset}", f"data_root={other}")
+    assert rooted["dataset"]["data_dir"] == f"{other}/{dataset}"
+    own = composed(f"dataset={dataset}", f"data_root={other}", "dataset.data_dir=mine")
+    assert own["dataset"]["data_dir"] == "mine"
+
+
+def test_the_four_data_sets_of_files_know_data_root():
+    assert {"mnist", "cifar10", "ag_news", "daily_climate"} <= set(ROOTED)

@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,33 +14,42 @@ RUNS = [
 SMALL = ["size=smoke", "dataset=digits", "metrics=cheap", "logger=none"]
 
 
-def run(arguments, cwd):
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def output(script):
+    """What a script prints that ends well."""
+
+    def call(*arguments):
+        done = script(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return call
+
+
+def small(overrides):
+    """The overrides at smoke size; a sweep's jobs run one after the other, without workers to start."""
+    if "--help" in overrides:
+        return overrides
+    kept = [o for o in overrides if not o.startswith(("size=", "dataset"))]
+    keys = {override.split("=")[0] for override in kept}
+    added = [o for o in SMALL if o.split("=")[0] not in keys]
+    width = [] if {"width", "model.width"} & keys else ["width=w64"]
+    return [*kept, *added, *width, *(["hydra/launcher=basic"] if "-m" in kept else [])]
 
 
 @pytest.mark.parametrize("command", RUNS)
-def test_commands_run(command, tmp_path):
-    script, *overrides = shlex.split(command)[1:]
-    script = str(ROOT / script)
-    if "--help" in overrides:
-        assert "activation" in run([script, "--help"], tmp_path)
-        return
+def test_commands_run(command, output):
+    path, *overrides = shlex.split(command)[1:]
     if any(override.startswith("experiment=") for override in overrides):
         pytest.skip(
             "is run by CI itself (make smoke), or with a smaller grid by tests/benchmarks/test_experiments.py"
         )
-    kept = [o for o in overrides if not o.startswith(("size=", "dataset"))]
-    small = [o for o in SMALL if o.split("=")[0] not in {k.split("=")[0] for k in kept}]
-    stdout = run(
-        [script, *kept, *small, "width=w64"] if "width" not in command else [script, *kept, *small], tmp_path
-    )
+    stdout = output(Path(path).stem, *small(overrides))
+    if "--help" in overrides:
+        assert "activation" in stdout
+        return
     assert "done" in stdout
-    table = run([str(ROOT / "benchmarks" / "report.py")], tmp_path)
-    assert "done" in table
+    assert "done" in output("report")
 
 
 def test_there_are_commands_to_test():

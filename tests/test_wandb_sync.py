@@ -113,8 +113,11 @@ def test_a_wrong_key_sends_nothing_and_says_so(results):
     assert len(offline_files(results).waiting) == 2
 
 
-def test_dry_run_lists_and_sends_nothing(results):
-    done = sync(results, "http://127.0.0.1:9", "--dry-run", key=None)
+def test_dry_run_lists_and_sends_nothing(results, script, monkeypatch):
+    monkeypatch.chdir(results.parent)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("COLUMNS", "200")
+    done = script("sync", "--dry-run")
     assert done.returncode == 0
     assert "run-first.wandb" in done.stdout
     assert "run-second.wandb" in done.stdout
@@ -143,9 +146,9 @@ def test_a_server_that_goes_away_is_given_up(results, monkeypatch):
     assert time.monotonic() - began < 10
 
 
-def test_no_sweep_is_one_clear_message(tmp_path):
+def test_no_sweep_is_one_clear_message(tmp_path, script):
     with pytest.raises(NoResults, match="make run"):
         offline_files(tmp_path)
-    done = sync(tmp_path / "results", "http://127.0.0.1:9", "sweep=nosuch", key=None)
+    done = script("sync", "sweep=nosuch")
     assert done.returncode == 1
     assert "sync: there is no results folder" in done.stderr

@@ -12,16 +12,11 @@ from ntkode import activations
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "activations.py"
 
 
-def run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     folder = tmp_path_factory.mktemp("activations")
-    return folder, run(cwd=folder)
+    command = [sys.executable, str(SCRIPT)]
+    return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_table_has_a_row_for_every_activation(everything):
@@ -45,8 +40,8 @@ def test_picture_lies_where_the_script_says(everything):
     assert (folder / pdf).read_bytes().startswith(b"%PDF")
 
 
-def test_chosen_names_and_folder(tmp_path):
-    finished = run("--out", tmp_path / "here", "tanh", "relu", cwd=tmp_path)
+def test_chosen_names_and_folder(script, tmp_path):
+    finished = script("activations", "--out", tmp_path / "here", "tanh", "relu")
     assert finished.returncode == 0, finished.stderr
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "activations.pdf",
@@ -56,8 +51,8 @@ def test_chosen_names_and_folder(tmp_path):
     assert "softplus" not in finished.stdout
 
 
-def test_unknown_name_is_one_clear_error(tmp_path):
-    finished = run("tahn", cwd=tmp_path)
+def test_unknown_name_is_one_clear_error(script, tmp_path):
+    finished = script("activations", "tahn")
     assert finished.returncode == 2
     assert "unknown activation 'tahn': did you mean 'tanh'?" in finished.stderr
     assert "Traceback" not in finished.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+whole = pytest.mark.integration  # eight processes that import torch
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "perf" / "gradients.py"
 
 
@@ -30,12 +31,14 @@ def settings(finished):
     return json.loads(finished[0].read_text())["settings"]
 
 
+@whole
 def test_every_contestant_ends(settings):
     kinks, smooth = ({row["contestant"]: row["status"] for row in s["contestants"]} for s in settings)
     assert kinks == {"backprop": "done", "kink_averaged": "done"}
     assert smooth == {"backprop": "done", "checkpointed": "done"}
 
 
+@whole
 def test_kink_averaged_is_the_most_accurate_on_relu(settings):
     (row,) = settings[0]["errors"]
     errors = row["errors"]
@@ -44,12 +47,14 @@ def test_kink_averaged_is_the_most_accurate_on_relu(settings):
     assert row["reference_error"] < errors["kink_averaged"] / 5
 
 
+@whole
 def test_checkpointed_is_backprop_in_float64(settings):
     assert settings[0]["equality"] is None
     assert settings[1]["equality"]["difference"] < 1e-12
     assert not settings[1]["errors"]
 
 
+@whole
 def test_times_and_both_memories_are_recorded(settings):
     rows = [row for setting in settings for row in setting["contestants"]]
     for row in (row for row in rows if row["status"] == "done"):
@@ -61,6 +66,7 @@ def test_times_and_both_memories_are_recorded(settings):
     assert all(row["resident"] >= 0 for row in memory.values())
 
 
+@whole
 def test_targets_are_ratios_of_this_record(finished, settings):
     targets = json.loads(finished[0].read_text())["targets"]
     assert [(t["contestant"], t["quantity"]) for t in targets] == [
@@ -79,6 +85,7 @@ def test_targets_are_ratios_of_this_record(finished, settings):
     assert all(t["kept"] == (t["ratio"] <= t["at_most"]) for t in known)
 
 
+@whole
 def test_record_says_where_and_how(finished):
     record = json.loads(finished[0].read_text())
     assert record["packages"]["torchdiffeq"]
@@ -88,6 +95,7 @@ def test_record_says_where_and_how(finished):
     assert record["protocol"] == told | {"repeated_for_seconds": 0.0, "limit_seconds": 300.0}
 
 
+@whole
 def test_page_and_terminal_show_every_setting(finished):
     out, stdout = finished
     page = out.with_suffix(".md").read_text()
@@ -98,8 +106,8 @@ def test_page_and_terminal_show_every_setting(finished):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--seeds", "0"), ("--repeats", "a")])
-def test_unusable_counts_are_one_clear_error(option, value, tmp_path):
-    done = run(option, value, "--out", tmp_path / "gradients.json")
+def test_unusable_counts_are_one_clear_error(option, value, script, tmp_path):
+    done = script("perf/gradients", option, value, "--out", tmp_path / "gradients.json")
     assert done.returncode == 2
     assert "is not a whole number from 1" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -90,8 +90,8 @@ def test_a_peer_beyond_the_limit_is_a_row(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["256", "1,512", "a,b"])
-def test_unusable_size_is_one_clear_error(size, tmp_path):
-    done = run("--sizes", size, "--out", tmp_path / "ntk.json")
+def test_unusable_size_is_one_clear_error(size, script, tmp_path):
+    done = script("perf/ntk", "--sizes", size, "--out", tmp_path / "ntk.json")
     assert done.returncode == 2
     assert "is not N,n as in 256,512" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ntkode.results import RunRecord, SweepIndex, summarise
+from ntkode.results import RunRecord, SweepIndex, load, summarise
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "report.py"
-
-
-def report(cwd, *arguments):
-    environment = {**os.environ, "COLUMNS": "100"}
-    command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -34,18 +28,47 @@ def folder(tmp_path):
 
 
 def test_the_newest_sweep_by_default(folder):
-    done = report(folder)
+    environment = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, str(SCRIPT)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "tanh_new" in done.stdout
     assert "0.250" in done.stdout
     for kind in ("csv", "png", "pdf"):
         assert f"results/sweeps/new/comparison.{kind}" in done.stdout
         assert (folder / "results" / "sweeps" / "new" / f"comparison.{kind}").exists()
+    # The page lies beside the runs, and is none.
+    assert "the page: 1 study" in done.stdout
+    assert "results/report/report.html" in done.stdout
+    assert "tanh_new" in (folder / "results" / "report" / "report.html").read_text()
+    assert len(load(folder / "results")) == 2  # without a warning of a record that cannot be read
 
 
-def test_another_sweep_results_folder_and_output_folder(folder):
+def test_the_page_of_named_sweeps_elsewhere(script, folder):
+    done = script("report", "sweeps=old", "out=there")
+    assert done.returncode == 0, done.stderr
+    assert "tanh_old" in (folder / "there" / "report.html").read_text()
+    assert (folder / "there" / "training" / "comparison.tex").exists()
+    assert not (folder / "results" / "report").exists()
+    assert not (folder / "results" / "sweeps" / "new" / "comparison.png").exists()
+
+
+def test_what_the_page_lacks_is_said_and_fails(script, folder):
+    for name in ("x", "y"):
+        broken = RunRecord.open(folder / "results", name)
+        SweepIndex(folder / "results", "old").add(name, f"run={name}")
+        broken.begin({"steps": 1})
+        (broken.directory / "status.json").write_text("{")
+    done = script("report", "sweeps=old")
+    assert done.returncode == 1
+    assert "left out: training (sweep old)" in done.stdout
+    assert "results/x" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_another_sweep_results_folder_and_output_folder(script, folder):
     (folder / "results").rename(folder / "kept")
-    done = report(folder, "sweep=old", "results=kept", "out=there")
+    done = script("report", "sweep=old", "results=kept", "out=there")
     assert done.returncode == 0, done.stderr
     assert "tanh_old" in done.stdout
     assert (folder / "there" / "comparison.png").exists()
@@ -59,20 +82,30 @@ def test_another_sweep_results_folder_and_output_folder(folder):
         (["sweep=nosuch"], "no results folder"),
         (["swep=x"], "swep=x"),
         (["sweep="], "sweep="),
+        (["sweeps=nosuch"], "make run"),
+        (["sweep=a", "sweeps=b"], "sweep=NAME"),
     ],
     ids=str,
 )
-def test_nothing_to_report_is_one_clear_message(tmp_path, arguments, said):
-    done = report(tmp_path, *arguments)
+def test_nothing_to_report_is_one_clear_message(script, arguments, said):
+    done = script("report", *arguments)
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(("sweep", "said"), [("nosuch", "stored sweeps: new, old"), ("a/b", "sweep='a/b'")])
-def test_an_unknown_sweep_is_one_clear_message(folder, sweep, said):
-    done = report(folder, f"sweep={sweep}")
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("sweep=nosuch", "stored sweeps: new, old"),
+        ("sweep=a/b", "sweep='a/b'"),
+        ("sweeps=new,nosuch", "stored sweeps: new, old"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_an_unknown_sweep_is_one_clear_message(script, asked, said):
+    done = script("report", asked)
     assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,5 @@
 """benchmarks/export.py, merge.py and dashboard.py as a user runs them."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,25 +15,6 @@ SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def script(monkeypatch, tmp_path, capsys):
-    """Run a script in an empty folder; exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(name, *arguments):
-        spec = importlib.util.spec_from_file_location(f"ntkode_{name}", SCRIPTS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        try:
-            code = module.main(list(arguments)) or 0
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
 def results(tmp_path):
     for run_id, activation, width in (("a", "tanh", 8), ("b", "relu", 16), ("c", "relu", 8)):
         store(tmp_path / "results", run_id, activation=activation, width=width, sweep="s")
@@ -47,9 +27,9 @@ def exported(folder):
 
 
 def test_the_newest_sweep_is_exported_into_its_folder(script, results):
-    code, out, _ = script("export")
-    assert code == 0
-    assert out.splitlines() == [
+    done = script("export")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
         f"results/sweeps/s/{name}" for name in ("runs.parquet", "runs.csv", "history.parquet", "history.csv")
     ]
     assert exported(results / "sweeps" / "s") == ["a", "b", "c"]
@@ -65,9 +45,9 @@ def test_the_newest_sweep_is_exported_into_its_folder(script, results):
     ids=str,
 )
 def test_only_the_runs_asked_for_are_exported(script, results, arguments, runs):
-    code, out, _ = script("export", *arguments, "out=there", "format=parquet")
-    assert code == 0
-    assert out.splitlines() == ["there/runs.parquet", "there/history.parquet"]
+    done = script("export", *arguments, "out=there", "format=parquet")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["there/runs.parquet", "there/history.parquet"]
     assert exported(Path("there")) == list(runs)
 
 
@@ -85,18 +65,18 @@ def test_only_the_runs_asked_for_are_exported(script, results, arguments, runs):
     ids=str,
 )
 def test_nothing_to_export_is_one_clear_message(script, results, arguments, told):
-    code, _, _ = script("export", *arguments)
-    assert str(code).startswith("export: ")
-    assert told in code
+    done = script("export", *arguments)
+    assert done.stderr.startswith("export: ")
+    assert told in done.stderr
 
 
 def test_merge_tells_what_it_did(script, results):
     store(Path("theirs"), "a", scale=2.0)
     store(Path("theirs"), "e")
-    code, out, _ = script("merge", "theirs", "into=results")
-    assert code == 1  # a conflict
-    assert "1 copied, 0 replaced, 0 kept" in out
-    assert "conflict: a: " in out
+    done = script("merge", "theirs", "into=results")
+    assert done.returncode == 1  # a conflict
+    assert "1 copied, 0 replaced, 0 kept" in done.stdout
+    assert "conflict: a: " in done.stdout
     assert (results / "e" / "status.json").exists()
 
 
@@ -109,34 +89,34 @@ def test_merge_tells_what_it_did(script, results):
     ids=str,
 )
 def test_folders_that_cannot_be_merged_are_named(script, results, arguments, told):
-    code, _, _ = script("merge", *arguments)
-    assert str(code).startswith("merge: ")
-    assert told in code
+    done = script("merge", *arguments)
+    assert done.stderr.startswith("merge: ")
+    assert told in done.stderr
 
 
 def test_merge_needs_a_target(script):
-    code, _, err = script("merge", "one", "two")
-    assert code == 2
-    assert "into=results" in err
+    done = script("merge", "one", "two")
+    assert done.returncode == 2
+    assert "into=results" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["export", "merge", "sync", "dashboard", "report"])
 def test_help_tells_the_keys(script, name):
-    code, out, _ = script(name, "--help")
-    assert code == 0
-    assert "python benchmarks/" in out
+    done = script(name, "--help")
+    assert done.returncode == 0
+    assert "python benchmarks/" in done.stdout
 
 
 def test_dashboard_dry_run_writes_the_specification(script):
-    code, out, _ = script("dashboard", "project=p", "sweep=s", "--dry-run", "out=spec.json")
-    assert code == 0
-    assert "NTK: 4 panels" in out
+    done = script("dashboard", "project=p", "sweep=s", "--dry-run", "out=spec.json")
+    assert done.returncode == 0
+    assert "NTK: 4 panels" in done.stdout
     assert set(json.loads(Path("spec.json").read_text())) == {"workspace", "report"}
 
 
 def test_dashboard_refuses_a_name_it_cannot_look_up(script):
-    code, _, _ = script("dashboard", "project=a/b", "--dry-run")
-    assert "project='a/b'" in code
+    done = script("dashboard", "project=a/b", "--dry-run")
+    assert "project='a/b'" in done.stderr
     assert list(Path.cwd().iterdir()) == []
 
 

@@ -172,7 +172,11 @@ def interrupt(cwd, arguments, ready):
         time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:  # an endless sweep that took no notice would slow all other tests
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     _, alive = psutil.wait_procs(children, timeout=10)
     return process.returncode, out, err, alive
 
@@ -211,8 +215,8 @@ def test_an_interrupt_before_the_job_has_begun(tmp_path):
         ("-m solver=euler,dopri5 solver.steps=10", "solver.steps", "not in struct"),
     ],
 )
-def test_a_config_that_does_not_compose_runs_no_job(tmp_path, arguments, named, remedy):
-    process = run(tmp_path, *arguments.split(), *SMALL)
+def test_a_config_that_does_not_compose_runs_no_job(script, tmp_path, arguments, named, remedy):
+    process = script("run", *arguments.split(), *SMALL)
     assert process.returncode != 0
     assert named in process.stderr
     assert remedy in process.stderr
@@ -236,6 +240,7 @@ def no_extras(entry, monkeypatch):
         ("activation=3", "activation=3", ["tanh"]),
         ("-m experiment=a,b", "experiment=a,b", ["experiment=a"]),
         ("-m activation=tanh,rleu", "no choice rleu", ["did you mean relu?"]),
+        ("experiment=paper/widht_ntk", "widht_ntk", ["did you mean paper/width_ntk?"]),
         ("nosuchkey=1", "nosuchkey", ["--help"]),
         ("+lr=0.1", "no key lr", ["--help"]),
         ("activatoin=tanh", "activatoin", ["did you mean activation?"]),
@@ -246,6 +251,7 @@ def no_extras(entry, monkeypatch):
         ("-m hydra/launcher=slurm seed=0,1", "hydra/launcher=slurm", ["pip install 'ntkode[slurm]'"]),
         ("-m hydra/launcher=ray_node seed=0,1", "hydra/launcher=ray_node", ["pip install 'ntkode[ray]'"]),
         ("hydra/sweeper=optuna_search", "hydra/sweeper=optuna_search", ["pip install 'ntkode[optuna]'"]),
+        ("data_root=nowhere", "data_root=nowhere", ["mnist/"]),
     ],
 )
 @pytest.mark.usefixtures("no_extras")
@@ -285,8 +291,8 @@ def test_the_results_folder_is_read_as_hydra_reads_it(entry, monkeypatch, typed,
     assert entry.given("results_dir", ["activation=tanh,relu", typed]) == value
 
 
-def test_cfg_shows_the_config_and_runs_nothing(tmp_path):
-    process = run(tmp_path, "--cfg", "job", "activation=relu", "model.width=300")
+def test_cfg_shows_the_config_and_runs_nothing(script, tmp_path):
+    process = script("run", "--cfg", "job", "activation=relu", "model.width=300")
     assert process.returncode == 0
     config = yaml.safe_load(process.stdout)
     assert config["activation"]["name"] == "relu"

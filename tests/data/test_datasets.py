@@ -15,14 +15,15 @@ from omegaconf import OmegaConf
 from ntkode.data import DataModule
 
 FOLDER = Path(__file__).parents[2] / "conf" / "dataset"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+# A file without a target is a variant of another (mnist_7x7 of mnist); tests/test_conf.py composes them.
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if "_target_" in path.read_text())
 
 
 Make = Callable[..., DataModule]
 
 
 @pytest.fixture
-def from_config(hub_folders: dict[str, Path]) -> Make:
+def from_config(entry: Any, hub_folders: dict[str, Path]) -> Make:
     """A data set as its config makes it, at a small size; one of the hub from a folder laid out alike."""
 
     def make(name: str, **overrides: Any) -> DataModule:
@@ -32,6 +33,7 @@ def from_config(hub_folders: dict[str, Path]) -> Make:
             "steps": 5,
             "n_train": 60,
             "n_test": 40,
+            "data_root": None,
             "optimizer": {"batch_size": None},
         }
         config = OmegaConf.create(top | {"dataset": OmegaConf.load(FOLDER / f"{name}.yaml")})

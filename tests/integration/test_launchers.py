@@ -1,6 +1,7 @@
 """Sweeps through a real SLURM and a real Ray on this machine give the numbers of the local launcher."""
 
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from ntkode.results import RunRecord, SweepIndex
 
 pytestmark = pytest.mark.integration
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "benchmarks" / "run.py"
 SWEEP = ("-m", "activation=tanh,relu", "seed=0,1", "size=smoke", "dataset=digits", "width=w64")
 CHEAP = ("metrics=cheap", "logger=none")
 
@@ -59,6 +61,38 @@ def test_slurm(local, tmp_path):
 def test_ray(local, tmp_path):
     need("hydra_ray_launcher", "ray")
     assert sweep(tmp_path, "hydra/launcher=ray_node") == local
+
+
+def test_ray_jobs_at_once_see_gpus_of_their_own(tmp_path):
+    need("hydra_ray_launcher", "ray")
+    study = ("study._target_=tests.studies.cells.Sees", "~study.require_metrics", "+study.seconds=3")
+    gpus = ("+hydra.launcher.ray.init.num_gpus=2", "hydra.launcher.ray.remote.num_gpus=1")  # as Ray is told
+    command = [sys.executable, str(SCRIPT), "-m", "seed=0,1,2,3,4,5", "size=smoke", "dataset=digits", *CHEAP]
+    command += [*study, "hydra/launcher=ray_node", "+hydra.launcher.ray.init.num_cpus=2", *gpus, "sweep=s"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = SweepIndex(tmp_path / "results", "s").runs().values()
+    rows = [row for run_id in runs for row in RunRecord.open(tmp_path / "results", run_id).history()]
+    assert len(rows) == 6
+    assert {row["gpus"] for row in rows} == {"0", "1"}
+    for one, other in itertools.combinations(rows, 2):
+        at_once = one["began"] < other["ended"] and other["began"] < one["ended"]
+        assert not at_once or one["gpus"] != other["gpus"]
+
+
+def test_a_search_in_which_every_job_fails_says_so(tmp_path):
+    need("hydra_optuna_sweeper", "optuna")
+    search = ("hydra/sweeper=optuna_search", "hydra.sweeper.n_trials=3", "hydra/launcher=basic")
+    overrides = ("-m", "model.sigma_w=interval(0.5,2)", "optimizer.lr=1e9", "size=smoke", "dataset=digits")
+    command = [sys.executable, str(SCRIPT), *overrides, *CHEAP, *search]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stdout.count("diverged") >= 3
+    assert "the search found nothing: no job has a finite value of its objective" in done.stdout
 
 
 def test_search(tmp_path):

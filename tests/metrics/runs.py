@@ -96,4 +96,5 @@ def all_metrics():
         metrics.GuaranteedRate(),
         metrics.LimitDistance(probe_size=12, every=None),
         metrics.LimitPrediction(),
+        metrics.OutputVariance(),
     ]

@@ -77,6 +77,15 @@ def test_ntk_values_at_the_start(trained, initial):
     assert row["ntk/drift"] == 0
 
 
+def test_output_variance_is_that_of_the_output_before_its_start_is_subtracted(trained, initial):
+    series = trained[1].series("output/variance")
+    assert list(series) == [0, STEPS]
+    with torch.no_grad():
+        for step, module in ((0, initial), (STEPS, trained[0])):
+            f = module.model(initial.data.train.x)
+            assert series[step] == pytest.approx(float((f * f).sum()) / f.numel(), rel=1e-12)
+
+
 def test_ntk_drift_at_the_end(trained, initial):
     x = initial.data.train.x[:12]
     before, after = (dense_trace_kernel(module.model, x, x) for module in (initial, trained[0]))

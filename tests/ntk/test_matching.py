@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from ntkode import activations
+from ntkode.integrate import Solver
 from ntkode.models import NeuralODE, ResNet
 from ntkode.ntk import (
     MatchHidden,
+    MatchHorizon,
     MatchNTK,
     Network,
     UnreachableTarget,
@@ -42,6 +44,30 @@ def test_only_sigma_w_times_horizon_matters():
     short, long = (MatchNTK().scales(network("tanh", horizon)) for horizon in (0.5, 2.0))
     assert short.sigma_w == pytest.approx(4 * long.sigma_w, rel=1e-6)
     assert short.sigma_v == pytest.approx(long.sigma_v, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_in_proportion_to_the_horizon_every_horizon_gives_one_network(name):
+    told = [MatchHorizon(gamma=1.5, sigma_v=0.5).scales(network(name, horizon)) for horizon in (0.5, 8.0)]
+    assert [scales.sigma_w for scales in told] == [3.0, 1.5 / 8]
+    assert {scales.sigma_v for scales in told} == {0.5}
+    assert told[0].ntk_diagonal == pytest.approx(told[1].ntk_diagonal)
+    kernels = infinite_width_kernels(rows(), activation=name, horizon=1.5, sigma_v=0.5)
+    # The diagonal alone is computed with fewer nodes in time.
+    assert told[0].output_variance == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-4)
+    # The same weights are the same function, but for the solver's error with steps of 1/20 of γ.
+    torch.manual_seed(0)
+    short = NeuralODE(5, 30, activation=name, horizon=0.5, sigma_w=3.0, solver=Solver("rk4", 20)).double()
+    long = NeuralODE(5, 30, activation=name, horizon=8.0, sigma_w=1.5 / 8, solver=Solver("rk4", 20)).double()
+    long.load_state_dict(short.state_dict())
+    with torch.no_grad():
+        # Rounding alone: the steps are the same, too.
+        assert torch.allclose(short(rows()), long(rows()), rtol=1e-10)
+
+
+def test_a_gamma_of_zero_is_refused():
+    with pytest.raises(ValueError, match=r"match\.gamma"):
+        MatchHorizon(gamma=0.0)
 
 
 def test_wide_networks_have_the_matched_hidden_variance():

@@ -12,7 +12,9 @@ from ntkode import tracking
 from ntkode.data.checks import DataError
 from ntkode.integrate import NonFiniteState
 from ntkode.metrics import Metric
+from ntkode.ntk.recording import Recorder
 from ntkode.ranks import rank, total
+from ntkode.studies.training import Training
 from ntkode.tracking import WandbTracker
 from ntkode.training import Diverged
 
@@ -185,3 +187,33 @@ class FailsOnRank:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise NonFiniteState(f"non-finite state on rank {rank()}")
         total(torch.ones(()))
+
+
+class FailsToMeasure(Training):
+    """Trains; one rank has no derivative of its share of any kernel."""
+
+    def __init__(self, failing):
+        super().__init__()
+        self.failing = failing
+
+    def run(self, config, record, tracker):
+        if rank() == self.failing:
+            Recorder.__call__ = _no_state
+        super().run(config, record, tracker)
+
+
+def _no_state(*arguments):
+    raise NonFiniteState("non-finite state on one rank")
+
+
+class Sees:
+    """Appends a row on the GPUs that its process sees, and from when to when it has them."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def run(self, config, record, tracker):
+        began = time.time()
+        time.sleep(self.seconds)
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        record.append({"step": 0, "gpus": gpus, "began": began, "ended": time.time()})

@@ -1,5 +1,9 @@
 """A cell by two processes is the cell of one: the same losses, one record, one tracked run."""
 
+import math
+import multiprocessing
+import os
+
 import psutil
 import pytest
 import torch
@@ -30,12 +34,12 @@ def run(composed, tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(run):
     """A full-batch job by two processes, with metrics and W&B."""
-    return run("trainer=ddp", "metrics=standard", "logger=wandb")
+    return run("trainer=ddp", "metrics=full", "logger=wandb")
 
 
 @pytest.fixture(scope="module")
 def one(run):
-    return run("metrics=standard")
+    return run("metrics=full")
 
 
 def test_every_row_is_that_of_one_process(one, two):
@@ -54,6 +58,21 @@ def test_every_row_is_that_of_one_process(one, two):
     assert two.summary()["metrics_missing"] == []
 
 
+def test_measuring_together_changes_no_loss(run, two):
+    without = run("trainer=ddp", "metrics=none")
+    assert [row["loss/train"] for row in without.history()] == [row["loss/train"] for row in two.history()]
+
+
+def test_a_kernel_that_no_rank_can_have_is_nan_and_the_training_goes_on(run):
+    study = {"_target_": "tests.studies.cells.FailsToMeasure", "failing": 1}
+    record = run("metrics=standard", "trainer=ddp", "seed=7", study=study)
+    assert record.status["status"] == "done", record.status
+    measured = [row["ntk/lambda_min"] for row in record.history() if "ntk/lambda_min" in row]
+    assert len(measured) > 1
+    assert all(math.isnan(value) for value in measured)
+    assert math.isfinite(record.summary()["loss/train"])
+
+
 def test_one_tracked_run_and_no_process_left_behind(two):
     (path,) = two.directory.glob("wandb/offline-run-*/*.wandb")
     tracked = read_offline_run(path)
@@ -61,6 +80,33 @@ def test_one_tracked_run_and_no_process_left_behind(two):
     assert tracked.exit_code == 0
     assert len([row for row in tracked.history if "loss/train" in row]) == 26
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(two.directory) in str(p.info["cmdline"])]
+
+
+def work_as_task(node, config):
+    """The body of one of two tasks, each on a node of its own, as SLURM and submitit start it."""
+    told = {"NTASKS": 2, "JOB_NUM_NODES": 2, "NODEID": node, "LOCALID": 0, "JOB_NODELIST": "localhost"}
+    told |= {"JOB_ID": os.getppid()}
+    os.environ |= {f"SLURM_{name}": str(value) for name, value in told.items()}
+    os.environ["SUBMITIT_EXECUTOR"] = "slurm"
+    run_job(config, "job")
+
+
+@pytest.mark.integration  # tests/integration/test_slurm_jobs.py has the real thing
+def test_tasks_on_two_nodes_are_the_ranks_of_one_run(one, composed, tmp_path):
+    overrides = ("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=2", "metrics=full", "logger=wandb")
+    config = composed(*SMALL, *overrides, f"results_dir={tmp_path}")
+    context = multiprocessing.get_context("spawn")
+    tasks = [context.Process(target=work_as_task, args=(node, config)) for node in range(2)]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join(300)
+        assert task.exitcode == 0
+    record = RunRecord.open(tmp_path, run_id(config))
+    assert record.status["status"] == "done", record.status
+    losses = [[row["loss/train"] for row in of.history()] for of in (record, one)]
+    assert losses[0] == pytest.approx(losses[1], rel=ROUNDING)
+    [_] = record.directory.glob("wandb/offline-run-*/*.wandb")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +127,7 @@ def test_minibatches_and_the_adjoint_are_split_too(run, overrides):
         ("trainer=ddp solver=dopri5", "solver=dopri5 couples", "solver=rk4"),
         ("trainer=ddp study=width_limit", "study=width_limit", "trainer=cpu"),
         ("trainer.devices=2", "trainer.devices=2", "trainer=ddp"),
+        ("trainer=ddp trainer.num_nodes=2", "trainer.num_nodes=2", "hydra/launcher=slurm"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_split_is_told_before_it_trains(run, overrides, named, remedy):

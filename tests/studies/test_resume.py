@@ -63,7 +63,8 @@ def wandb_rows(directory):
         "activation=relu gradient=adjoint dtype=float64",
         "optimizer=sgd optimizer.lr=0.01 +optimizer.algorithm.momentum=0.9",
         "solver=dopri5 model=augmented_ode optimizer.lr=0.001 loss=cross_entropy",
-        "trainer=ddp",  # the other process takes part in every checkpoint, and begins at it
+        # The other process takes part in every checkpoint, and begins at it.
+        pytest.param("metrics=full trainer=ddp", marks=pytest.mark.integration),  # starts ten processes
     ],
 )
 def test_a_run_that_is_ended_three_times_has_the_numbers_of_one_that_is_not(job, overrides):

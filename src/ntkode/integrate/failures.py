@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class SolverFailure(RuntimeError):
@@ -19,6 +20,10 @@ class SolverFailure(RuntimeError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"{problem}; try {self.remedy}")
         self.problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets it as it is: its message, by which exceptions are pickled, has the remedy."""
+        return type(self), (self.problem,), vars(self)
 
 
 class NonFiniteState(SolverFailure):

@@ -2,7 +2,7 @@
 
 from ntkode.metrics.base import LossMetric, Metric, ProbeMetric
 from ntkode.metrics.cost import Cost
-from ntkode.metrics.evaluation import TestEvaluation
+from ntkode.metrics.evaluation import OutputVariance, TestEvaluation
 from ntkode.metrics.exact_loss import ExactLoss
 from ntkode.metrics.gradient import GradientDecomposition, GradientError, KinkCrossings, ReverseDrift
 from ntkode.metrics.gradient_cost import GradientCost
@@ -27,6 +27,7 @@ __all__ = [
     "LossPrediction",
     "Metric",
     "NTKSpectrum",
+    "OutputVariance",
     "ParameterDistance",
     "ProbeMetric",
     "ReverseDrift",

@@ -26,6 +26,9 @@ LIGHTNINGS = ("log", "log_dict")
 class Metric(L.Callback):
     """A measurement at θ_k for k = 0, `every`, 2·`every`, … and after the last step.
 
+    Where several ranks train, rank 0 measures and keeps the values, and the others wait for it in the next
+    step; but all ranks measure a metric whose class says `collective`, so that they may share the work.
+
     Subclasses define `measure`, and where needed `applies`, `names` and `prepare`. The random state
     and the parameters' gradients are as before when a measurement is over; its time is noted on the module.
     A run that is resumed finds all attributes of the metric as they were: tensors, numbers, strings, and
@@ -36,10 +39,13 @@ class Metric(L.Callback):
 
     Attributes:
         active: whether the metric applies to the run; decided when training starts.
+        collective: whether all ranks measure it, together.
 
     Raises:
         ValueError: `every` below 1.
     """
+
+    collective = False
 
     def __init__(self, every: int | None = 1) -> None:
         self.every = None if every is None else count("a metric's every", every)

@@ -6,8 +6,9 @@ import math
 
 from ntkode.metrics.base import LossMetric, ProbeMetric, Values
 from ntkode.metrics.loss_decay import rates_at
+from ntkode.metrics.shared_kernel import shared_kernel
 from ntkode.models import NeuralODE
-from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, network_limit, relative_distance, slow_dual
+from ntkode.ntk import network_limit, relative_distance, slow_dual
 from ntkode.theory import LinearisedTraining
 from ntkode.training import TrainingModule
 
@@ -46,6 +47,8 @@ class LimitDistance(ProbeMetric):
     distance at θ₀ is due to the width alone and falls as n^{-1/2}.
     """
 
+    collective = True
+
     def applies(self, module: TrainingModule) -> bool:
         """Models whose limit is known."""
         return has_limit(module)
@@ -63,7 +66,7 @@ class LimitDistance(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """One kernel."""
         x = module.probe(self.probe_size).x
-        kernel = measure_ntk(module.model, x, max_bytes=REPRODUCIBLE_BYTES).kernel
+        kernel = shared_kernel(module.model, x).kernel
         return {"ntk/limit_distance": relative_distance(kernel, self._limit)}
 
 

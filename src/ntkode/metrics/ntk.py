@@ -7,7 +7,8 @@ from dataclasses import asdict
 import torch
 
 from ntkode.metrics.base import Metric, ProbeMetric, Values
-from ntkode.ntk import REPRODUCIBLE_BYTES, kernel_alignment, measure_ntk, relative_distance
+from ntkode.metrics.shared_kernel import shared_kernel
+from ntkode.ntk import REPRODUCIBLE_BYTES, kernel_alignment, relative_distance
 from ntkode.theory import contraction_rate
 from ntkode.training import TrainingModule
 
@@ -21,6 +22,8 @@ class NTKSpectrum(ProbeMetric):
     `ntk/drift` = ‖Θ_k − Θ₀‖_F / ‖Θ₀‖_F, and `ntk/alignment` (centred kernel–target alignment).
     """
 
+    collective = True
+
     def names(self, module: TrainingModule) -> set[str]:
         """All of them."""
         measured = ("lambda_min", "lambda_max", "condition_number", "effective_rank", "resolution")
@@ -33,7 +36,7 @@ class NTKSpectrum(ProbeMetric):
     def measure(self, module: TrainingModule) -> Values:
         """One kernel and its eigenvalues."""
         probe = module.probe(self.probe_size)
-        measured = measure_ntk(module.model, probe.x, max_bytes=REPRODUCIBLE_BYTES)
+        measured = shared_kernel(module.model, probe.x)
         kernel = measured.kernel
         values = measured.spectrum
         if self._initial is None:
@@ -56,6 +59,8 @@ class GuaranteedRate(Metric):
         max_rows: the largest N·k at which the full kernel is formed; above it the metric does not apply.
     """
 
+    collective = True
+
     def __init__(self, max_rows: int = 2048) -> None:
         super().__init__(every=None)
         self.max_rows = max_rows
@@ -74,7 +79,7 @@ class GuaranteedRate(Metric):
     def prepare(self, module: TrainingModule) -> None:
         """The full kernel at θ₀."""
         x = module.split("train").x
-        measured = measure_ntk(module.model, x, outputs="full", max_bytes=REPRODUCIBLE_BYTES)
+        measured = shared_kernel(module.model, x, outputs="full")
         values = measured.spectrum
         # A λ_min that cannot be told from zero guarantees nothing.
         bound = 0.0 if values.below_resolution else values.lambda_min

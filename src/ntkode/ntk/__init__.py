@@ -1,12 +1,12 @@
 """Neural Tangent Kernels: empirical and infinite-width kernels, matrix-free products, spectra."""
 
-from ntkode.ntk.distributed import distributed_ntk
+from ntkode.ntk.distributed import distributed_ntk, measure_distributed_ntk
 from ntkode.ntk.dual_activations import dual_activation, slow_dual
 from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
 from ntkode.ntk.engine import KernelReport
 from ntkode.ntk.infinite_width import BlowUpError, Kernels, RungeKutta, infinite_width_kernels
 from ntkode.ntk.lanczos import SpectralMeasure, lanczos
-from ntkode.ntk.matching import Match, MatchHidden, MatchNTK, Network, Scales, UnreachableTarget
+from ntkode.ntk.matching import Match, MatchHidden, MatchHorizon, MatchNTK, Network, Scales, UnreachableTarget
 from ntkode.ntk.network_limit import network_limit
 from ntkode.ntk.operator import (
     AutogradOperator,
@@ -36,6 +36,7 @@ __all__ = [
     "Kernels",
     "Match",
     "MatchHidden",
+    "MatchHorizon",
     "MatchNTK",
     "MeasuredKernel",
     "Network",
@@ -55,6 +56,7 @@ __all__ = [
     "kernel_alignment",
     "kernel_operator",
     "lanczos",
+    "measure_distributed_ntk",
     "measure_ntk",
     "network_limit",
     "relative_distance",

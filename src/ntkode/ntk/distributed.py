@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from ntkode.ntk.contraction import Factor, Gradients, OuterProducts
+from ntkode.ntk.empirical import MeasuredKernel
 from ntkode.ntk.engine import Engine, Options
 from ntkode.ntk.factors import CompressionFailed, RecordedFactors
 
 Factors = dict[str, Factor]
+R = TypeVar("R")
 
 
-@torch.enable_grad()
 def distributed_ntk(
     model: nn.Module,
     x1: Tensor,
@@ -40,21 +44,35 @@ def distributed_ntk(
             a rank holds the derivatives of its own share and of one other.
 
     Returns:
-        The kernel, equal to one process's up to the order of sums.
+        The kernel, equal to one process's up to the order of sums, and to what a compression may leave out.
 
     Raises:
         ValueError: fewer samples than ranks, `blocks`, or as `empirical_ntk`.
-        RuntimeError: another rank failed; it is named.
+        Exception: what fails on one rank is raised on all, with a note that names the rank.
+    """
+    return measure_distributed_ntk(model, x1, x2, group=group, **options).kernel
+
+
+@torch.enable_grad()
+def measure_distributed_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    *,
+    group: dist.ProcessGroup | None = None,
+    **options: Any,
+) -> MeasuredKernel:
+    """The kernel of `distributed_ntk`, with the report of `measure_ntk`; errors are the largest of any rank.
+
+    Arguments, keywords and errors are those of `distributed_ntk`.
     """
     rank, ranks = dist.get_rank(group), dist.get_world_size(group)
     if min(len(x1), len(x1 if x2 is None else x2)) < ranks:
         raise ValueError(f"{len(x1)} samples are fewer than the group's {ranks} ranks")
     if options.get("blocks"):
         raise ValueError("blocks=True is for one process: take empirical_ntk")
-    engine = Engine(model, x1, x2, Options(**options))
-    if isinstance(engine.factors, RecordedFactors):
-        engine.factors.choices = _broadcast_object(engine.factors.choices, 0, group)
-    rows, columns = _shares(len(engine.x1), ranks), _shares(len(engine.columns), ranks)
+    rows, columns = _shares(len(x1), ranks), _shares(len(x1 if x2 is None else x2), ranks)
+    engine = _engine(model, x1, x2, Options(**options), rows[rank], group)
     mine, sent = _own(engine, rows[rank], columns[rank], group)
     kernels = engine.zeros()
     for owner in range(ranks):
@@ -63,7 +81,27 @@ def distributed_ntk(
             engine.add(kernels, mine, mine if theirs is sent is mine else theirs, rows[rank], columns[owner])
     kernel = kernels[""]
     dist.all_reduce(kernel, group=group)  # every entry comes from one rank
-    return engine.arranged(kernel)
+    report = _together(engine.report, group)
+    return MeasuredKernel({"": engine.arranged(kernel)}, report)
+
+
+def _engine(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None,
+    options: Options,
+    share: slice,
+    group: dist.ProcessGroup | None,
+) -> Engine:
+    """An engine for this rank's share, which holds derivatives in the same way as the others'."""
+    engine = _together(lambda: Engine(model, x1, x2, options, share), group)
+    recorded = _gathered(isinstance(engine.factors, RecordedFactors), group)
+    if any(recorded) and not all(recorded):  # some samples tell that the calls can't stand for the model
+        options = replace(options, method="jacobian")
+        return _together(lambda: Engine(model, x1, x2, options, share), group)
+    if isinstance(engine.factors, RecordedFactors):
+        engine.factors.choices = _broadcast_object(engine.factors.choices, 0, group)
+    return engine
 
 
 def _shares(samples: int, ranks: int) -> list[slice]:
@@ -81,26 +119,56 @@ def _computes(rank: int, other: int) -> bool:
 def _own(
     engine: Engine, rows: slice, columns: slice, group: dist.ProcessGroup | None
 ) -> tuple[Factors, Factors]:
-    """Derivatives of this rank's rows and columns; what fails on one rank is raised, or mended, on all."""
+    """Derivatives of this rank's rows and columns, compressed on all ranks or on none."""
+
+    def own() -> tuple[Factors, Factors]:
+        mine = engine.factors(engine.x1[rows])
+        return mine, mine if engine.x2 is None else engine.factors(engine.x2[columns])
+
+    try:
+        found = _together(own, group)
+    except CompressionFailed as failure:
+        engine.stop_compressing(failure)
+        found = _together(own, group)
+    if isinstance(engine.factors, RecordedFactors):
+        for error in ("compression_error", "coupling"):
+            setattr(engine.factors, error, max(_gathered(getattr(engine.factors, error), group)))
+    return found
+
+
+def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
+    """What `work` gives on this rank; what it fails of on one rank is raised on all, which wait for it."""
+    result: R | None = None
     failure: Exception | None = None
     try:
-        mine = engine.factors(engine.x1[rows])
-        sent = mine if engine.x2 is None else engine.factors(engine.x2[columns])
-    except Exception as error:  # the others wait for this rank's word
+        result = work()
+    except Exception as error:
         failure = error
-    told = [None if failure is None else (type(failure).__name__, str(failure))]
-    failures: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(failures, told[0], group=group)
-    found = [(rank, f) for rank, f in enumerate(failures) if f is not None]
+    found = [(rank, f) for rank, f in enumerate(_gathered(_portable(failure), group)) if f is not None]
     if not found:
-        return mine, sent
-    if all(name == CompressionFailed.__name__ for _, (name, _) in found):
-        engine.stop_compressing(CompressionFailed(found[0][1][1]))
-        return _own(engine, rows, columns, group)
-    if failure is not None:
+        return cast(R, result)
+    # What can't be mended comes first.
+    rank, first = min(found, key=lambda one: isinstance(one[1], CompressionFailed))
+    if rank == dist.get_rank(group) and failure is not None:
         raise failure
-    rank, (name, message) = found[0]
-    raise RuntimeError(f"rank {rank} failed: {name}: {message}")
+    first.add_note(f"on rank {rank}")
+    raise first from failure
+
+
+def _portable(failure: Exception | None) -> Exception | None:
+    """The failure as other processes can be given it."""
+    try:
+        pickle.loads(pickle.dumps(failure))
+    except Exception:
+        return RuntimeError(f"{type(failure).__name__}: {failure}")
+    return failure
+
+
+def _gathered(value: R, group: dist.ProcessGroup | None) -> list[R]:
+    """Every rank's value, on every rank."""
+    values: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(values, value, group=group)
+    return values
 
 
 def _broadcast(

@@ -97,11 +97,20 @@ class Engine:
         x1: inputs of shape (N1, …).
         x2: inputs of shape (N2, …), or None for x1.
         options: what is asked.
+        share: the rows of x1 that this process differentiates, where others differentiate the rest.
     """
 
-    def __init__(self, model: nn.Module, x1: Tensor, x2: Tensor | None, options: Options) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        x1: Tensor,
+        x2: Tensor | None,
+        options: Options,
+        share: slice = slice(None),
+    ) -> None:
         _check(x1, x2)
         self._own = model
+        self._share = share
         self._twin, self._solver = differentiable_twin(model, options.dtype)
         self._solve_dtype = options.dtype or solve_dtype(model, x1)
         self.x1 = x1.to(self._solve_dtype)
@@ -163,7 +172,7 @@ class Engine:
         """Take all calls as they are from now on."""
         assert isinstance(self.factors, RecordedFactors)
         logger.info("%s: taken as they are", reason)
-        self.factors = self.factors.without_compression(self.x1)
+        self.factors = self.factors.without_compression(self.x1[self._share])
         self._rows_at_once = self._rows_that_fit()
 
     def report(self) -> KernelReport:
@@ -221,7 +230,7 @@ class Engine:
             cost=kernel_flops(len(self.x1), len(self.columns)),
             max_bytes=self._left // 3,
         )
-        factors.start(self.x1)
+        factors.start(self.x1[self._share])
         return factors
 
     def _kernel_bytes(self, budget: int) -> int:

@@ -212,6 +212,45 @@ class MatchHidden:
         return _scales(network, gamma, self.output_variance)
 
 
+@dataclass(frozen=True)
+class MatchHorizon:
+    """σ_w in inverse proportion to the horizon: σ_w·T stays the same however long the network is.
+
+    The flow of σ_w/c on [0, cT] is that of σ_w on [0, T] in another unit of time, so that every horizon gives
+    one and the same network.
+
+    Args:
+        gamma: σ_w·T.
+        sigma_v: σ_v.
+
+    Raises:
+        ValueError: one of them is not positive.
+    """
+
+    gamma: float = 1.0
+    sigma_v: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive("match.gamma", self.gamma)
+        positive("match.sigma_v", self.sigma_v)
+
+    def scales(self, network: Network) -> Scales:
+        """σ_w = γ/T, and σ_v as given.
+
+        Raises:
+            BlowUpError: there is no limit at this γ.
+        """
+        limits = network.limits(self.gamma)
+        squared = self.sigma_v**2
+        return Scales(
+            self.gamma / network.horizon,
+            self.sigma_v,
+            squared * limits.nngp,
+            squared * limits.ntk,
+            limits.hidden,
+        )
+
+
 def _scales(network: Network, gamma: float, output_variance: float) -> Scales:
     limits = network.limits(gamma)
     squared = output_variance / limits.nngp

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import RenderableType
 
+from ntkode.report.claims import Judgement
+
 
 @dataclass(frozen=True)
 class Report:
@@ -18,12 +20,14 @@ class Report:
         tables: what goes to CSV files, by the file's name.
         shown: what the terminal shows.
         figure: the picture, if the study has one.
+        judgements: the verdicts on its claims; a table of them is among `tables`.
     """
 
     name: str
     tables: dict[str, pd.DataFrame]
     shown: RenderableType
     figure: Figure | None = None
+    judgements: tuple[Judgement, ...] = ()
 
 
 StudyReport = Callable[[pd.DataFrame, Path], Report]

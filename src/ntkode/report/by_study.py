@@ -6,7 +6,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from ntkode.report import depth_limit, gradient_accuracy, gradient_training, training, width_limit
+from ntkode.report import (
+    activation,
+    activation_gradient,
+    activation_polynomial,
+    datasets,
+    depth_limit,
+    gaussianity,
+    gradient_accuracy,
+    gradient_training,
+    horizon,
+    kernel_positivity,
+    limit_claims,
+    training,
+    training_width,
+    width_limit,
+)
 from ntkode.report.base import Report, StudyReport
 from ntkode.report.tables import comparison, render
 
@@ -16,13 +31,28 @@ REPORTS: dict[str, StudyReport] = {
     "depth_limit": depth_limit.report,
     "gradient_accuracy": gradient_accuracy.report,
     "gradient_training": gradient_training.report,
+    "gaussianity": gaussianity.report,
+    "kernel_positivity": kernel_positivity.report,
 }
 """By a study's name in conf/study: what any sweep of it shows."""
 
-EXPERIMENTS: dict[str, StudyReport] = {}
+EXPERIMENTS: dict[str, StudyReport] = {
+    "paper/training_width": training_width.report,
+    "paper/activation": activation.report,
+    "paper/activation_gradient": activation_gradient.report,
+    "paper/activation_polynomial": activation_polynomial.report,
+    "paper/horizon": horizon.report,
+    "paper/datasets": datasets.report,
+    "paper/depth_output": limit_claims.depth_output,
+    "paper/depth_gradient": limit_claims.depth_gradient,
+    "paper/gaussianity": gaussianity.paper,
+    "paper/kernel_positivity": kernel_positivity.paper,
+    "paper/width_ntk": limit_claims.width_ntk,
+    "paper/width_nngp": limit_claims.width_nngp,
+}
 """By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
 
-_STUDY, _EXPERIMENT = "config.choices.study", "config.choices.experiment"
+STUDY, EXPERIMENT = "config.choices.study", "config.choices.experiment"
 
 
 def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
@@ -31,9 +61,9 @@ def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
     An experiment without a report of its own gets its study's. A run whose config names no study is one of
     training; a study without a report of its own gets the comparison of its runs.
     """
-    names = runs[_STUDY].fillna("training") if _STUDY in runs else pd.Series("training", runs.index)
-    if _EXPERIMENT in runs:
-        names = runs[_EXPERIMENT].where(runs[_EXPERIMENT].isin([*EXPERIMENTS]), names)
+    names = runs[STUDY].fillna("training") if STUDY in runs else pd.Series("training", runs.index)
+    if EXPERIMENT in runs:
+        names = runs[EXPERIMENT].where(runs[EXPERIMENT].isin([*EXPERIMENTS]), names)
     for name in names.unique():
         yield report_of(name)(runs[names == name].reset_index(drop=True), results_dir)
 

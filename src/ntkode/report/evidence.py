@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # its parts load when they are used: scipy.stats takes as long as pandas
 
 CONFIDENCE = 0.95
 LEAST_REPLICATES = 3
@@ -110,7 +110,7 @@ class Share:
         lacking = _missing(values, self.needs)
         if lacking:
             return _lacking(values, lacking)
-        interval = stats.binomtest(int(values.sum()), len(values)).proportion_ci(CONFIDENCE, "exact")
+        interval = scipy.stats.binomtest(int(values.sum()), len(values)).proportion_ci(CONFIDENCE, "exact")
         basis = f"the exact binomial interval of {int(values.sum())} of {len(values)}"
         return Evidence(float(values.mean()), interval.low, interval.high, len(values), basis)
 
@@ -167,7 +167,7 @@ def _student(values: pd.Series, needs: str, scale: float) -> Evidence:
         return Evidence(
             mean, math.nan, math.nan, n, lacking=f"all {n} replicates are the same: seeds do not vary it"
         )
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread / math.sqrt(n)
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread / math.sqrt(n)
     return Evidence(mean, mean - half, mean + half, n, f"the 95 % interval of the mean of {n} replicates")
 
 

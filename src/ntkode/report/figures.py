@@ -1,5 +1,6 @@
 """The picture of a training sweep, a line a run; and how pictures are saved."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, pdf = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf"))
     figure.savefig(png, dpi=160)
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it finds the dates of matplotlib's fonts strange
     # Fonts as outlines that journals accept, and no date: the same numbers give the same file.
     with matplotlib.rc_context({"pdf.fonttype": 42}):
         figure.savefig(pdf, metadata={"CreationDate": None})

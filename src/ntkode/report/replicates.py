@@ -6,7 +6,7 @@ failed is there, as NaN.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,11 @@ def chosen(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     for column, value in where.items():
         runs = runs[runs[column] == value] if column in runs else runs.iloc[:0]
     return runs
+
+
+def by_activation(name: str) -> dict[str, Any]:
+    """For `where`: the runs of this choice of activation."""
+    return {"config.choices.activation": name}
 
 
 def replicate(runs: pd.DataFrame) -> pd.Series:
@@ -55,10 +60,31 @@ def value(column: str, where: Mapping[str, Any]) -> Measure:
     return of_each(lambda runs: float(done_values(runs, column).mean(skipna=False)), where)
 
 
-def slope(column: str, size: str, where: Mapping[str, Any]) -> Measure:
+def at(pick: Callable[[pd.Series], float], size: str, column: str, where: Mapping[str, Any]) -> Measure:
+    """The column's value where `size` is the one that `pick` (`min`, `max`) takes of all chosen runs'."""
+
+    def measured(runs: pd.DataFrame) -> pd.Series:
+        own = chosen(runs, where)
+        if size not in own or own.empty:
+            return pd.Series(dtype=float)
+        return value(column, {size: pick(own[size])})(own)
+
+    return measured
+
+
+def slope(
+    column: str, size: str, where: Mapping[str, Any], *, apart: Sequence[str] = (), least: float = 0.0
+) -> Measure:
     """The exponent of the column as a power of `size`, fitted to a replicate's runs (see `fit_power_law`).
 
-    NaN where a run failed or has no positive value, and none of a replicate with fewer than two sizes.
+    NaN where a run failed or has no positive value. Without two sizes there is no replicate.
+
+    Args:
+        column: what falls or grows.
+        size: the column that holds the size.
+        where: see `chosen`.
+        apart: columns by whose values a replicate's runs are fitted apart; their exponents are averaged.
+        least: sizes below it are left out, where a law of large sizes has not set in.
     """
 
     def exponent(runs: pd.DataFrame) -> float:
@@ -66,15 +92,38 @@ def slope(column: str, size: str, where: Mapping[str, Any]) -> Measure:
         if not (y > 0).all():
             return math.nan
         points = pd.DataFrame({"x": runs[size].astype(float), "y": y, "seed": 0})
-        return fit_power_law(points).slope
+        groups = points.groupby([runs[name] for name in apart]) if apart else [((), points)]
+        return float(np.mean([fit_power_law(group).slope for _, group in groups]))
 
     def measured(runs: pd.DataFrame) -> pd.Series:
         own = chosen(runs, where)
-        if size not in own or own[size].nunique() < 2:
+        if not {size, *apart} <= set(own):
             return pd.Series(dtype=float)
-        return of_each(exponent, {})(own)
+        own = own[own[size] >= least]
+        return of_each(exponent, {})(own) if own[size].nunique() >= 2 else pd.Series(dtype=float)
 
     return measured
+
+
+def mean_log_ratio(columns: tuple[str, str], where: Mapping[str, Any]) -> Measure:
+    """Mean over a replicate's runs of log(first column/second column), NaN unless all are positive."""
+
+    def measured(runs: pd.DataFrame) -> float:
+        above, below = (done_values(runs, column) for column in columns)
+        if not ((above > 0) & (below > 0)).all():
+            return math.nan
+        return float(np.log(above / below).mean())
+
+    return of_each(measured, where)
+
+
+def mean_ratio(columns: tuple[str, str], first: Mapping[str, Any], second: Mapping[str, Any]) -> Measure:
+    """The geometric mean of a ratio of columns over the runs chosen by `first`, over that of `second`.
+
+    Paired by replicate. Both are to have the same grid of sizes.
+    """
+    logs = difference(mean_log_ratio(columns, first), mean_log_ratio(columns, second))
+    return lambda runs: logs(runs).map(np.exp)
 
 
 def ratio(numerator: Measure, denominator: Measure) -> Measure:

@@ -1,5 +1,6 @@
 """The picture of a study of a limit: quantities against the size, and the power laws fitted to them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from ntkode.report.slopes import PowerLaw
 from ntkode.report.style import COLOURS, MARKERS, frame, grid, say_empty
 from ntkode.report.tables import Measure
+
+_MOST_IN_A_CORNER = 5
 
 
 @dataclass(frozen=True)
@@ -61,32 +64,35 @@ class Scaling:
 
 def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Figure:
     """A panel a quantity: points a seed, medians, fitted lines with their slopes, and the reference slope."""
-    figure = Figure(figsize=(10, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
     groups = list(dict.fromkeys(points["group"]))
-    panels = figure.subplots(2, 2, sharex=True).flat
+    beneath = 2.0 if len(groups) >= _MOST_IN_A_CORNER else 0.0
+    rows = math.ceil(len(scaling.quantities) / 2)
+    figure = Figure(figsize=(10, (7.6 + beneath) * rows / 2), layout="constrained")
+    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    panels = figure.subplots(rows, 2, sharex=True, squeeze=False).flat
     for axes, quantity in zip(panels, scaling.quantities, strict=False):
         frame(axes, quantity.title, quantity.ylabel)
         own = points[points["quantity"] == quantity.name]
         if own.empty:
             say_empty(axes)
             continue
-        _draw(axes, own, groups, laws, quantity)
+        draw_panel(axes, own, groups, laws, quantity)
     for axes in figure.axes[len(scaling.quantities) :]:
         axes.set_axis_off()
-    for axes in figure.axes[2:]:
+    for axes in figure.axes[-2:]:
         axes.set_xlabel(scaling.xlabel)
     figure.align_ylabels()
     return figure
 
 
-def _draw(
+def draw_panel(
     axes: Axes,
     points: pd.DataFrame,
     groups: list[str],
     laws: dict[tuple[str, str], PowerLaw],
     quantity: Quantity,
 ) -> None:
+    """Points, medians, laws and the reference slope of one quantity, with their legend."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     handles = []
@@ -108,11 +114,21 @@ def _draw(
         axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.2)
         handles.append(Line2D([], [], **style, linewidth=1.2, markersize=5, label=f"{group}: {law}"))
     handles.append(_reference(axes, points, sizes, quantity.reference))
-    axes.legend(handles=handles, frameon=False, fontsize=9, loc="best", title="slope", title_fontsize=9)
+    _legend(axes, handles)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     grid(axes)
+
+
+def _legend(axes: Axes, handles: list[Line2D]) -> None:
+    """In a free corner where there are few lines, beneath the panel where they leave none."""
+    style: dict[str, Any] = {"frameon": False, "title": "slope"}
+    if len(handles) <= _MOST_IN_A_CORNER:
+        axes.legend(handles=handles, **style, fontsize=9, title_fontsize=9, loc="best")
+    else:
+        beneath: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
+        axes.legend(handles=handles, **style, **beneath, fontsize=8, title_fontsize=8)
 
 
 def _reference(axes: Axes, points: pd.DataFrame, sizes: list[float], slope: float) -> Line2D:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # its parts load when they are used: scipy.stats takes as long as pandas
 
 CONFIDENCE = 0.95
 
@@ -66,7 +66,7 @@ def fit_power_law(points: pd.DataFrame) -> PowerLaw:
         error, freedom = slopes.std(ddof=1) / math.sqrt(len(fits)), len(fits) - 1
     else:
         error, freedom = fits[0].stderr, len(logs) - 2
-    half_width = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error if freedom > 0 else math.nan
+    half_width = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error if freedom > 0 else math.nan
     last = logs[logs["x"].isin(sorted(logs["x"].unique())[-2:])]
     ends = [_line(own).slope for _, own in last.groupby("seed") if own["x"].nunique() == 2]
     return PowerLaw(
@@ -85,5 +85,5 @@ class _Line(NamedTuple):
 
 
 def _line(logs: pd.DataFrame) -> _Line:
-    line = stats.linregress(logs["x"].to_numpy(), logs["y"].to_numpy())
+    line = scipy.stats.linregress(logs["x"].to_numpy(), logs["y"].to_numpy())
     return _Line(float(line.slope), float(line.intercept), float(line.stderr))

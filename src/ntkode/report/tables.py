@@ -26,7 +26,7 @@ class Measure(NamedTuple):
     header: str  # column of `render`
 
 
-_RESOLUTION = Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
+RESOLUTION = Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
 TRAINING = (
     Measure("loss/train", "final loss", "final\nloss"),
     Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
@@ -40,7 +40,7 @@ TRAINING = (
     Measure("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
     Measure("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
     Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
-    _RESOLUTION,
+    RESOLUTION,
 )
 _HEADERS = {measure.name: measure.header for measure in TRAINING}
 _TOLD = ("status", "run_id", "message", "remedy")
@@ -87,7 +87,7 @@ def render(table: pd.DataFrame) -> Group:
     A λ_min at or below its resolution is noise, and shown as `<` the resolution.
     """
     shown = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # tight: a default sweep fits 100 columns
-    names = [name for name in map(str, table) if name not in (_RESOLUTION.name, *_TOLD[1:])]
+    names = [name for name in map(str, table) if name not in (RESOLUTION.name, *_TOLD[1:])]
     for name in names:
         if name in _HEADERS:
             shown.add_column(_HEADERS[name], justify="right", no_wrap=True)
@@ -191,8 +191,8 @@ def _cell(name: str, run: pd.Series) -> str:
         return MISSING
     if name == "status":
         return f"[{_STYLES.get(value, _FAILED_STYLE)}]{value}[/]"
-    if name.startswith("lambda_min") and value <= run.get(_RESOLUTION.name, -math.inf):
-        return f"<{three_digits(run[_RESOLUTION.name])}"
+    if name.startswith("lambda_min") and value <= run.get(RESOLUTION.name, -math.inf):
+        return f"<{three_digits(run[RESOLUTION.name])}"
     if name in _HEADERS:
         return three_digits(value)
     return escape(_written(value))

@@ -15,7 +15,7 @@ from ntkode.report.claims import Claims, Judgement, Verdict, shown
 from ntkode.report.evidence import Evidence
 from ntkode.report.tables import MISSING
 
-_STYLES = {Verdict.SUPPORTED: "green", Verdict.NOT_SUPPORTED: "red", Verdict.INCONCLUSIVE: "yellow"}
+STYLES = {Verdict.SUPPORTED: "green", Verdict.NOT_SUPPORTED: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class WithVerdicts:
                 f"{self.claims.name}_verdicts": verdict_table(self.claims.name, judgements),
             },
             shown=Group(base.shown, "", shown_verdicts(judgements)),
+            judgements=tuple(judgements),
         )
 
 
@@ -77,7 +78,7 @@ def shown_verdicts(judgements: Sequence[Judgement]) -> Group:
             numbers(told.evidence),
             str(told.evidence.replicates),
             str(told.claim.expectation),
-            f"[{_STYLES[told.verdict]}]{told.verdict}[/]",
+            f"[{STYLES[told.verdict]}]{told.verdict}[/]",
         )
     open_ = [told for told in judgements if told.verdict is Verdict.INCONCLUSIVE]
     notes = [f"[yellow]{told.claim.name}[/]: {escape(told.reason)}" for told in open_]

@@ -12,9 +12,10 @@ from ntkode.results.provenance import code_version, hardware, package_versions, 
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
 from ntkode.results.sources import SOURCES_SHA256
 from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
-from ntkode.results.sweeps import SweepIndex
+from ntkode.results.sweeps import PAGE, SweepIndex
 
 __all__ = [
+    "PAGE",
     "SOURCES_SHA256",
     "Merged",
     "NoResults",

@@ -9,6 +9,9 @@ from typing import Any
 NOT_IDENTIFYING = (
     # Names of YAML files: what they hold is in the resolved config.
     "choices",
+    # What experiments may sweep: a run holds its own value.
+    "axes",
+    "data_root",
     # Where numbers are sent or kept, and how the computing is organised; no number changes with these.
     "logger",
     "hydra",

@@ -11,7 +11,7 @@ import pandas as pd
 from ntkode.results.records import RunRecord, Status
 from ntkode.results.selection import Selection, Wanted
 from ntkode.results.storage import RecordUnreadable
-from ntkode.results.sweeps import SWEEPS, SweepIndex
+from ntkode.results.sweeps import PAGE, SWEEPS, SweepIndex
 
 _STATUSES = frozenset(map(str, Status))
 Choices = Mapping[str, dict[str, str]]
@@ -118,7 +118,7 @@ def run_ids_of(directory: Path, sweep: str | None) -> list[str]:
         raise NoResults(f"there is no results folder {directory.absolute()}; {_HOW_TO_RUN}")
     if sweep is None:
         folders = (path.name for path in directory.iterdir() if path.is_dir())
-        return sorted(name for name in folders if name != SWEEPS and not name.startswith("."))
+        return sorted(name for name in folders if name not in (SWEEPS, PAGE) and not name.startswith("."))
     # Two jobs may be one run: their overrides differ, the numbers do not.
     run_ids = list(dict.fromkeys(SweepIndex(directory, sweep).runs().values()))
     if not run_ids:

@@ -11,6 +11,9 @@ from ntkode.results.storage import parsable_objects, utc_now
 SWEEPS = "sweeps"
 """The folder of the sweeps' indices and reports within the results folder; never a run."""
 
+PAGE = "report"
+"""The folder of the page over all sweeps within the results folder; never a run."""
+
 
 class SweepIndex:
     """Which run each job of a sweep is: `<results_dir>/sweeps/<sweep>/index.jsonl`, a line a job.

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +22,8 @@ import psutil
 from ntkode.checks import positive
 from ntkode.results import RunLocked, RunRecord, Status
 from ntkode.signals import ENDING
+from ntkode.studies.devices import show_gpus
+from ntkode.studies.fork_server import HELD_BACK
 
 INTERRUPTED = "by the user"
 # Seconds that another process may take to let go of the run: one that is killed, or only looks at it.
@@ -45,7 +48,7 @@ class TimedOut(BaseException):
         self.remedy = f"timeout={2 * seconds:g}, and rerun=failed to go on from the last checkpoint"
 
 
-def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Path) -> None:
+def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Path, gpus: str | None) -> None:
     """Compute a cell, or go on with it, and write how it ended: the body of its process.
 
     Args:
@@ -53,10 +56,13 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
         config: the resolved config.
         job: the run's overrides, as its readable name.
         directory: the run's folder.
+        gpus: see `devices.show_gpus`.
     """
+    show_gpus(gpus)
     for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
         signal.signal(ending, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the fork server holds it back
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a queue's warning, which the job's process answers
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     try:
         ready.recv()
     except EOFError:
@@ -114,7 +120,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         with threadpool_limits(threads):
             # Before anything of an earlier attempt goes: where it cannot start, a run that is done stays.
             tracker = build(config["logger"])(record, config, job)
-            _open(record, config)
+            open_record(record, config)
             run_study(config, record, tracker)
     except BaseException as error:
         failure = error
@@ -128,7 +134,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # nobody has to wait for an upload
     else:
         if record.standing is not Status.RUNNING:
-            _open(record, config)
+            open_record(record, config)
         status = _status_of(failure)
         record.finish(status, _message(failure, status), _remedy(failure))
     # After the record, which is the truth: an upload may fail, or take its time.
@@ -139,7 +145,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
             traceback.print_exc()
 
 
-def _open(record: RunRecord, config: dict[str, Any]) -> None:
+def open_record(record: RunRecord, config: Mapping[str, Any]) -> None:
     """Begin the record afresh, or go on with what an earlier attempt has left."""
     if config["rerun"] == "all" or not record.checkpoints:
         record.begin(config)

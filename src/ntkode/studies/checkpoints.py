@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import signal
 import time
 import warnings
 import zipfile
@@ -18,6 +19,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ntkode.checks import nonnegative
 from ntkode.metrics import Metric
+from ntkode.ranks import rank
 from ntkode.results import SOURCES_SHA256, RunRecord, package_versions, write_atomically
 from ntkode.signals import HeldSignals
 from ntkode.training import TrainingModule
@@ -161,9 +163,13 @@ class Checkpoints(L.Callback):
         """Put the random states back, now that all is prepared, and wait for rows."""
         if self._random_states is not None:
             _set_random_states(self._random_states)
+        # Lightning's handler would broadcast the signal into whatever the ranks are exchanging. Like an
+        # interrupt, it ends rank 0, and that one the others.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
         if self._every is not None:
             pl_module.after_row = lambda step: self._after_row(trainer, pl_module, step)
-            self._held.hold()
+            if rank() == 0:
+                self._held.hold()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Let signals through again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -18,12 +17,10 @@ from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.preparation import (
     append_row,
+    begin_measuring,
     build_model,
     paper_model,
-    read_data,
     scales_told,
-    seed_everything,
-    store_provenance,
 )
 from ntkode.tracking import Tracker
 
@@ -82,12 +79,7 @@ class DepthLimit:
             SolverFailure: the ODE could not be solved.
         """
         began = time.perf_counter()
-        seed_everything(config)
-        record.set_phase("reading the data")
-        data = read_data(config)
-        trainer: L.Trainer = build(config["trainer"])(logger=False)
-        device = trainer.strategy.root_device
-        store_provenance(record, config, data, device)
+        data, device = begin_measuring(config, record)
         network = _resnet(paper_model(build_model(config, data, device), config))
         loss = build(config["loss"])
         check_loss(loss, data.task, data.out_features)

@@ -1,79 +1,94 @@
 """One cell by several processes: the samples of every step are split over them (DDP).
 
 The cell's own process is rank 0: it measures and writes the record, as in a cell of one process. It starts
-the others, which only train, and ends them. Lightning's launchers start the whole program again, the sweep
-included, or leave the parent without what its callbacks measured.
+the others, which train along and share the work of kernels, and ends them. Lightning's launchers start the
+whole program again, the sweep included, or leave the parent without what its callbacks measured. In a SLURM
+job with a task for each rank, the tasks start them (see `slurm`).
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from multiprocessing.connection import Connection
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from threadpoolctl import threadpool_limits
 
 from ntkode.data import DataModule
 from ntkode.data.checks import whole_number
-from ntkode.integrate import Solver, SolverFailure
+from ntkode.integrate import Solver
 from ntkode.models import ODEModel
 from ntkode.ranks import ranks
 from ntkode.results import RunRecord
 from ntkode.studies.base import Config, Study, build
+from ntkode.studies.cell import end_with_parent
+from ntkode.studies.fork_server import HELD_BACK, cell_context
+from ntkode.studies.group import GRACE, TELLING, Others, Place, joined
+from ntkode.studies.slurm import Task, find_at_work, this_task
 from ntkode.tracking import NoTracker, Tracker
-from ntkode.training import Diverged
 
-# Rank 0 measures while the others wait in the next step.
-LONGEST_WAIT = timedelta(days=1)
-# Seconds in which a rank that fails tells why, and in which one ends when it is told to.
-GRACE = 10.0
-# Failures that say by themselves what was wrong; others may be the echo of another rank's.
-TELLING = (ValueError, SolverFailure, Diverged)
 # Methods whose steps depend on no other sample; those that meet a tolerance meet it for the whole batch.
 UNCOUPLED = ("euler", "midpoint", "rk4")
 
 
-class RankFailed(RuntimeError):
-    """A process that trains along ended without a word."""
-
-    remedy = "see log.txt in the run's folder"
-
-
 def run_study(config: Config, record: RunRecord, tracker: Tracker) -> None:
-    """Compute the cell of `config`, by `trainer.devices` processes with trainer=ddp.
+    """Compute the cell of `config`, by `trainer.devices` processes on each of `trainer.num_nodes` machines.
 
     Raises:
         Exception: what `Study.run` raises on any rank.
-        ValueError: several devices without trainer=ddp, or a study that runs in one process.
+        ValueError: several processes without trainer=ddp, more machines or other tasks than there are, or a
+            study that runs in one process.
     """
     study: Study = build(config["study"])
-    processes = _processes(config)
-    if processes == 1:
+    task = this_task()
+    count = _rank_count(config, task)
+    if count == 1:
         study.run(config, record, tracker)
         return
     if not getattr(study, "distributed", False):
         raise ValueError(f"study={config['choices']['study']} runs in one process: take trainer=cpu")
-    with tempfile.TemporaryDirectory() as folder, _Followers(config, processes, record, folder) as followers:
-        followers.await_start()
+    with _followers(config, count, record, task) as (place, alive):
+        store = place.store()
+        others = Others(store, count, alive)
+        others.await_start()
         try:
-            with _group(config, 0, processes, folder):
+            with joined(place, store, config["trainer"]["accelerator"]):
                 study.run(config, record, tracker)
         except TELLING:
             raise
         except Exception as failure:
-            raise followers.failure() or failure from failure
+            raise others.failure() or failure from failure
+
+
+def follow_task(config: Config, task: Task, directory: Path) -> None:
+    """Take part in the run of a job's task 0 as another rank, for as long as that one is at work on it.
+
+    Args:
+        config: the cell's config.
+        task: this process's.
+        directory: the run's folder.
+    """
+    connection = find_at_work(task, directory.name)
+    if connection is None:
+        print(f"rank {task.rank} found no task 0 at {task.host}:{task.port}", flush=True)
+        return
+    with connection, suppress(ValueError):  # which task 0 tells
+        _rank_count(config, task)
+        process = cell_context().Process(
+            target=_follow, args=(dict(config), _place_of(task), directory), daemon=True
+        )
+        process.start()
+        wait([connection, process.sentinel])
+        _end([process], GRACE)
 
 
 def check_split(data: DataModule, model: ODEModel) -> None:
@@ -100,64 +115,57 @@ def check_split(data: DataModule, model: ODEModel) -> None:
             )
 
 
-def _processes(config: Config) -> int:
+def _rank_count(config: Config, task: Task | None) -> int:
     trainer = config.get("trainer")
     if not trainer:
         return 1
     devices = whole_number("trainer.devices", trainer["devices"], least=1)
-    if devices > 1 and not trainer.get("strategy"):
+    nodes = whole_number("trainer.num_nodes", trainer.get("num_nodes", 1), least=1)
+    tasks = 1 if task is None else task.tasks
+    if devices * nodes > 1 and not trainer.get("strategy"):
         raise ValueError(f"trainer.devices={devices} takes trainer=ddp; one process uses one device")
-    return devices
+    if tasks > 1 and tasks != devices * nodes:
+        raise ValueError(
+            f"the SLURM job has {tasks} tasks, but trainer.devices={devices} on trainer.num_nodes={nodes} "
+            "makes another number of ranks: leave out hydra.launcher.nodes and .tasks_per_node"
+        )
+    if nodes > 1 and tasks == 1:
+        raise ValueError(f"trainer.num_nodes={nodes} takes hydra/launcher=slurm, which starts a task a rank")
+    return devices * nodes
 
 
-class _Followers:
-    """The processes of ranks 1, 2, …, from `with` to its end."""
-
-    def __init__(self, config: Config, processes: int, record: RunRecord, folder: str) -> None:
+@contextmanager
+def _followers(
+    config: Config, count: int, record: RunRecord, task: Task | None
+) -> Iterator[tuple[Place, Callable[[], bool]]]:
+    """Rank 0's place, and whether the others are still there; they end with the `with` block."""
+    if task is not None and task.tasks > 1:
+        yield _place_of(task), lambda: True
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Place(rank, count, 0, rank, f"file://{folder}/store") for rank in range(count)]
         context = multiprocessing.get_context("spawn")  # CUDA, and a process group, outlive no fork
-        self._processes: list[BaseProcess] = []
-        self._connections: list[Connection] = []
-        for rank in range(1, processes):
-            ours, theirs = context.Pipe(duplex=False)
-            arguments = (dict(config), rank, processes, record.directory, folder, theirs)
-            self._processes.append(context.Process(target=_follow, args=arguments, daemon=True))
-            self._connections.append(ours)
-            self._processes[-1].start()
-            theirs.close()
-
-    def __enter__(self) -> _Followers:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for process in self._processes:
-            if kind is None:
-                process.join(GRACE)
-            process.kill()  # nothing of theirs is kept
-            process.join()
-
-    def await_start(self) -> None:
-        """Wait until all are ready to train; raise what kept one from it."""
-        for rank, connection in enumerate(self._connections, start=1):
-            told = _received(connection)
-            if told is not None:
-                raise RankFailed(f"rank {rank} did not start") from told
-
-    def failure(self) -> Exception | None:
-        """What a follower failed of, if one tells soon."""
-        for connection in self._connections:
-            if connection.poll(GRACE):
-                told = _received(connection)
-                if isinstance(told, TELLING):
-                    return told
-        return None
+        arguments = [(dict(config), place, record.directory) for place in places[1:]]
+        processes = [context.Process(target=_follow, args=some, daemon=True) for some in arguments]
+        for process in processes:
+            process.start()
+        try:
+            yield places[0], lambda: all(process.is_alive() for process in processes)
+        except BaseException:
+            _end(processes, 0.0)
+            raise
+        _end(processes, GRACE)
 
 
-def _received(connection: Connection) -> Exception | None:
-    try:
-        told: Exception | None = connection.recv()
-    except EOFError:
-        return RankFailed("a process that trains along ended without a word")
-    return told
+def _place_of(task: Task) -> Place:
+    return Place(task.rank, task.tasks, task.node, task.local_rank, task.meeting)
+
+
+def _end(processes: Sequence[BaseProcess], grace: float) -> None:
+    for process in processes:
+        process.join(grace)
+        process.kill()  # nothing of theirs is kept
+        process.join()
 
 
 class _Unwritten(RunRecord):
@@ -166,6 +174,10 @@ class _Unwritten(RunRecord):
     @property
     def checkpoints(self) -> list[Path]:
         """None: rank 0 chooses among them, and clears old ones away."""
+        return []
+
+    def history(self) -> list[dict[str, Any]]:
+        """None."""
         return []
 
     def sync_history(self) -> int:
@@ -185,38 +197,20 @@ class _Unwritten(RunRecord):
         """Nothing."""
 
 
-def _follow(
-    config: dict[str, Any], rank: int, processes: int, directory: Path, folder: str, connection: Connection
-) -> None:
+def _follow(config: dict[str, Any], place: Place, directory: Path) -> None:
     """The body of another rank's process."""
-    from ntkode.studies.cell import end_with_parent
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 answers for all
+    for ending in HELD_BACK:
+        signal.signal(ending, signal.SIG_IGN)  # rank 0 answers for all
     threading.Thread(target=end_with_parent, args=(signal.SIGKILL,), daemon=True).start()
     threads = whole_number("threads", config["threads"], least=1)
     torch.set_num_threads(threads)
-    connection.send(None)
     record = _Unwritten(directory)
+    store = place.store()
+    place.tell_ready(store)
     try:
-        with threadpool_limits(threads), _group(config, rank, processes, folder):
+        with threadpool_limits(threads), joined(place, store, config["trainer"]["accelerator"]):
             build(config["study"]).run(config, record, NoTracker(record, config, ""))
     except Exception as failure:
         traceback.print_exc()
         with suppress(Exception):  # rank 0 may be gone, and not every failure can be pickled
-            connection.send(failure)
-
-
-@contextmanager
-def _group(config: Config, rank: int, processes: int, folder: str) -> Iterator[None]:
-    """This process as one of the ranks, for torch.distributed and for Lightning."""
-    os.environ["LOCAL_RANK"] = str(rank)  # so that Lightning starts no processes
-    backend = "gloo" if config["trainer"]["accelerator"] == "cpu" else "nccl"
-    if backend == "nccl":
-        torch.cuda.set_device(rank)
-    dist.init_process_group(
-        backend, init_method=f"file://{folder}/store", rank=rank, world_size=processes, timeout=LONGEST_WAIT
-    )
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+            place.tell_failure(store, failure)

@@ -6,14 +6,12 @@ cell ended, whatever happened.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -28,7 +26,10 @@ from ntkode.results import (
     run_id,
     summarise,
 )
-from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, run_cell
+from ntkode.studies.cell import INTERRUPTED, KEPT, LOCKED, PATIENCE, UNWRITABLE, open_record, run_cell
+from ntkode.studies.devices import own_gpus
+from ntkode.studies.fork_server import cell_context
+from ntkode.studies.slurm import PortTaken, at_work, leave_if_queued_again, this_task
 
 # Seconds that an interrupted cell has to write its end.
 GRACE = 15.0
@@ -51,14 +52,29 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
         number: the job's place in its sweep.
 
     Returns:
-        The run's status; `Status.RUNNING` where another process is computing it. Failures are statuses:
-        nothing is raised but KeyboardInterrupt, and what keeps the sweep's index from being written.
+        The run's status; `Status.RUNNING` where another process is computing it: in a SLURM job of several
+        tasks, that of task 0, which the others help. Failures are statuses: nothing is raised but
+        KeyboardInterrupt, and what keeps the sweep's index from being written.
     """
     record = RunRecord.open(config["results_dir"], run_id(config))
+    task = this_task()
+    if task is not None and task.rank > 0:
+        from ntkode.studies.distribution import follow_task  # its imports take seconds
+
+        follow_task(config, task, record.directory)
+        return Status.RUNNING
+    if task is not None and task.restarts:  # an earlier start was ended on its way, and may have begun anew
+        config = {**config, "rerun": "failed"}
     index = SweepIndex(config["results_dir"], config["sweep"])
     index.add(record.run_id, job, number, config.get("choices"))
     try:
-        return _run_unless_stored(record, config, job)
+        with at_work(task, record.run_id):
+            status = _run_unless_stored(record, config, job)
+            if task is not None and status is Status.INTERRUPTED:
+                leave_if_queued_again(task)
+            return status
+    except PortTaken as error:
+        return _refuse(record, config, error)
     except (OSError, RecordUnreadable) as error:  # there is no telling it in the record
         print(f"{record.run_id}: its record cannot be written or read: {error}", file=sys.stderr)
         return Status.ERROR
@@ -74,9 +90,26 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
     with suppress(RunLocked), record.lock():
         if record.status is None:  # so that the run is known, whatever happens before its process writes
             record.begin(config)
-    context = _context()
+    with own_gpus(config.get("trainer")) as gpus:
+        process = _computed(record, config, job, gpus)
+    if process.exitcode == LOCKED:
+        return record.standing or Status.RUNNING
+    if process.exitcode == KEPT:
+        return Status.ERROR
+    settle(record, Status.KILLED, _cause(process.exitcode))
+    return record.standing or Status.KILLED
+
+
+def _computed(record: RunRecord, config: Mapping[str, Any], job: str, gpus: str | None) -> BaseProcess:
+    """The cell's process, which has ended.
+
+    A fork server that several jobs share, as in a worker of Ray, has the environment of the first of them:
+    the process is told which GPUs are its own.
+    """
+    context = cell_context()
     ready, go = context.Pipe(duplex=False)
-    process = context.Process(target=run_cell, args=(ready, dict(config), job, record.directory), name=job)
+    arguments = (ready, dict(config), job, record.directory, gpus)
+    process = context.Process(target=run_cell, args=arguments, name=job)
     try:
         with go:  # closed without a word where an interrupt comes first: the cell then does nothing
             process.start()
@@ -89,12 +122,16 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         _end(process)
         settle(record, Status.INTERRUPTED, INTERRUPTED)
         raise
-    if process.exitcode == LOCKED:
-        return record.standing or Status.RUNNING
-    if process.exitcode == KEPT:
-        return Status.ERROR
-    settle(record, Status.KILLED, _cause(process.exitcode))
-    return record.standing or Status.KILLED
+    return process
+
+
+def _refuse(record: RunRecord, config: Mapping[str, Any], error: PortTaken) -> Status:
+    """Write that a job could not begin, unless its run is done already."""
+    with suppress(RunLocked), record.lock():
+        if record.standing is not Status.DONE:
+            open_record(record, config)
+            record.finish(Status.ERROR, str(error), error.remedy)
+    return record.standing or Status.ERROR
 
 
 def settle(record: RunRecord, status: Status, message: str) -> None:
@@ -123,21 +160,6 @@ def _patience(config: Mapping[str, Any]) -> float | None:
     """Seconds until the cell must have ended by its own clock; None where there is no (valid) limit."""
     limit = config.get("timeout")
     return START + limit + GRACE if isinstance(limit, int | float) and limit > 0 else None
-
-
-def _context() -> Any:
-    # A joblib worker's default context is loky's, whose name the fork server does not know.
-    multiprocessing.set_start_method("forkserver", force=True)
-    multiprocessing.set_forkserver_preload(["ntkode.studies.training", "ntkode.studies.distribution"])
-    # The server inherits that interrupts are held back: one that comes while it imports must not end it.
-    # Its tracker first, because starting that one lets them through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return multiprocessing.get_context("forkserver")
 
 
 def _end(process: BaseProcess) -> None:

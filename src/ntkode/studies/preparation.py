@@ -41,6 +41,24 @@ def read_data(config: Config) -> DataModule:
     return data
 
 
+def begin_measuring(config: Config, record: RunRecord) -> tuple[DataModule, torch.device]:
+    """Seed, read the data and store the provenance of a cell that measures and trains nothing.
+
+    Returns:
+        The data, and the device that the config's trainer names.
+
+    Raises:
+        DataError: the data cannot be had as asked.
+    """
+    seed_everything(config)
+    record.set_phase("reading the data")
+    data = read_data(config)
+    trainer: L.Trainer = build(config["trainer"])(logger=False)
+    device = trainer.strategy.root_device
+    store_provenance(record, config, data, device)
+    return data, device
+
+
 def build_model(config: Config, data: DataModule, device: torch.device) -> ODEModel:
     """The model of the config for these data, at its initialisation, in the data's dtype.
 

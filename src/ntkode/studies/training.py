@@ -42,7 +42,7 @@ class Training:
         require_metrics: whether a metric that applies and is missing or not finite fails the run.
     """
 
-    distributed = True  # runs on every rank of a cell; rank 0 measures
+    distributed = True  # runs on every rank of a cell; rank 0 keeps the rows
 
     def __init__(self, require_metrics: bool = False) -> None:
         self.require_metrics = require_metrics
@@ -64,7 +64,7 @@ class Training:
         record.set_phase("reading the data")
         data = read_data(config)
         record.set_phase("preparing")
-        metrics: dict[str, Metric] = build(config["metrics"]) if rank() == 0 else {}
+        metrics = _of_this_rank(build(config["metrics"]))
         checkpoints = Checkpoints(
             record, config["checkpoint"]["every_seconds"], metrics, data.description["sha256"]
         )
@@ -100,6 +100,11 @@ class Training:
             record.write_summary(summarise(history) | told)
         if rank() == 0 and missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
+
+
+def _of_this_rank(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """All on rank 0; on others those that all ranks measure together."""
+    return {name: metric for name, metric in metrics.items() if rank() == 0 or metric.collective}
 
 
 def _missing(

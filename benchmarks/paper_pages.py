@@ -1,0 +1,112 @@
+"""Write the documentation's pages on the paper's studies from stored results: picture, verdicts, where from.
+
+    python benchmarks/paper_pages.py [KEY=VALUE ...]
+
+takes the overrides of the `benchmarks/paper.py` that computed the results. Each study that has come to its
+verdicts gets `docs/paper/NAME.md`, `docs/paper/NAME.png` and `docs/paper/NAME_verdicts.csv`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from ntkode.command_line import parse_pairs
+from ntkode.report.evidence import Evidence
+from ntkode.report.verdicts import numbers
+from ntkode.results import load
+from paper import EXPERIMENTS, Experiment
+from run import CONF, description, register_resolvers
+
+PAGES = CONF.parent / "docs" / "paper"
+HEADERS = ["claim", "measured (95 % interval)", "n", "expected", "verdict"]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages; the exit code is 0 where there is at least one."""
+    register_resolvers()
+    settings, _ = parse_pairs(__doc__ or "", {}, arguments, others="an override of every experiment")
+    overrides = tuple(f"{key}={value}" for key, value in settings.items())
+    written = [write(Experiment(name, overrides)) for name in EXPERIMENTS]
+    if not any(written):
+        sys.exit("paper_pages: no study has verdicts yet: make paper")
+    return 0
+
+
+def write(experiment: Experiment) -> bool:
+    """The page of one study; False where it has no verdicts yet."""
+    verdicts = experiment.index.directory / f"{experiment.name}_verdicts.csv"
+    if not verdicts.exists():
+        return False
+    shutil.copyfile(verdicts, PAGES / verdicts.name)
+    [picture] = experiment.index.directory.glob("*.png")
+    shutil.copyfile(picture, PAGES / f"{experiment.name}.png")
+    path = PAGES / f"{experiment.name}.md"
+    path.write_text(page(experiment, pd.read_csv(verdicts)), encoding="utf-8")
+    print(path)
+    return True
+
+
+def page(experiment: Experiment, verdicts: pd.DataFrame) -> str:
+    """Its text, as Markdown."""
+    yaml = CONF / "experiment" / "paper" / f"{experiment.name}.yaml"
+    counts = verdicts["verdict"].value_counts()
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    return "\n\n".join(
+        [
+            f"# {experiment.name}",
+            f"{description(yaml)[:1].upper()}{description(yaml)[1:]}.",
+            f"```sh\npython benchmarks/run.py experiment=paper/{experiment.name}\n```",
+            f"![{description(yaml)}]({experiment.name}.png)",
+            f"**Verdicts: {told}.**",
+            table(verdicts),
+            reasons(verdicts),
+            origin(experiment),
+        ]
+    ).replace("\n\n\n\n", "\n\n")
+
+
+def table(verdicts: pd.DataFrame) -> str:
+    """A row a claim."""
+    lines = [HEADERS, ["---"] * len(HEADERS)]
+    for _, row in verdicts.iterrows():
+        evidence = Evidence(row["estimate"], row["low"], row["high"], row["replicates"])
+        claim = f"{plain(row['statement'])}<br>*{plain(row['quantity'])}*"
+        told = (numbers(evidence), str(row["replicates"]), plain(row["expected"]), f"**{row['verdict']}**")
+        lines.append([claim, *told])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown finds nothing to do."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text.replace("<", "&lt;"))
+
+
+def reasons(verdicts: pd.DataFrame) -> str:
+    """Why inconclusive claims are."""
+    undecided = verdicts[verdicts["verdict"] == "inconclusive"]
+    return "\n".join(f"- `{row['claim']}`: {plain(row['reason'])}" for _, row in undecided.iterrows())
+
+
+def origin(experiment: Experiment) -> str:
+    """The runs, their ends, the code and the machine, as one sentence."""
+    results_dir = experiment.index.directory.parent.parent
+    runs = load(results_dir, experiment.index.directory.name)
+    ends = ", ".join(f"{number} {status}" for status, number in runs["status"].value_counts().items())
+    commits = ", ".join(sorted({str(commit)[:10] for commit in runs["git.commit"].dropna()}))
+    record = next(record for record in experiment.records() if record.provenance())
+    hardware = (record.provenance() or {})["hardware"]
+    size = OmegaConf.create(record.config or {})
+    return (
+        f"From {len(runs)} runs ({ends}), {runs['cost/run_seconds'].sum() / 60:.0f} core minutes in all, at "
+        f"n_train={size.n_train}, steps={size.steps}; commit {commits}; {hardware['cpu']}. "
+        f"The numbers: [{experiment.name}_verdicts.csv]({experiment.name}_verdicts.csv).\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,168 @@
+"""One page over all stored sweeps: a self-contained HTML file, and beside it its figures and tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ntkode.report.claims import Verdict
+from ntkode.report.latex import to_latex
+from ntkode.report.page.chosen import choose
+from ntkode.report.page.contents import claim_table, claims_of, tables_of
+from ntkode.report.page.intervals import WIDTH
+from ntkode.report.page.origins import Origins, origins_of
+from ntkode.report.page.pictures import save_all
+from ntkode.report.page.sections import Omission, Section, make_sections
+from ntkode.results import NoResults, utc_now, write_atomically
+
+__all__ = ["NAME", "Page", "write_page"]
+
+NAME = "report.html"
+"""The page's file."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was written.
+
+    Attributes:
+        path: of the page.
+        sections: how many studies it shows.
+        verdicts: how many claims came out how.
+        omissions: what it lacks, and why; the page says so too.
+    """
+
+    path: Path
+    sections: int
+    verdicts: dict[str, int]
+    omissions: tuple[Omission, ...]
+
+
+def write_page(results_dir: Path | str, out: Path | str, sweeps: Sequence[str] = ()) -> Page:
+    """Write the page over the stored sweeps, computing nothing.
+
+    In `out`: `report.html`, all that it needs to be viewed within it; a folder a study with its picture (PNG,
+    PDF) and its tables (CSV at full precision, LaTeX); `verdicts.csv` and `verdicts.tex`, all claims.
+
+    Args:
+        results_dir: the results folder.
+        out: where to write.
+        sweeps: which sweeps; by default the newest of each experiment or study.
+
+    Raises:
+        NoResults: nothing is stored, a sweep of `sweeps` is not, or no stored run can be read.
+    """
+    results_dir, out = Path(results_dir), Path(out)
+    sections, omissions = make_sections(results_dir, choose(results_dir, sweeps))
+    if not sections:
+        told = "; ".join(f"{omission.what}: {omission.why}" for omission in omissions)
+        raise NoResults(f"nothing to report in {str(results_dir)!r}: {told}")
+    origins = origins_of(results_dir, dict.fromkeys(run for section in sections for run in section.run_ids))
+    shown = [_write_section(section, out / section.slug, origins) for section in sections]
+    _write_verdicts(sections, out)
+    verdicts = _counts(sections)
+    write_atomically(out / NAME, _rendered(shown, origins, omissions, verdicts))
+    return Page(out / NAME, len(sections), verdicts, tuple(omissions))
+
+
+def _write_section(section: Section, folder: Path, origins: Origins) -> dict[str, Any]:
+    """Write a section's files; returns what the template shows of it."""
+    report = section.report
+    pictures: list[Path] = []
+    picture = None
+    if report.figure is not None:
+        pictures, picture = save_all(report.figure, folder / report.name)
+    for name, table in report.tables.items():
+        write_atomically(folder / f"{name}.csv", table.to_csv(index=False))
+        told = claim_table(report.judgements) if name.endswith("_verdicts") else table
+        write_atomically(folder / f"{name}.tex", to_latex(told, _caption(section, name), name))
+    run_ids = section.run_ids
+    return {
+        "slug": section.slug,
+        "section": section,
+        "picture": picture,
+        "pictures": [(path.suffix[1:].upper(), f"{section.slug}/{path.name}") for path in pictures],
+        "claims": claims_of(section),
+        "sources": list(dict.fromkeys(told.claim.source for told in report.judgements)),
+        "verdict_tables": [name for name in report.tables if name.endswith("_verdicts")],
+        "tables": tables_of(section, origins),
+        "commits": origins.distinct("commit", run_ids),
+        "hardware": origins.distinct("hardware", run_ids),
+        "dates": origins.dates(run_ids),
+        "command": next(iter(origins.distinct("command", run_ids)), ""),
+        "codes": sorted({origins.letter(run_id) for run_id in run_ids}),
+    }
+
+
+def _caption(section: Section, name: str) -> str:
+    return f"{section.about.title}: {name.replace('_', ' ')} (sweep {section.chosen.sweep})."
+
+
+def _write_verdicts(sections: Sequence[Section], out: Path) -> None:
+    """All claims in one table, where there are any."""
+    tables = [
+        table
+        for section in sections
+        for name, table in section.report.tables.items()
+        if name.endswith("_verdicts")
+    ]
+    if tables:
+        verdicts = pd.concat(tables, ignore_index=True)
+        write_atomically(out / "verdicts.csv", verdicts.to_csv(index=False))
+        told = claim_table([judgement for section in sections for judgement in section.report.judgements])
+        write_atomically(out / "verdicts.tex", to_latex(told, "The verdicts on all claims.", "verdicts"))
+
+
+def _counts(sections: Sequence[Section]) -> dict[str, int]:
+    told = [judgement.verdict for section in sections for judgement in section.report.judgements]
+    return {str(verdict): told.count(verdict) for verdict in Verdict}
+
+
+def _rendered(
+    shown: Sequence[dict[str, Any]],
+    origins: Origins,
+    omissions: Sequence[Omission],
+    verdicts: dict[str, int],
+) -> str:
+    environment = Environment(
+        loader=PackageLoader("ntkode.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # NaN is no JSON; a browser would refuse the whole of it.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    run_ids = list(origins.of)
+    return environment.get_template("page.html").render(
+        shown=shown,
+        origins=origins,
+        omissions=omissions,
+        verdicts=verdicts,
+        written=utc_now()[:16].replace("T", " "),
+        hardware=origins.distinct("hardware", run_ids),
+        commits=origins.distinct("commit", run_ids),
+        dates=origins.dates(run_ids),
+        statuses=_statuses(origins),
+        style=_asset("vendor/uPlot.min.css") + _asset("page.css"),
+        licence=_asset("vendor/LICENSE"),
+        script=_asset("vendor/uPlot.iife.min.js") + _asset("page.js"),
+        glance_width=WIDTH,
+    )
+
+
+def _statuses(origins: Origins) -> dict[str, int]:
+    return {
+        name: sum(origin.status == name for origin in origins.of.values())
+        for name in origins.distinct("status", origins.of)
+    }
+
+
+def _asset(name: str) -> Markup:
+    """A file of ours that goes into the page as it is."""
+    return Markup(files("ntkode.report.page").joinpath("templates", name).read_text("utf-8"))

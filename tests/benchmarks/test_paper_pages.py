@@ -1,0 +1,72 @@
+"""`python benchmarks/paper_pages.py`: the documentation's pages say what the stored verdicts say."""
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ntkode.results import RunRecord
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
+VERDICTS = {
+    "study": "horizon",
+    "claim": ["a", "b"],
+    "verdict": ["supported", "inconclusive"],
+    "estimate": [1.5, float("nan")],
+    "low": [1.25, float("nan")],
+    "high": [1.75, float("nan")],
+    "replicates": [3, 0],
+    "expected": ["> 1", "< 2"],
+    "quantity": ["a|b", "λ_min"],
+    "statement": ["it grows", "it *falls*"],
+    "source": "us",
+    "reason": ["so", "no replicate"],
+}
+
+
+@pytest.fixture
+def pages(monkeypatch, tmp_path):
+    """The script as a module that writes to the test's folder."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    spec = importlib.util.spec_from_file_location("ntkode_paper_pages", SCRIPTS / "paper_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.register_resolvers()
+    monkeypatch.setattr(module, "PAGES", tmp_path / "pages")
+    module.PAGES.mkdir()
+    return module
+
+
+def stored(experiment, results):
+    record = RunRecord.open(results, "run")
+    experiment.index.add("run", "a job")
+    record.begin({"n_train": 256, "steps": 100, "choices": {}})
+    record.write_provenance(
+        {"git": {"commit": "0123456789abcdef", "dirty": False}, "hardware": {"cpu": "C1"}}
+    )
+    record.write_summary({"cost/run_seconds": 120.0})
+    record.finish("done")
+    pd.DataFrame(VERDICTS).to_csv(experiment.index.directory / "horizon_verdicts.csv", index=False)
+    (experiment.index.directory / "horizon.png").write_bytes(b"a picture")
+
+
+def test_a_page_holds_the_verdicts_their_reasons_and_where_they_come_from(pages, tmp_path):
+    experiment = pages.Experiment("horizon", (f"results_dir={tmp_path / 'results'}",))
+    stored(experiment, tmp_path / "results")
+    assert pages.main([f"results_dir={tmp_path / 'results'}"]) == 0
+    text = (pages.PAGES / "horizon.md").read_text()
+    assert "| it grows<br>*a\\|b* | 1.5 (1.25 … 1.75) | 3 | > 1 | **supported** |" in text
+    assert "it \\*falls\\*<br>*λ\\_min*" in text
+    assert "- `b`: no replicate" in text
+    assert "1 runs (1 done), 2 core minutes" in text
+    assert "commit 0123456789; C1" in text
+    assert (pages.PAGES / "horizon.png").read_bytes() == b"a picture"
+    assert [path.name for path in sorted(pages.PAGES.glob("*.md"))] == [
+        "horizon.md"
+    ]  # others have no verdicts
+
+
+def test_without_results_it_says_what_to_run(pages, tmp_path):
+    with pytest.raises(SystemExit, match="make paper"):
+        pages.main([f"results_dir={tmp_path / 'results'}"])

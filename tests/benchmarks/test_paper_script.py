@@ -1,0 +1,131 @@
+"""`python benchmarks/paper.py`: one experiment after the other, taken up where it stopped; all verdicts."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from matplotlib import get_cachedir
+
+from ntkode.report.claims import Verdict
+from ntkode.results import RunRecord, SweepIndex
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "paper.py"
+COARSE = "++metrics.gradient.max_steps=40"  # the reference of relu's gradient would be refined for seconds
+SMALL = ("n_train=24", "n_test=10", "steps=4", "model.width=12", "dataset=digits", "seed=0")
+TINY = (*SMALL, COARSE, "hydra/launcher=basic")
+ONE = "only=activation_gradient"
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """benchmarks/paper.py as a module, with the resolvers that conf/ needs."""
+    sys.path.insert(0, str(SCRIPT.parent))
+    spec = importlib.util.spec_from_file_location("ntkode_paper", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    module.register_resolvers()
+    yield module
+    sys.path.remove(str(SCRIPT.parent))
+    del sys.modules[spec.name]
+
+
+def run(folder, *arguments):
+    environment = os.environ | {"MPLCONFIGDIR": get_cachedir()}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(tmp_path):
+    overrides = ("only=activation_gradient,activation_polynomial", *TINY, "match=none")
+    done = run(tmp_path, *overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    assert "paper/activation_gradient, 1 of 2: 2 jobs, about a minute left" in told
+    assert "paper/activation_polynomial, 2 of 2: 3 jobs" in told
+    verdicts = told.partition("the verdicts of all studies")[2]
+    assert "activation_gradient" in verdicts
+    assert "activation_polynomial" in verdicts
+    again = run(tmp_path, *overrides)
+    assert again.returncode == 0
+    assert "1 of 2: 2 jobs, nothing left to compute" in again.stdout
+    assert "✓ done" not in again.stdout  # all are stored
+
+
+def test_a_failed_experiment_is_named_and_the_exit_code_tells(tmp_path):
+    done = run(tmp_path, ONE, *TINY, "match=none", "dataset.resize=99")
+    assert done.returncode == 1
+    assert "paper/activation_gradient: 2 error" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["only=activatoin"], "did you mean activation"),
+        (["experiment=smoke"], "only=NAME"),
+        (["sweep=mine"], "only=NAME"),
+        ([ONE, "size=nosuch"], "nosuch"),
+        (["--nosuch"], "unrecognized arguments"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path, arguments, said):
+    done = run(tmp_path, *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_counts_the_jobs_of_a_grid_as_the_size_and_the_overrides_make_it(paper):
+    jobs = {name: paper.Experiment(name, ()).jobs for name in ("training_width", "activation")}
+    assert jobs == {"training_width": 3 * 4 * 5, "activation": 7 * 2 * 5}
+    assert paper.Experiment("training_width", ("size=full",)).jobs == 3 * 6 * 5
+    assert paper.Experiment("training_width", ("width=w64", "seed=0,1")).jobs == 3 * 1 * 2
+
+
+def test_first_guesses_of_time_are_of_experiments(paper):
+    assert set(paper.JOB_SECONDS) <= set(paper.EXPERIMENTS)
+    assert paper.Experiment("another", ()).guess == paper.OTHER_JOB_SECONDS
+
+
+def test_the_time_left_follows_the_pace_of_this_machine(paper, tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "workers", lambda threads: 1)
+    where = (f"results_dir={tmp_path}",)
+    first, second = (paper.Experiment(name, where) for name in ("training_width", "horizon"))
+    both = [first, second]
+    minutes = (60 * first.guess + 60 * second.guess) / 60
+    assert paper.left(both, both) == f"about {minutes:.0f} minutes left"
+    for number in range(2):  # two jobs took twice as long as is usual
+        record = RunRecord.open(tmp_path, f"run-{number}")
+        SweepIndex(tmp_path, first.index.directory.name).add(record.run_id, f"job {number}", number)
+        record.begin({})
+        record.finish("done")
+        status = record.directory / "status.json"
+        told = record.status
+        began = datetime.fromisoformat(told["started"])
+        finished = (began + timedelta(seconds=2 * first.guess)).isoformat()
+        status.write_text(status.read_text().replace(told["finished"], finished))
+    minutes = 2 * (58 * first.guess + 60 * second.guess) / 60
+    assert paper.left(both, both) == f"about {minutes:.0f} minutes left"
+
+
+def test_runs_that_diverge_are_results_and_runs_in_error_are_not(paper, tmp_path):
+    experiment = paper.Experiment("horizon", (f"results_dir={tmp_path}",))
+    assert experiment.trouble() == "no run"
+    for number, status in enumerate(("done", "diverged", "solver_failed")):
+        record = RunRecord.open(tmp_path, f"run-{number}")
+        experiment.index.add(record.run_id, f"job {number}", number)
+        record.begin({})
+        record.finish(status)
+    assert experiment.trouble() == "no verdicts"
+    (experiment.index.directory / "horizon_verdicts.csv").write_text(
+        "verdict\n" + Verdict.NOT_SUPPORTED + "\n"
+    )
+    assert experiment.trouble() == ""
+    RunRecord.open(tmp_path, "run-0").finish("error", "broke")
+    assert experiment.trouble() == "1 error"

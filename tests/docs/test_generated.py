@@ -1,0 +1,140 @@
+"""Generated pages tell all that there is: every group, choice and key, every activation, every metric."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.metrics.runs import all_metrics, train
+
+import ntkode
+from ntkode import activations
+from ntkode.integrate import Adjoint
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.parent not in (CONF, CONF / "hydra" / "help")]
+
+
+@pytest.fixture(scope="module")
+def reference(hook):
+    """The configuration reference."""
+    return hook("configuration").reference(CONF)
+
+
+def leaves(node, prefix=""):
+    """Dotted key → value, without what Hydra reads itself."""
+    for key, value in node.items():
+        if key in ("_target_", "_partial_", "defaults"):
+            continue
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def section(text, group):
+    found = re.search(rf"^## `{group}` .*?(?=^## |\Z)", text, re.M | re.S)
+    assert found, f"the reference has no section on {group}"
+    return found[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
+def test_every_choice_and_key_of_conf_is_told(path, reference, entry, hook):
+    group = next(g for g in hook("conf_files").groups(CONF) if path.is_relative_to(CONF / g))
+    told = section(reference, group)
+    name = path.relative_to(CONF / group).with_suffix("").as_posix()
+    row = next(line for line in told.splitlines() if re.match(rf"\| \**`{name}`", line))
+    assert hook("markdown_text").cell(entry.description(path)) in row
+    if group == "experiment":
+        assert all(line.strip() in told for line in path.read_text().splitlines())
+        return
+    prefix = "" if "@package _global_" in path.read_text() else group.replace("/", ".") + "."
+    for key, value in leaves(yaml.safe_load(path.read_text()), prefix):
+        if value == name:  # the choice's own name is no key to set
+            continue
+        row = next(line for line in told.splitlines() if line.startswith(f"| `{key}` |"))
+        written = [yaml.safe_load(each) for each in re.findall(r"`([^`]*)`", row.split(" | ")[1])]
+        assert value in written
+
+
+def test_keys_of_a_run_are_told_with_their_comments(reference):
+    text = (CONF / "config.yaml").read_text()
+    for key, value in leaves(yaml.safe_load(text)):
+        if not key.startswith("hydra."):
+            shown = "null" if value is None else value
+            assert f"| `{key}` | `{shown}` |" in reference
+    assert "| `threads` | `1` | BLAS threads of a job" in reference
+
+
+def test_defaults_that_differ_name_their_choices(reference):
+    row = next(line for line in reference.splitlines() if line.startswith("| `n_train` |"))
+    assert re.search(r"`1000` \((\w+, )*default\b.*<br>`48` \(smoke\)", row)
+    assert "| `model.depth` | `20` (resnet) | L; steps of size horizon/depth |" in reference
+
+
+def test_a_value_is_as_the_file_has_it(tmp_path, hook):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "# one line, with | and *stars*, x^2\n"
+        "defaults:\n  - _self_\n  - b\n  - /c@d: null # c@group.d=e\n  - override /f: g\n"
+        "_target_: some.Thing\n"
+        "number: 1.0e-6   # a comment # to the end\n"
+        "text: 'a # b'\n"
+        "nested:\n"
+        "  empty: null # none\n"
+        "  list: [1,\n    2] # two\n"
+    )
+    choice = hook("conf_files").read_choice(path, "group", "a")
+    assert [(key.name, key.value, key.comment) for key in choice.keys] == [
+        ("group.number", "1.0e-6", "a comment # to the end"),
+        ("group.text", "'a # b'", ""),
+        ("group.nested.empty", "null", "none"),
+        ("group.nested.list", "[1, 2]", "two"),
+    ]
+    assert (choice.target, choice.begins_with, choice.notes) == ("some.Thing", ["b", "f=g"], ["c@group.d=e"])
+    assert hook("markdown_text").cell(choice.line) == r"one line, with \| and \*stars\*, x^2"
+
+
+def test_every_activation_has_its_profile(hook):
+    rows = hook("activation_tables").tables(CONF).splitlines()
+    for name in activations.names():
+        assert sum(row.startswith(f"| `{name}` |") for row in rows) == 2  # profile and function
+    relu = next(row for row in rows if row.startswith("| `relu` |"))
+    assert relu == "| `relu` | C<sup>0</sup> | φ′ at 0 | 1 | ∞ |  | 0.18 | closed |"
+
+
+def test_paper_studies_link_to_their_pages(tmp_path, hook):
+    folder = tmp_path / "conf" / "experiment" / "paper"
+    folder.mkdir(parents=True)
+    (folder / "one.yaml").write_text("# @package _global_\n# is it so?\nseed: 0\n")
+    (folder / "two.yaml").write_text("# @package _global_\n# or so?\nseed: 0\n")
+    (tmp_path / "docs" / "paper").mkdir(parents=True)
+    (tmp_path / "docs" / "paper" / "two.md").write_text("# Two")
+    told = hook("paper_studies").studies(tmp_path / "conf", tmp_path / "docs")
+    assert "| `experiment=paper/one` | is it so? | not yet |" in told
+    assert "| `experiment=paper/two` | or so? | [figures and verdicts](two.md) |" in told
+
+
+def test_every_public_name_has_its_place_in_the_python_reference(hook):
+    pages = hook("api_pages").pages(Path(ntkode.__file__).parent)
+    for package in ("activations", "integrate", "models", "gradients", "ntk", "data", "metrics", "results"):
+        told = set(re.findall(r"^::: ntkode\.\S*?(\w+)$", pages[f"{package}.md"], re.M))
+        assert told == set(importlib.import_module(f"ntkode.{package}").__all__)
+    # Where a module bears the function's name, the module is not what is meant.
+    assert "::: ntkode.results.load.load\n" in pages["results.md"]
+
+
+def test_every_metric_that_is_logged_is_defined():
+    text = (ROOT / "docs" / "theory" / "metrics.md").read_text()
+    defined = set(re.findall(r"`((?:loss|ntk|gradient|params|cost|accuracy|output)/[^`]*)`", text))
+    logged = set()
+    for activation, gradient in (("relu", Adjoint()), ("tanh", Adjoint())):
+        _, rows = train(all_metrics(), activation=activation, gradient=gradient, steps=22)
+        logged |= {name for row in rows.rows.values() for name in row}
+    assert len(logged) > 60
+    for name in logged:
+        whole = re.sub(r"/(U|W|v|\d+-\d+)$", "", name)  # by parameter, by window
+        whole = re.sub(r"^(cost/metric_seconds)/\w+$", r"\1", whole)
+        assert whole in defined, f"docs/theory/metrics.md does not define {name}"

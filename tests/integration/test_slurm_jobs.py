@@ -1,0 +1,178 @@
+"""Jobs of a real SLURM on this machine: DDP across tasks; jobs pre-empted, warned or cancelled."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.integration import slurm
+from tests.wandb_offline import read_offline_run
+
+from ntkode.results import RunRecord, SweepIndex
+
+pytestmark = pytest.mark.integration
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
+CELL = ("-m", "activation=tanh", "size=smoke", "dataset=digits", "width=w64", "dtype=float64", "sweep=s")
+LONG = ("steps=400", "optimizer.lr=0.01", "metrics=standard", "logger=none", "checkpoint.every_seconds=0.2")
+# Two partial sums of float64 in place of one, through 25 steps.
+ROUNDING = 1e-10
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The environment of a cluster with two cores."""
+    if importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        pytest.skip("needs ntkode[slurm], which is not installed")
+    absent = slurm.missing()
+    if absent:
+        pytest.skip(absent)
+    with slurm.cluster(tmp_path_factory.mktemp("cluster") / "slurm") as environment:
+        yield environment
+
+
+def start(cwd, *overrides, environment=os.environ):
+    command = [sys.executable, str(SCRIPT), *CELL, *overrides]
+    cwd.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run(cwd, *overrides, environment=os.environ):
+    """Run to the end; exit code, output, the run's record."""
+    process = start(cwd, *overrides, environment=environment)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output, record_in(cwd)
+
+
+def record_in(cwd):
+    [run_id] = SweepIndex(cwd / "results", "s").runs().values()
+    return RunRecord.open(cwd / "results", run_id)
+
+
+def numbers(record):
+    """All that a run has computed, without what it cost, as text: NaN is NaN."""
+    rows = [*record.history(), record.summary()]
+    return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The numbers of a long run here, without checkpoints."""
+    known = {}
+
+    def call(trainer):
+        if trainer not in known:
+            cwd = tmp_path_factory.mktemp("undisturbed")
+            overrides = [*LONG, "checkpoint.every_seconds=null", "hydra/launcher=basic", trainer]
+            known[trainer] = numbers(run(cwd, *overrides)[2])
+        return known[trainer]
+
+    return call
+
+
+def told(cluster, *command):
+    return subprocess.run(command, env=cluster, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def eventually(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def started(cwd, cluster, trainer):
+    """The process of a long run's command, and its job, once it has trained for a while."""
+    process = start(cwd, *LONG, "hydra/launcher=slurm", trainer, environment=cluster)
+    eventually(
+        lambda: len("".join(p.read_text() for p in cwd.glob("results/*/history.jsonl")).split("\n")) > 30
+    )
+    return process, told(cluster, "squeue", "--noheader", "--format=%i", "--partition=test")
+
+
+# ------------------------------------------------------------------ DDP across tasks
+
+
+def test_two_tasks_are_the_ranks_of_one_run(cluster, tmp_path):
+    metrics = "metrics=standard"
+    one = run(tmp_path / "one", metrics, "logger=none", "hydra/launcher=basic")[2]
+    slurm_ddp = ("hydra/launcher=slurm", "trainer=ddp")
+    code, output, two = run(tmp_path / "two", metrics, *slurm_ddp, environment=cluster)
+    assert code == 0, output
+    for row, expected in zip(two.history(), one.history(), strict=True):
+        assert set(row) == set(expected)
+        for name in ("loss/train", "loss/test", "ntk/lambda_min", "ntk/lambda_max"):
+            assert name not in row or abs(row[name] / expected[name] - 1) < ROUNDING
+    # Its tasks, and no process that the run's own has made, were the ranks.
+    logs = [path.read_text() for path in (tmp_path / "two").glob("results/sweeps/s/.submitit/*/*.out")]
+    assert sorted(re.search(r"global_rank=(\d)\(2\)", log)[1] for log in logs if "rank" in log) == ["0", "1"]
+    [path] = two.directory.glob("wandb/offline-run-*/*.wandb")
+    tracked = read_offline_run(path)
+    assert tracked.exit_code == 0
+    assert len([row for row in tracked.history if "loss/train" in row]) == 26
+    # Again: the run is stored, and the other task leaves.
+    code, output, _ = run(tmp_path / "two", metrics, *slurm_ddp, environment=cluster)
+    assert code == 0, output
+    assert "resumed" not in two.provenance()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (("trainer=ddp", "n_train=47"), "n_train=47 samples a step do not divide"),
+        (("hydra.launcher.tasks_per_node=2",), "the SLURM job has 2 tasks"),
+    ],
+)
+def test_what_cannot_be_split_ends_all_tasks(cluster, tmp_path, overrides, named):
+    launcher = ("metrics=none", "logger=none", "hydra/launcher=slurm")
+    code, output, record = run(tmp_path, *launcher, *overrides, environment=cluster)
+    assert code == 1
+    assert "Traceback" not in output
+    assert record.status["status"] == "error"
+    assert named in record.status["message"]
+    eventually(lambda: told(cluster, "squeue", "--noheader") == "")
+
+
+# ------------------------------------------------------------------ jobs that do not end by themselves
+
+
+@pytest.mark.parametrize(
+    ("trainer", "by"), [("trainer=cpu", "urgent"), ("trainer=ddp", "urgent"), ("trainer=cpu", "warning")]
+)
+def test_a_job_that_is_preempted_goes_on_where_it_was(cluster, tmp_path, undisturbed, trainer, by):
+    expected = undisturbed(trainer)
+    process, job = started(tmp_path, cluster, trainer)
+    if by == "urgent":  # another job takes its cores
+        told(cluster, "sbatch", "--partition=urgent", "--ntasks=2", "--output=/dev/null", "--wrap=sleep 1")
+    else:  # its time is nearly over
+        told(cluster, "scancel", "--signal=USR2", job)
+    eventually(lambda: "JobState=PENDING" in told(cluster, "scontrol", "show", "job", job))
+    assert process.poll() is None  # waits for the job
+    told(cluster, "scontrol", "update", f"jobid={job}", "StartTime=now")  # SLURM would wait two minutes
+    output, _ = process.communicate(timeout=600)
+    record = record_in(tmp_path)
+    assert process.returncode == 0, output
+    assert record.status["status"] == "done"
+    [resumed] = record.provenance()["resumed"]
+    assert int(resumed["checkpoint"].removeprefix("step-").removesuffix(".ckpt")) > 0
+    assert numbers(record) == expected
+
+
+def test_a_job_that_is_cancelled_is_told_and_the_same_command_goes_on(cluster, tmp_path, undisturbed):
+    process, job = started(tmp_path, cluster, "trainer=cpu")
+    told(cluster, "scancel", job)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "Traceback" not in output
+    assert record_in(tmp_path).status["status"] == "interrupted"
+    code, output, record = run(tmp_path, *LONG, "hydra/launcher=slurm", "trainer=cpu", environment=cluster)
+    assert code == 0, output
+    assert len(record.provenance()["resumed"]) == 1
+    assert numbers(record) == undisturbed("trainer=cpu")

@@ -1,0 +1,62 @@
+"""A metric's kernel is shared by the ranks where each can have a sample, and else every one computes it."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from ntkode.integrate import Solver
+from ntkode.metrics.shared_kernel import shared_kernel
+from ntkode.models import NeuralODE
+from ntkode.ntk import measure_ntk
+from ntkode.ntk.recording import Recorder
+
+RANKS = 2
+SAMPLES = (1, 5)
+
+
+def problem(samples):
+    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(0)
+    model = NeuralODE(5, 8, 2, activation="tanh", solver=Solver("rk4", steps=5)).double()
+    return model, torch.randn(samples, 5, generator=generator, dtype=torch.float64)
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
+    record, recorded = Recorder.__call__, []
+
+    def counting(self, x, seeds):
+        recorded.append(len(x))
+        return record(self, x, seeds)
+
+    Recorder.__call__ = counting
+    told = {}
+    for samples in SAMPLES:
+        recorded.clear()
+        told[samples] = shared_kernel(*problem(samples)).kernel, sum(recorded)
+    torch.save(told, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def by_ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(work, (str(folder),), nprocs=RANKS)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
+
+
+@pytest.mark.parametrize(("samples", "shares"), [(1, [1, 1]), (5, [2, 3])])
+def test_each_rank_differentiates_its_share(by_ranks, samples, shares):
+    expected = measure_ntk(*problem(samples)).kernel
+    for told, share in zip(by_ranks, shares, strict=True):
+        kernel, recorded = told[samples]
+        assert recorded == share
+        # The same sums of float64 in another order.
+        assert float((kernel - expected).norm() / expected.norm()) < 1e-12
+
+
+def test_one_process_computes_it_alone():
+    model, x = problem(5)
+    assert torch.equal(shared_kernel(model, x).kernel, measure_ntk(model, x, max_bytes=2**31).kernel)

@@ -1,0 +1,107 @@
+"""Which sweeps the page shows, and what it says of those that it cannot."""
+
+import os
+
+import pytest
+from tests.report.conftest import store_run
+from tests.report.page.conftest import ask
+
+from ntkode.report import by_study
+from ntkode.report.page import write_page
+from ntkode.report.page.chosen import Chosen, choose
+from ntkode.results import NoResults, SweepIndex
+
+
+def aged(results, *sweeps):
+    """Make the first the newest."""
+    for age, sweep in enumerate(sweeps):
+        os.utime(SweepIndex(results, sweep).directory / "index.jsonl", (1000 - age, 1000 - age))
+
+
+@pytest.fixture(autouse=True)
+def tables_alone(monkeypatch):
+    """Reports of training without a picture, which takes seconds to draw."""
+    monkeypatch.delitem(by_study.REPORTS, "training")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two sweeps of an experiment that share a run, one of a study, and one of before choices were told."""
+    run = store_run(tmp_path, "tanh", steps=4, sweep="old")
+    for sweep in ("second", "first"):
+        ask(tmp_path, sweep, run, experiment="smoke", study="training")
+    ask(tmp_path, "study", run, study="width_limit")
+    aged(tmp_path, "second", "study", "first", "old")
+    return tmp_path
+
+
+def test_the_newest_of_each(results):
+    assert choose(results) == [
+        Chosen("smoke", "second", ("first",)),
+        Chosen("width_limit", "study"),
+        Chosen("training", "old"),
+    ]
+
+
+def test_those_that_are_named(results):
+    assert choose(results, ["first", "old"]) == [Chosen("smoke", "first"), Chosen("training", "old")]
+
+
+def test_unknown_sweeps_and_empty_folders_are_one_clear_error(results, tmp_path_factory):
+    with pytest.raises(NoResults, match=r"no sweep 'other' .*second, study, first, old"):
+        choose(results, ["other"])
+    with pytest.raises(NoResults, match="make run"):
+        write_page(tmp_path_factory.mktemp("empty"), results / "out")
+    assert not (results / "out").exists()
+
+
+def test_a_sweep_of_two_studies_has_two_sections(results):
+    other = store_run(results, "relu", steps=4, sweep="first")
+    ask(results, "first", other, experiment="gradient_kinks", study="training")
+    assert Chosen("gradient_kinks", "first") in choose(results)
+    page = write_page(results, results / "out", ["first"])
+    assert page.sections == 2
+    assert sorted(path.name for path in (results / "out").iterdir()) == [
+        "gradient_kinks",
+        "report.html",
+        "smoke",
+    ]
+
+
+def test_a_corrupt_record_is_left_out_by_name(results):
+    broken = store_run(results, "relu", steps=4, sweep="broken")
+    ask(results, "broken", store_run(results, "softplus", steps=4, sweep="more"), study="training")
+    (broken.directory / "status.json").write_text("{")
+    page = write_page(results, results / "out", ["broken"])
+    [omission] = page.omissions
+    assert broken.run_id in omission.why
+    assert broken.run_id in page.path.read_text()
+
+
+def test_a_report_that_fails_takes_no_other_along(results, monkeypatch):
+    def fail(runs, results_dir):
+        raise KeyError("ntk/limit_distance.first")
+
+    monkeypatch.setitem(by_study.REPORTS, "width_limit", fail)
+    page = write_page(results, results / "out")
+    [omission] = page.omissions
+    assert omission.what == "width_limit (sweep study)"
+    assert "KeyError" in omission.why
+    assert "ntk/limit_distance.first" in page.path.read_text()
+    assert page.sections == 2
+
+
+def test_nothing_readable_is_one_clear_error(tmp_path):
+    record = store_run(tmp_path, "tanh", steps=2)
+    (record.directory / "config.json").unlink()
+    with pytest.raises(NoResults, match=r"nothing to report.*no readable run"):
+        write_page(tmp_path, tmp_path / "out")
+
+
+def test_runs_without_history_have_no_curves(tmp_path):
+    record = store_run(tmp_path, "tanh", steps=0, status="error", message="broke")
+    (record.directory / "history.jsonl").unlink()
+    (record.directory / "summary.json").unlink()
+    text = write_page(tmp_path, tmp_path / "out").path.read_text()
+    assert 'class="explore"' not in text
+    assert "broke" in text
