@@ -2,9 +2,8 @@
 
     python benchmarks/advice_evidence.py [results=FOLDER,…] [sweeps=NAME,…] [perf=FILE] [out=FILE]
 
-The sweeps are those of experiment=width_limit (also at model.sigma_w=2,3), gradient_accuracy, gradient_kinks,
-gradient_horizon and gradient_training. By default all runs in results/ are read, and the package's own file
-src/ntkode/advice/evidence.json is written anew.
+By default the sweeps are those of conf/experiment/advice, which `make evidence` runs first, and the package's
+own file, src/ntkode/advice/evidence.json, is written anew.
 """
 
 import json
@@ -17,12 +16,15 @@ import pandas as pd
 from ntkode.advice.collecting import collect, gradient_costs
 from ntkode.advice.evidence import PACKAGED, Evidence
 from ntkode.command_line import parse_pairs
-from ntkode.results import NoResults, SweepIndex, load, write_atomically
+from ntkode.results import NoResults, SweepIndex, load, sweep_name, write_atomically
 
-PERF = Path(__file__).resolve().parent.parent / "docs" / "perf" / "gradients.json"
+ROOT = Path(__file__).resolve().parent.parent
+PERF = ROOT / "docs" / "perf" / "gradients.json"
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment" / "advice").glob("*.yaml"))
+SWEEPS = tuple(sweep_name([f"experiment=advice/{name}"]) for name in EXPERIMENTS)
 KEYS = {
     "results": "the results folders, results by default",
-    "sweeps": "which of their sweeps; all by default",
+    "sweeps": f"which of their sweeps; {', '.join(SWEEPS)} by default",
     "perf": "times and memory of the gradient methods; docs/perf/gradients.json by default",
     "out": "the file to write; the package's own by default",
 }
@@ -31,13 +33,11 @@ KEYS = {
 def main(arguments: list[str]) -> None:
     """Read the runs and write the evidence; exits with a message where there is none."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments)
-    wanted = settings["sweeps"].split(",") if "sweeps" in settings else None
-    frames = []
+    wanted = settings["sweeps"].split(",") if "sweeps" in settings else SWEEPS
+    folders = settings.get("results", "results").split(",")
+    stored = [(folder, sweep) for folder in folders for sweep in SweepIndex.names(folder)]
     try:
-        for folder in settings.get("results", "results").split(","):
-            for sweep in SweepIndex.names(folder):
-                if wanted is None or sweep in wanted:
-                    frames.append(load(folder, sweep))
+        frames = [load(folder, sweep) for folder, sweep in stored if sweep in wanted]
         costs = gradient_costs(Path(settings.get("perf", PERF)))
     except (NoResults, ValueError) as error:
         sys.exit(f"advice_evidence: {error}")
@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> None:
     missing = [name for name, size in sizes.items() if not size]
     if missing:
         sys.exit(
-            f"advice_evidence: no done run gives {', '.join(missing)}: run experiment=width_limit, "
-            "gradient_horizon and gradient_training first"
+            f"advice_evidence: no done run of {', '.join(wanted)} gives {', '.join(missing)}: make evidence "
+            "runs them, or name others by sweeps=…"
         )
     out = Path(settings.get("out", PACKAGED))
     plain = replace(evidence, costs=costs).plain()

@@ -111,7 +111,7 @@ def test_what_cannot_be_advised_on_ends_with_what_to_try(script, arguments, told
 
 def test_evidence_needs_runs_of_every_part(script):
     code, _, _ = script("advice_evidence", "results=nowhere", "out=evidence.json")
-    assert "run experiment=width_limit" in code
+    assert "make evidence runs them" in code
     assert not Path("evidence.json").exists()
 
 

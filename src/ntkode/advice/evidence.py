@@ -1,7 +1,7 @@
 """What advice rests on: numbers of stored runs, with the runs that they come from.
 
-`evidence.json` beside this file is made by `python benchmarks/advice_evidence.py` from stored sweeps of
-experiment=width_limit, gradient_accuracy, gradient_kinks, gradient_horizon and gradient_training.
+`evidence.json` beside this file is made by `make evidence`: sweeps of conf/experiment/advice, condensed by
+benchmarks/advice_evidence.py.
 """
 
 from __future__ import annotations
