@@ -3,8 +3,8 @@
     python benchmarks/paper_pages.py [KEY=VALUE ...]
 
 takes the overrides of the `benchmarks/paper.py` that computed the results. Each study that has come to its
-verdicts gets `docs/paper/NAME.md`, `docs/paper/NAME.png` and `docs/paper/NAME_verdicts.csv`. A page is written
-by hand down to the line `MARKER`, and that part is kept; only what follows is made anew.
+verdicts gets `docs/paper/NAME.md`, `docs/paper/NAME.png` and `docs/paper/NAME_verdicts.csv`. Down to the line
+`MARKER` a page is written by hand and kept; only what follows is made anew.
 """
 
 from __future__ import annotations
