@@ -3,7 +3,8 @@
     python benchmarks/paper_pages.py [KEY=VALUE ...]
 
 takes the overrides of the `benchmarks/paper.py` that computed the results. Each study that has come to its
-verdicts gets `docs/paper/NAME.md`, `docs/paper/NAME.png` and `docs/paper/NAME_verdicts.csv`.
+verdicts gets `docs/paper/NAME.md`, `docs/paper/NAME.png` and `docs/paper/NAME_verdicts.csv`. Down to the line
+`MARKER` a page is written by hand and kept; only what follows is made anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from paper import EXPERIMENTS, Experiment
 from run import CONF, description, register_resolvers
 
 PAGES = CONF.parent / "docs" / "paper"
+MARKER = "<!-- Above: written by hand, and kept. Below: made by benchmarks/paper_pages.py. -->"
 HEADERS = ["claim", "measured (95 % interval)", "n", "expected", "verdict"]
 
 
@@ -46,28 +48,33 @@ def write(experiment: Experiment) -> bool:
     [picture] = experiment.index.directory.glob("*.png")
     shutil.copyfile(picture, PAGES / f"{experiment.name}.png")
     path = PAGES / f"{experiment.name}.md"
-    path.write_text(page(experiment, pd.read_csv(verdicts)), encoding="utf-8")
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    above = old.partition(MARKER)[0] if MARKER in old else opening(experiment)
+    made = results(experiment, pd.read_csv(verdicts))
+    path.write_text(f"{above.rstrip()}\n\n{MARKER}\n\n{made}", encoding="utf-8")
     print(path)
     return True
 
 
-def page(experiment: Experiment, verdicts: pd.DataFrame) -> str:
-    """Its text, as Markdown."""
-    yaml = CONF / "experiment" / "paper" / f"{experiment.name}.yaml"
-    counts = verdicts["verdict"].value_counts()
-    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+def opening(experiment: Experiment) -> str:
+    """The part above `MARKER` of a page that nobody has written yet."""
+    told = description(CONF / "experiment" / "paper" / f"{experiment.name}.yaml")
     return "\n\n".join(
         [
             f"# {experiment.name}",
-            f"{description(yaml)[:1].upper()}{description(yaml)[1:]}.",
+            f"{told[:1].upper()}{told[1:]}.",
             f"```sh\npython benchmarks/run.py experiment=paper/{experiment.name}\n```",
-            f"![{description(yaml)}]({experiment.name}.png)",
-            f"**Verdicts: {told}.**",
-            table(verdicts),
-            reasons(verdicts),
-            origin(experiment),
+            f"![{told}]({experiment.name}.png)",
         ]
-    ).replace("\n\n\n\n", "\n\n")
+    )
+
+
+def results(experiment: Experiment, verdicts: pd.DataFrame) -> str:
+    """The part below it, as Markdown."""
+    counts = verdicts["verdict"].value_counts()
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+    parts = ["## Verdicts", f"**{told}.**", table(verdicts), reasons(verdicts), origin(experiment)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def table(verdicts: pd.DataFrame) -> str:

@@ -1,16 +1,24 @@
-"""What the README tells its readers to type, at smoke size."""
+"""What the README and the pages that go on from it tell their readers to type, at smoke size."""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-RUNS = [
-    line.split("#")[0].strip() for line in README.splitlines() if line.startswith("python benchmarks/run.py")
-]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
+RUN = "python benchmarks/run.py"
+
+
+def runs_of(text):
+    """Its command lines that start a run or a sweep."""
+    return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith(RUN)]
+
+
+RUNS = runs_of(README)
 SMALL = ["size=smoke", "dataset=digits", "metrics=cheap", "logger=none"]
 
 
@@ -56,11 +64,54 @@ def test_there_are_commands_to_test():
     assert len(RUNS) >= 6
 
 
-def test_python_examples_run(tmp_path, monkeypatch, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+def test_stored_sweeps_that_are_named_exist():
+    named = {o for text in (README, *PAGES.values()) for o in re.findall(r"\bexperiment=([\w/]+)", text)}
+    assert len(named) > 15
+    stored = ROOT / "conf" / "experiment"
+    assert [name for name in named - {"paper/NAME"} if not (stored / f"{name}.yaml").exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", ["docs/running/sweeps.md", "docs/running/data.md", "docs/running/launchers.md"]
+)
+def test_commands_of_the_pages_compose(page, composed):
+    """The first job of each; what they compute is tried by the README's."""
+    commands = [line for line in runs_of(PAGES[page]) if not line.endswith("\\")]
+    assert commands
+    for command in commands:
+        given = [word for word in shlex.split(command)[2:] if not word.startswith("-")]
+        # Optional plugins and their spaces to search are no part of a job's config.
+        plain = [o for o in given if "=" in o and not o.startswith("hydra") and "interval(" not in o]
+        assert composed(*(override.split(",")[0] for override in plain if override != "job"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/measured/gradients.md", "docs/measured/kernels.md"])
+def test_python_examples_run(page, capsys):
+    text = README if page == "README.md" else PAGES[page]
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     blocks = [block for block in blocks if "ntkode.ntk" in block or "ntkode.gradients" in block]
-    assert len(blocks) == 3
-    exec(compile("\n".join(blocks), "README.md", "exec"), {})  # each goes on from those before
+    assert len(blocks) == 1
+    exec(compile(blocks[0], page, "exec"), {})
     told = capsys.readouterr().out
-    assert "lambda_min" in told
-    assert "C^inf" in told
+    if page == "README.md":
+        assert "lambda_min" in told
+        assert "C^inf" in told
+    else:
+        assert all(0 < abs(float(number)) < 1e3 for number in told.split())
+
+
+def test_links_of_the_readme_lead_somewhere():
+    """On GitHub, where no build checks them; those among the pages are checked as the site is built."""
+    linked = re.findall(r"\]\(((?!https?:)[^)#]+)", README)
+    assert len(linked) > 20
+    assert [target for target in linked if not (ROOT / target).exists()] == []
+
+
+def test_what_the_readme_cites_is_what_the_citation_file_says():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    [paper] = cited["references"]
+    entries = README.partition("```bibtex\n")[2].partition("```")[0]
+    authors = " and ".join(author["family-names"] for author in paper["authors"])
+    for value in (cited["title"], cited["version"], paper["title"], authors, str(paper["year"])):
+        assert f"{{{value}}}" in entries
+    assert paper["identifiers"][0]["value"] in entries

@@ -67,6 +67,23 @@ def test_a_page_holds_the_verdicts_their_reasons_and_where_they_come_from(pages,
     ]  # others have no verdicts
 
 
+def test_what_was_written_by_hand_is_kept(pages, tmp_path):
+    overrides = (f"results_dir={tmp_path / 'results'}",)
+    stored(pages.Experiment("horizon", overrides), tmp_path / "results")
+    page = pages.PAGES / "horizon.md"
+    assert pages.main([*overrides]) == 0
+    made = page.read_text()
+    assert made.startswith("# horizon\n")
+    assert "![" in made.partition(pages.MARKER)[0]
+    old = f"# Long horizons\n\nWhat follows.\n\n{pages.MARKER}\n\n| of | old |\n"
+    page.write_text(old)
+    assert pages.main([*overrides]) == 0
+    assert page.read_text() == old.partition("| of")[0] + made.partition(f"{pages.MARKER}\n\n")[2]
+    once = page.read_text()
+    assert pages.main([*overrides]) == 0
+    assert page.read_text() == once
+
+
 def test_without_results_it_says_what_to_run(pages, tmp_path):
     with pytest.raises(SystemExit, match="make paper"):
         pages.main([f"results_dir={tmp_path / 'results'}"])

@@ -4,6 +4,7 @@ import importlib
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from tests.metrics.runs import all_metrics, train
@@ -138,3 +139,31 @@ def test_every_metric_that_is_logged_is_defined():
         whole = re.sub(r"/(U|W|v|\d+-\d+)$", "", name)  # by parameter, by window
         whole = re.sub(r"^(cost/metric_seconds)/\w+$", r"\1", whole)
         assert whole in defined, f"docs/theory/metrics.md does not define {name}"
+
+
+STUDIES = sorted((ROOT / "conf" / "experiment" / "paper").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_what_is_written_on_a_study_has_its_numbers_from_the_verdicts(path):
+    """Pages are made anew with new runs, and what was written by hand is kept: this tells where it is old."""
+    folder = ROOT / "docs" / "paper"
+    written, marker, made = (folder / f"{path.stem}.md").read_text().partition("<!-- Above: written by hand")
+    assert marker
+    assert "## Verdicts" in made
+    assert f"experiment=paper/{path.stem}\n" in written
+    for heading in ("What the paper says", "What was run", "What the picture shows", "What follows"):
+        assert f"\n## {heading}\n" in written
+    verdicts = pd.read_csv(folder / f"{path.stem}_verdicts.csv")
+    counted = set(verdicts["verdict"])
+    assert ("\n## Not supported, and why\n" in written) == ("not supported" in counted)
+    assert ("\n## Open\n" in written) == ("inconclusive" in counted)
+    measured = verdicts[["estimate", "low", "high"]].to_numpy().ravel()
+    given = set(re.findall(r"\d+\.\d+", path.read_text() + " ".join(verdicts["expected"])))
+    for number in re.findall(r"\d+\.\d+(?:e[−-]?\d+)?", written):
+        mantissa, _, exponent = number.replace("−", "-").partition("e")
+        scaled = abs(measured) / 10.0 ** int(exponent or 0)
+        places = len(mantissa.partition(".")[2])
+        # Half a unit in the last place, with room for how halves are rounded.
+        close = abs(scaled - float(mantissa)) <= 0.501 * 10.0**-places
+        assert number in given or close.any(), f"docs/paper/{path.stem}.md: {number} is in no verdict"
