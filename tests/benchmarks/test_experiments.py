@@ -62,9 +62,6 @@ TINY = {
 }
 
 TINY |= {
-    "advice/width": TINY["width_limit"]._replace(
-        overrides=(*TINY["width_limit"].overrides, "model.sigma_w=1", "study.train=true")
-    ),
     "advice/gradient": gradient(
         "activation=tanh", "model.horizon=1,2", "solver=rk4", "solver.steps=5,10", "gradient=backprop"
     ),

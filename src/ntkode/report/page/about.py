@@ -99,10 +99,6 @@ ABOUT = {
     "gradient_training": About(
         "Training with wrong gradients", "How wrong may a gradient be before training suffers?"
     ),
-    "advice/width": About(
-        "Evidence for advice: width",
-        "By activation and scale, how wide must a network be to lie near its infinite-width limit?",
-    ),
     "advice/gradient": About(
         "Evidence for advice: solver",
         "By activation and horizon, how many steps does an accurate gradient take?",
