@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     except (NoResults, ValueError) as error:
         sys.exit(f"advice_evidence: {error}")
     evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else Evidence()
-    sizes = {name: len(getattr(evidence, name)) for name in ("width", "gradient", "tolerated")}
+    sizes = {name: len(getattr(evidence, name)) for name in ("gradient", "tolerated")}
     missing = [name for name, size in sizes.items() if not size]
     if missing:
         sys.exit(

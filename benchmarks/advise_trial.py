@@ -2,8 +2,8 @@
 
     python benchmarks/advise_trial.py advice=advice.json [random=6] [seeds=1,2,3] [draw=0] [out=trial.json]
 
-All take the same number of steps at 1/λ_max, on the same draws of the data; advice is made on the draw of
-seed 0, which is none of these. The runs are stored as a sweep, advice_DATASET.
+All take the same number of steps at 1/λ_max, on the same draws of the data. That of the advice is none of
+them, but draws overlap. The runs are stored as a sweep, advice_DATASET.
 """
 
 import json
@@ -17,10 +17,11 @@ from rich.console import Console
 
 from ntkode.advice.composing import composer
 from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
+from ntkode.checks import count
 from ntkode.command_line import parse_pairs
 from ntkode.results import NoResults, write_atomically
+from run import CONF, register_resolvers
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 KEYS = {
     "advice": "what benchmarks/advise.py wrote with out=…",
     "random": "random configurations to compare with; 6 by default",
@@ -34,6 +35,7 @@ KEYS = {
 def main(arguments: list[str]) -> int:
     """Train, print the comparison; the exit code is 0 where the advised runs are all done."""
     given, _ = parse_pairs(__doc__, KEYS, arguments)
+    register_resolvers()
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     if "advice" not in given:
         sys.exit(
@@ -41,13 +43,22 @@ def main(arguments: list[str]) -> int:
         )
     try:
         advice = json.loads(Path(given["advice"]).read_text())
-        settings = settings_of(advice, int(given.get("random", "6")), int(given.get("draw", "0")))
-        seeds = [int(seed) for seed in given.get("seeds", "1,2,3").split(",")]
+        seeds = [whole("seeds", seed) for seed in given.get("seeds", "1,2,3").split(",")]
+        if advice["seed"] in seeds:
+            raise ValueError(f"seeds={advice['seed']} is the draw that the advice was made on: leave it out")
+        random, draw = (
+            whole(key, given.get(key, default)) for key, default in (("random", "6"), ("draw", "0"))
+        )
+        settings = settings_of(advice, random, draw)
         with composer(CONF, advice["given"]) as compose:
             results = given.get("results", "results")
             runs = run_trial(settings, seeds, compose, results, f"advice_{advice['dataset']}")
-    except (OSError, ValueError, KeyError, NoResults, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"advise_trial: {error!r}")
+    except KeyError as error:
+        sys.exit(
+            f"advise_trial: advice={given['advice']} is not what benchmarks/advise.py writes: no {error}"
+        )
+    except (OSError, ValueError, NoResults, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"advise_trial: {error}")
     console.print(trial_table(runs))
     if "out" in given:
         told = {
@@ -61,6 +72,11 @@ def main(arguments: list[str]) -> int:
         console.print(given["out"])
     advised = runs[runs["setting"] == "advised"]
     return 0 if len(advised) and (advised["status"] == "done").all() else 1
+
+
+def whole(key: str, text: str) -> int:
+    """The whole number that `text` is."""
+    return count(key, int(text) if text.isdecimal() else text, least=0)
 
 
 if __name__ == "__main__":

@@ -31,55 +31,40 @@ def runs(study, rows):
     return pd.DataFrame([common | {"run_id": f"{study}{i}"} | row for i, row in enumerate(rows)])
 
 
-def widths(constant=3.0, **more):
-    return [
-        {
-            "config.model.width": n,
-            "config.seed": s,
-            "ntk/limit_distance.first": constant / math.sqrt(n),
-            **more,
-        }
-        for n in (64, 256)
-        for s in (0, 1)
-    ]
+def solve(steps=5, seed=0, first=0.01, last=0.01, **more):
+    error = "gradient/relative_error"
+    own = {f"{error}.first": first, error: last, "cost/nfe_forward": 20.0}
+    return {"config.solver.steps": steps, "config.seed": seed} | own | more
 
 
-def test_a_width_law_is_the_median_of_scaled_distances():
-    (law,) = collect(runs("width_limit", widths())).width
-    assert (law.activation, law.gamma, law.dataset, law.runs) == ("softplus", 1.0, "here", 4)
-    assert law.constant == pytest.approx(3.0)
-    assert law.slope == pytest.approx(-0.5)
+def errors(frame):
+    return {row.activation: row.error for row in collect(frame).gradient}
 
 
 def test_settings_of_an_activation_make_another_one():
-    rows = widths() + widths(5.0, **{"config.activation.beta": 4.0})
-    laws = {law.activation: law.constant for law in collect(runs("width_limit", rows)).width}
-    assert laws == pytest.approx({"softplus": 3.0, "softplus(beta=4)": 5.0})
+    rows = [solve(), solve(first=0.05, **{"config.activation.beta": 4.0})]
+    assert errors(runs("gradient_accuracy", rows)) == {"softplus": 0.01, "softplus(beta=4)": 0.05}
 
 
 def test_frames_that_were_joined_keep_their_runs_apart():
     tanh = {"config.choices.activation": "tanh", "config.activation.name": "tanh"}
     tanh |= {"config.activation.beta": math.nan}
-    joined = pd.concat([runs("width_limit", widths()), runs("width_limit", widths(9.0, **tanh))])
+    joined = pd.concat(
+        [runs("gradient_accuracy", [solve()]), runs("gradient_accuracy", [solve(first=0.09, **tanh)])]
+    )
     assert joined.index.has_duplicates
-    laws = {law.activation: (law.low, law.high) for law in collect(joined).width}
-    assert laws == {"softplus": pytest.approx((3.0, 3.0)), "tanh": pytest.approx((9.0, 9.0))}
+    assert errors(joined) == {"softplus": 0.01, "tanh": 0.09}
 
 
 def test_runs_that_failed_or_of_other_models_do_not_count():
-    rows = widths() + widths(50.0, status="diverged") + widths(60.0, **{"config.choices.model": "resnet"})
-    (law,) = collect(runs("width_limit", rows)).width
-    assert law.high == pytest.approx(3.0)
-    assert collect(runs("width_limit", widths(status="error"))) == Evidence()
+    failed, other = {"status": "diverged"}, {"config.choices.model": "resnet"}
+    rows = [solve(), solve(first=0.5, **failed), solve(first=0.6, **other)]
+    assert errors(runs("gradient_accuracy", rows)) == {"softplus": 0.01}
+    assert collect(runs("gradient_accuracy", [solve(**failed)])) == Evidence()
 
 
 def test_a_gradient_error_is_the_worst_over_seeds_and_moments():
-    def of(steps, seed, first, last):
-        error = "gradient/relative_error"
-        own = {f"{error}.first": first, error: last, "cost/nfe_forward": 20.0}
-        return {"config.solver.steps": steps, "config.seed": seed} | own
-
-    rows = [of(5, 0, 0.01, 0.02), of(5, 1, 0.03, 0.01), of(math.nan, 0, 9.0, 9.0)]  # the last is adaptive
+    rows = [solve(last=0.02), solve(seed=1, first=0.03), solve(math.nan, first=9.0)]  # the last is adaptive
     (found,) = collect(runs("gradient_accuracy", rows)).gradient
     assert (found.solver, found.steps, found.error, found.evaluations, found.runs) == ("rk4", 5, 0.03, 20, 2)
 

@@ -98,7 +98,7 @@ def test_a_rank_deficient_kernel_is_told_by_its_resolution(sine, digits):
 def test_too_few_samples_are_refused_with_a_remedy():
     data = Digits(n_train=10, n_test=50, seed=0, steps=1)
     data.setup()
-    with pytest.raises(ValueError, match=r"n_train=9 .* as in n_train=256"):
+    with pytest.raises(ValueError, match=r"rows=9 is too few .* advice needs 10"):
         Problem.of(data.train, range(10), 9)
 
 
@@ -123,7 +123,7 @@ def test_the_order_is_noise_then_smoothness_then_width_then_loss(digits):
         made(digits, "softplus", many, template=template),  # worse beyond noise, however smooth
     ]
     widths = {"gelu": 512, "sin": 512, "tanh": 256, "relu": 64, "softplus": 64}
-    order = rank(digits, predictions, 5, lambda c: widths[c.activation.name])
+    order = rank(digits, predictions, 5, [5], lambda c: widths[c.activation.name])
     names = [r.prediction.candidate.activation.name for r in order]
     assert names == ["tanh", "sin", "gelu", "relu", "softplus"]
     assert [r.tied for r in order] == [True, True, True, True, False]
@@ -144,5 +144,34 @@ def test_no_more_steps_than_noise_can_tell(digits):
     template = predict(digits, TANH, [5])
     better, worse = [0.0] * 60, [0.0] * 30 + [1.0] * 30
     errors = {k: torch.tensor(e, dtype=torch.float64) for k, e in ((10, worse), (20, better), (40, better))}
-    prediction = Prediction(TANH, errors, {10: 1, 20: 1, 40: 1}, {}, template.spectrum)
+    losses = {10: 1.0, 20: 1.0, 40: 1.0}
+    prediction = Prediction(TANH, errors, losses, {}, template.spectrum, template.limit)
     assert fewest_steps(digits, [prediction], [10, 20, 40]) == 20
+    assert fewest_steps(digits, [prediction], [10]) == 10
+
+
+def test_a_candidate_is_tied_with_the_best_of_all_steps_not_of_its_own(digits):
+    """Noise is not added to noise: few steps for it, then a smooth candidate for it."""
+    template = predict(digits, TANH, [5])
+    tanh, relu = (np.zeros((2, 60)) for _ in range(2))
+    relu[1, digits.folds[0][:3]] = 1.0  # the best of all
+    relu[0, digits.folds[1][:4]] = 1.0  # other samples, hardly more of them: within noise of it
+    tanh[0] = relu[1]  # what it gets wrong, and one more in every fold: beyond noise of it, not of the other
+    for fold in digits.folds:
+        tanh[0, fold[-1]] = 1.0
+        tanh[1, fold[:6]] = 1.0
+    predictions = [
+        Prediction(
+            Candidate(activations.get(name), 1.0),
+            {k: torch.tensor(e) for k, e in zip((10, 20), errors, strict=True)},
+            {10: 1.0, 20: 1.0},
+            {},
+            template.spectrum,
+            template.limit,
+        )
+        for name, errors in (("tanh", tanh), ("relu", relu))
+    ]
+    ranked = rank(digits, predictions, 10, [10, 20], lambda _: 0)
+    tied = {r.prediction.candidate.activation.name: r.tied for r in ranked}
+    assert tied == {"tanh": False, "relu": True}
+    assert ranked[0].prediction.candidate.activation.name == "relu"

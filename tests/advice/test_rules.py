@@ -1,4 +1,4 @@
-"""Width, solver and gradient method from evidence."""
+"""Solver and gradient method from evidence."""
 
 import math
 
@@ -12,14 +12,9 @@ from ntkode.advice.evidence import (
     GradientCost,
     GradientError,
     Tolerated,
-    WidthLaw,
 )
 from ntkode.advice.prediction import Candidate
-from ntkode.advice.rules import bearable, cheapest_way, width_need
-
-
-def law(activation, gamma, constant, runs=9):
-    return WidthLaw(activation, gamma, "here", constant, constant, constant, -0.5, 0.01, [64, 256], runs)
+from ntkode.advice.rules import bearable, cheapest_way, longest
 
 
 def row(solver, steps, error, gamma=1.0, activation="tanh", gradient="backprop", runs=3):
@@ -34,55 +29,32 @@ def candidate(name, gamma=1.0):
 COSTS = [GradientCost("backprop", 1.0, 1.0, 3), GradientCost("adjoint", 1.6, 0.5, 3)]
 
 
-def test_width_follows_the_law():
-    need = width_need(Evidence(width=[law("tanh", 1.0, 3.0)]), candidate("tanh"), 0.2)
-    assert need.width == 225
-    assert need.at(225) == pytest.approx(0.2)
-    assert need.thin == ""
-
-
-def test_the_constant_between_horizons_is_interpolated_and_beyond_them_extended():
-    evidence = Evidence(width=[law("tanh", 1.0, 2.0), law("tanh", 2.0, 8.0)])
-    assert width_need(evidence, candidate("tanh", 1.5), 0.2).constant == pytest.approx(4.0)
-    assert width_need(evidence, candidate("tanh", 0.5), 0.2).constant == pytest.approx(2.0)
-    beyond = width_need(evidence, candidate("tanh", 3.0), 0.2)
-    assert beyond.constant == pytest.approx(32.0)
-    assert "outside 1 to 2" in beyond.thin
-
-
-def test_an_activation_that_was_not_measured_takes_the_largest_constant_and_says_so():
-    evidence = Evidence(width=[law("tanh", 1.0, 2.0), law("relu", 1.0, 3.0)])
-    need = width_need(evidence, candidate("erf"), 0.2)
-    assert need.constant == pytest.approx(3.0)
-    assert "erf was not measured" in need.thin
-    assert "relu" in need.thin
-
-
 def test_the_cheapest_way_within_the_bound_is_taken():
     rows = [row("midpoint", 5, 0.02), row("midpoint", 10, 0.005), row("rk4", 5, 1e-5), row("rk4", 10, 1e-6)]
     adjoint = [row("midpoint", 5, 0.001, gradient="adjoint")]
     evidence = Evidence(gradient=rows + adjoint, costs=COSTS)
-    assert (loose := cheapest_way(evidence, candidate("tanh"), 0.03)).solver == "midpoint"
-    assert (loose.steps, loose.gradient) == (5, "backprop")
+    loose = cheapest_way(evidence, candidate("tanh"), 0.03)
+    assert (loose.row.solver, loose.row.steps, loose.gradient) == ("midpoint", 5, "backprop")
     # Midpoint's ten steps take 20 evaluations as RK4's five do; the adjoint's 10 count 1.6 times.
     assert cheapest_way(evidence, candidate("tanh"), 0.01).gradient == "adjoint"
     tight = cheapest_way(evidence, candidate("tanh"), 1e-4)
-    assert (tight.solver, tight.steps, tight.cost) == ("rk4", 5, 20)
+    assert (tight.row.solver, tight.row.steps, tight.cost) == ("rk4", 5, 20)
 
 
-def test_steps_grow_beyond_what_was_measured_and_that_is_told():
+def test_between_two_horizons_the_larger_error_counts():
+    rows = [row("rk4", 5, 1e-3, gamma=1.0), row("rk4", 5, 1e-2, gamma=2.0), row("rk4", 5, 1.0, gamma=4.0)]
+    evidence = Evidence(gradient=rows, costs=COSTS)
+    assert cheapest_way(evidence, candidate("tanh", 1.5), 0.1).row.error == 1e-2
+    assert cheapest_way(evidence, candidate("tanh", 1.0), 0.1).row.error == 1e-3
+    rows[1] = row("rk4", 5, 1e-4, gamma=2.0)  # as with a kink, which is crossed or is not
+    assert cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 1.5), 0.1).row.error == 1e-3
+
+
+def test_nothing_is_extrapolated():
     evidence = Evidence(gradient=[row("rk4", 10, 16e-4), row("rk4", 20, 1e-4)], costs=COSTS)
-    finer = cheapest_way(evidence, candidate("tanh"), 1e-4 / 16)  # order 4: twice the steps
-    assert finer.steps == 40
-    assert "order 4.0" in finer.thin
-    longer = cheapest_way(evidence, candidate("tanh", 3.0), 16e-4)
-    assert longer.steps == 30
-    assert "up to σ_w·T = 1 only" in longer.thin
-
-
-def test_a_longer_horizon_bounds_a_shorter_one_from_above():
-    rows = [row("rk4", 5, 1e-3, gamma=1.0), row("rk4", 5, 1e-2, gamma=2.0)]
-    assert cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 1.5), 0.1).error == 1e-2
+    assert longest(evidence) == 1.0
+    assert cheapest_way(evidence, candidate("tanh"), 1e-5) is None
+    assert cheapest_way(evidence, candidate("tanh", 3.0), 1.0) is None
 
 
 def test_an_activation_that_was_not_measured_takes_the_worst_as_smooth_one():
@@ -93,15 +65,16 @@ def test_an_activation_that_was_not_measured_takes_the_worst_as_smooth_one():
     ]
     evidence = Evidence(gradient=rows, costs=COSTS)
     smooth = cheapest_way(evidence, candidate("erf"), 0.1)
-    assert smooth.error == 2e-3
-    assert "erf was not measured: as softplus" in smooth.thin
-    assert cheapest_way(evidence, candidate("elu"), 0.1).error == 0.02
+    assert smooth.row.error == 2e-3
+    assert "erf at σ_w·T = 1 was not measured: as softplus" in smooth.thin
+    assert cheapest_way(evidence, candidate("elu"), 0.1).row.error == 0.02
 
 
-def test_no_way_within_the_bound_is_an_error_that_says_what_to_try():
-    evidence = Evidence(gradient=[row("midpoint", 5, 0.02), row("midpoint", 10, 0.019)], costs=COSTS)
-    with pytest.raises(ValueError, match=r"no measured solver .* gammas=1"):
-        cheapest_way(evidence, candidate("tanh"), 1e-6)
+def test_an_activation_measured_at_shorter_horizons_takes_those_measured_at_longer_ones():
+    rows = [row("rk4", 5, 1e-3), row("rk4", 5, 0.5, gamma=4.0, activation="gelu")]
+    far = cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 3.0), 1.0)
+    assert far.row.error == 0.5
+    assert "as gelu" in far.thin
 
 
 def test_the_bound_is_that_of_the_most_sensitive_activation():
@@ -115,19 +88,22 @@ def test_the_bound_is_that_of_the_most_sensitive_activation():
 def test_the_packaged_evidence_is_whole_and_traceable():
     evidence = Evidence.read()
     assert evidence.datasets == ["mnist"]
-    assert {w.activation for w in evidence.width} >= {"tanh", "relu", "softplus"}
-    # The rate of the theory, within what a few seeds tell.
-    fitted = [w for w in evidence.width if len(w.widths) > 2]
-    assert all(abs(w.slope + 0.5) <= max(w.half_width, 0.1) for w in fitted)
     assert 0 < bearable(evidence)[0] < 1
-    assert all(source.commit and source.runs > 0 for source in evidence.sources)
+    assert {row.activation for row in evidence.tolerated} == {"tanh", "softplus", "relu", "gelu"}
+    for name in ("tanh", "softplus", "relu", "gelu", "silu", "elu", "erf", "sin"):
+        assert cheapest_way(evidence, candidate(name, 4.0), bearable(evidence)[0]).thin == ""
+    for source in evidence.sources:
+        assert source.commit
+        assert source.sources_sha256
+        assert source.dirty is False
+        assert source.runs > 0
     assert {c.gradient for c in evidence.costs} >= {"backprop", "adjoint", "checkpointed"}
 
 
 def test_what_rests_on_more_runs_counts():
-    few, many = law("tanh", 1.0, 2.0, runs=2), law("tanh", 1.0, 3.0, runs=9)
-    assert Evidence(width=[many]).joined(Evidence(width=[few])).width == [many]
-    assert Evidence(width=[few]).joined(Evidence(width=[many])).width == [many]
+    few, many = row("rk4", 5, 2.0, runs=2), row("rk4", 5, 3.0, runs=9)
+    assert Evidence(gradient=[many]).joined(Evidence(gradient=[few])).gradient == [many]
+    assert Evidence(gradient=[few]).joined(Evidence(gradient=[many])).gradient == [many]
 
 
 def test_a_damaged_file_is_named(tmp_path):

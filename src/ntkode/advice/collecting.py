@@ -12,23 +12,21 @@ import numpy as np
 import pandas as pd
 
 from ntkode import activations
-from ntkode.advice.evidence import Evidence, GradientCost, GradientError, Source, Tolerated, WidthLaw
+from ntkode.advice.evidence import Evidence, GradientCost, GradientError, Source, Tolerated
 from ntkode.report.gradient_training import enough_table, training_effects
 from ntkode.report.grouping import numbers
-from ntkode.report.slopes import fit_power_law
 from ntkode.results import Status
 
 _STUDY, _DATASET = "config.choices.study", "config.choices.dataset"
-_STUDIES = ("width_limit", "gradient_accuracy", "gradient_training")
+_STUDIES = ("gradient_accuracy", "gradient_training")
 _SETTING = "config.activation."
 _ERROR = "gradient/relative_error"
 
 
 def collect(runs: pd.DataFrame) -> Evidence:
-    """The evidence in the done runs of study=width_limit, gradient_accuracy and gradient_training.
+    """The evidence in the done runs of study=gradient_accuracy and gradient_training.
 
-    Runs of another model than neural_ode, of other data settings or of an unknown activation are left out,
-    as are adaptive solvers.
+    Runs of another model than neural_ode or of an unknown activation are left out, as are adaptive solvers.
 
     Args:
         runs: what `ntkode.results.load` returns.
@@ -48,7 +46,6 @@ def collect(runs: pd.DataFrame) -> Evidence:
     usable = usable[usable["activation"].notna()].reset_index(drop=True)
     of = {study: usable[usable[_STUDY] == study].reset_index(drop=True) for study in _STUDIES}
     return Evidence(
-        width=list(_width_laws(of["width_limit"])),
         gradient=list(_gradient_errors(of["gradient_accuracy"])),
         tolerated=list(_tolerated(of["gradient_training"])),
         sources=list(_sources(usable)),
@@ -95,27 +92,6 @@ def _activation(row: pd.Series) -> str | None:
         return activations.get(**settings).name
     except (TypeError, ValueError):
         return None
-
-
-def _width_laws(runs: pd.DataFrame) -> Iterator[WidthLaw]:
-    distance = numbers(runs, "ntk/limit_distance.first")
-    runs = runs.assign(x=numbers(runs, "config.model.width"), y=distance, seed=numbers(runs, "config.seed"))
-    runs = runs[np.isfinite(runs["y"]) & (runs["y"] > 0)]
-    for key, own in runs.groupby(["activation", "gamma", "dataset"], sort=False):
-        activation, gamma, dataset = cast("tuple[str, float, str]", key)
-        law, scaled = fit_power_law(own[["x", "y", "seed"]]), own["y"] * np.sqrt(own["x"])
-        yield WidthLaw(
-            activation=activation,
-            gamma=gamma,
-            dataset=dataset,
-            constant=float(scaled.median()),
-            low=float(scaled.min()),
-            high=float(scaled.max()),
-            slope=law.slope,
-            half_width=law.half_width,
-            widths=sorted({int(n) for n in own["x"]}),
-            runs=len(own),
-        )
 
 
 def _gradient_errors(runs: pd.DataFrame) -> Iterator[GradientError]:

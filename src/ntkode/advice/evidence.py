@@ -19,35 +19,6 @@ class EvidenceUnreadable(ValueError):
 
 
 @dataclass(frozen=True)
-class WidthLaw:
-    """‖Θ_n − Θ_∞‖/‖Θ_∞‖ ≈ c/√n at initialisation, for one activation and horizon.
-
-    Attributes:
-        activation: φ with its settings, as `Activation.name`.
-        gamma: σ_w·T.
-        dataset: where it was measured.
-        constant: c, the median over runs of √n times the distance.
-        low: the least of them.
-        high: the greatest.
-        slope: the fitted power of n; NaN where one width was measured.
-        half_width: of its 95 % interval over seeds.
-        widths: the n measured.
-        runs: how many.
-    """
-
-    activation: str
-    gamma: float
-    dataset: str
-    constant: float
-    low: float
-    high: float
-    slope: float
-    half_width: float
-    widths: list[int]
-    runs: int
-
-
-@dataclass(frozen=True)
 class GradientError:
     """Relative error of the training gradient against the ODE's, for one way of solving it.
 
@@ -58,7 +29,7 @@ class GradientError:
         solver: a fixed-step method.
         gradient: the gradient method, as in conf/gradient.
         steps: of the solve.
-        error: the largest over runs, at the start and after training.
+        error: the largest over runs, of whatever width and samples, at the start and after training.
         evaluations: of the vector field in the forward solve.
         runs: how many.
     """
@@ -139,7 +110,6 @@ class Source:
 class Evidence:
     """All of it."""
 
-    width: list[WidthLaw] = field(default_factory=list)
     gradient: list[GradientError] = field(default_factory=list)
     tolerated: list[Tolerated] = field(default_factory=list)
     costs: list[GradientCost] = field(default_factory=list)
@@ -160,7 +130,6 @@ class Evidence:
         try:
             stored = json.loads(path.read_text())
             return cls(
-                width=[WidthLaw(**row) for row in stored["width"]],
                 gradient=[GradientError(**row) for row in stored["gradient"]],
                 tolerated=[Tolerated(**row) for row in stored["tolerated"]],
                 costs=[GradientCost(**row) for row in stored["costs"]],

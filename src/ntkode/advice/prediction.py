@@ -16,9 +16,10 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor
 
 from ntkode.activations import Activation
+from ntkode.advice.width import PROBE_ROWS
 from ntkode.checks import count
 from ntkode.data import Split
-from ntkode.ntk import BlowUpError, Spectrum, infinite_width_kernels, spectrum
+from ntkode.ntk import BlowUpError, NonFiniteKernelError, Spectrum, infinite_width_kernels, spectrum
 from ntkode.theory import LinearisedTraining
 
 FOLDS = 5
@@ -54,6 +55,7 @@ class Prediction:
         losses: by steps, the mean held-out ½‖f − y‖² a sample.
         ratios: by steps, L_K/L_0 in training on all N.
         spectrum: of Θ_∞ on all N.
+        limit: Θ_∞ on the first samples, at most `PROBE_ROWS`.
     """
 
     candidate: Candidate
@@ -61,6 +63,7 @@ class Prediction:
     losses: dict[int, float]
     ratios: dict[int, float]
     spectrum: Spectrum
+    limit: Tensor
 
     def error(self, steps: int) -> float:
         """The mean error after so many steps."""
@@ -116,9 +119,8 @@ class Problem:
         """
         n = min(len(train), count("rows", most))
         if n < 2 * FOLDS:
-            raise ValueError(
-                f"n_train={n} is too few to hold any out: advice needs {2 * FOLDS}, as in n_train=256"
-            )
+            given = f"n_train={n}" if n == len(train) else f"rows={n}"
+            raise ValueError(f"{given} is too few to hold any out: advice needs {2 * FOLDS} at least")
         if train.labels is None:
             order = np.argsort(np.asarray(rows[:n]), kind="stable")
             parts = [order[held] for _, held in KFold(FOLDS).split(order)]
@@ -141,7 +143,7 @@ class Problem:
 
 
 def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Prediction | Refused:
-    """Cross-validated training under Θ_∞ for each number of steps."""
+    """Cross-validated training under Θ_∞ for each number of steps, each fold at its own η = 1/λ_max."""
     try:
         limit = infinite_width_kernels(
             problem.x,
@@ -153,6 +155,8 @@ def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Pre
         )
     except BlowUpError:
         return Refused(candidate, "the infinite-width limit blows up before the horizon")
+    except NonFiniteKernelError as error:
+        return Refused(candidate, str(error))
     kernel = limit.ntk
     whole = LinearisedTraining(kernel, problem.y)
     if not whole.lambda_max > 0:
@@ -175,6 +179,7 @@ def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Pre
         losses={k: float(loss.mean()) for k, loss in losses.items()},
         ratios={k: curve[k] / curve[0] if curve[0] > 0 else math.nan for k in steps},
         spectrum=_spectrum(kernel, limit.error),
+        limit=kernel[:PROBE_ROWS, :PROBE_ROWS].clone(),
     )
 
 
@@ -191,12 +196,12 @@ def _wrong(outputs: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A prediction beside the best one.
+    """A prediction beside the least error of all.
 
     Attributes:
         prediction: what was predicted.
         steps: after how many steps.
-        excess: its mean error less the best one's.
+        excess: its mean error less the least one.
         noise: one standard error of that difference.
     """
 
@@ -207,29 +212,35 @@ class Ranked:
 
     @property
     def tied(self) -> bool:
-        """Whether the best is not better by more than one standard error."""
+        """Whether the least error is not smaller by more than one standard error."""
         return self.excess <= self.noise
 
 
 def rank(
-    problem: Problem, predictions: Sequence[Prediction], steps: int, width: Callable[[Candidate], int]
+    problem: Problem,
+    predictions: Sequence[Prediction],
+    steps: int,
+    choices: Sequence[int],
+    width: Callable[[Candidate], int],
 ) -> list[Ranked]:
-    """Predictions in order of preference.
+    """Predictions after `steps`, in order of preference.
 
-    First those that are within one standard error of the least error (the one-standard-error rule: Breiman et
-    al. 1984, section 3.4.3): smoother φ first, as its gradients are more accurate for the same work; among
-    equally smooth ones the narrowest, as it costs least, and then by held-out loss. After them the others, by
-    error.
+    First those that are tied with the least error over all predictions and all `choices` of steps: smoother φ
+    first, as its gradients are more accurate for the same work; among equally smooth ones the narrowest, as
+    it costs least, and then by held-out loss. After them the others, by error. It is the one-standard-error
+    rule (Breiman et al. 1984, section 3.4.3), but for the standard error: that of the paired difference, not
+    of the least error itself.
 
     Args:
         problem: the samples.
         predictions: at least one.
-        steps: after how many steps to compare.
+        steps: one of `choices`.
+        choices: numbers of steps that were predicted for.
         width: the width that a candidate needs.
     """
-    best = min(predictions, key=lambda p: (p.error(steps), p.losses[steps]))
+    best, at = _least(predictions, choices)
     ranked = [
-        Ranked(p, steps, p.error(steps) - best.error(steps), paired_noise(problem, p, steps, best, steps))
+        Ranked(p, steps, p.error(steps) - best.error(at), paired_noise(problem, p, steps, best, at))
         for p in predictions
     ]
 
@@ -242,11 +253,17 @@ def rank(
     return sorted(ranked, key=place)
 
 
+def _least(predictions: Sequence[Prediction], choices: Sequence[int]) -> tuple[Prediction, int]:
+    pairs = ((p, k) for k in sorted(choices) for p in predictions)
+    return min(pairs, key=lambda pair: (pair[0].error(pair[1]), pair[0].losses[pair[1]]))
+
+
 def paired_noise(problem: Problem, one: Prediction, steps: int, other: Prediction, other_steps: int) -> float:
     """Standard error of the difference of two mean errors on the same held-out samples.
 
     The larger of two estimates: from the N samples, and from the means of the folds, which also vary with the
-    draw of the training samples and do not take neighbours in a series for independent.
+    draw of the training samples and do not take neighbours in a series for independent. Training sets of
+    folds overlap, so that neither is unbiased (Bengio & Grandvalet 2004).
     """
     difference = (one.errors[steps] - other.errors[other_steps]).numpy()
     means = [difference[held].mean() for held in problem.folds]
@@ -255,10 +272,7 @@ def paired_noise(problem: Problem, one: Prediction, steps: int, other: Predictio
 
 
 def fewest_steps(problem: Problem, predictions: Sequence[Prediction], choices: Sequence[int]) -> int:
-    """The fewest steps after which some candidate is within one standard error of the best of all."""
-    best, at = min(((p, k) for p in predictions for k in choices), key=lambda pair: pair[0].error(pair[1]))
-    for k in sorted(choices):
-        for p in predictions:
-            if p.error(k) - best.error(at) <= paired_noise(problem, p, k, best, at):
-                return k
-    return at
+    """The fewest steps after which a candidate is tied with the least error of all."""
+    return next(
+        k for k in sorted(choices) if any(r.tied for r in rank(problem, predictions, k, choices, lambda _: 0))
+    )

@@ -4,130 +4,123 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkode.advice.calibration import Cost
-from ntkode.advice.evidence import Evidence
-from ntkode.advice.prediction import FOLDS, Prediction, Problem, Ranked, Refused
-from ntkode.advice.rules import CHANGE, Reason, Way, WidthNeed
+from ntkode.advice.bench import Bench
+from ntkode.advice.plan import Plan
+from ntkode.advice.prediction import FOLDS, Refused
+from ntkode.advice.rules import CHANGE, Reason
 
 # Samples below which a held-out error is called thin.
 FEW_SAMPLES = 200
+# Share of the network's λ_max by which the limit's may be off, before it is told.
+FAR_OFF = 0.5
 
 
-def activation_reason(
-    problem: Problem, ranked: Sequence[Ranked], refused: Sequence[Refused], horizon: float
-) -> Reason:
-    """Activation and σ_w."""
-    first = ranked[0]
+def reasons(bench: Bench, plan: Plan, refused: Sequence[Refused]) -> list[Reason]:
+    """One a choice."""
+    return [
+        _activation(bench, plan, refused),
+        _width(bench, plan),
+        _solver(bench, plan),
+        _gradient(bench, plan),
+        _rate(bench, plan),
+        _steps(bench, plan),
+    ]
+
+
+def _activation(bench: Bench, plan: Plan, refused: Sequence[Refused]) -> Reason:
+    first, samples, of_all = plan.ranked[0], len(bench.problem), len(bench.data.train)
     candidate, spectrum = first.prediction.candidate, first.prediction.spectrum
-    tied = sum(r.tied for r in ranked)
+    errors = first.prediction.errors[first.steps]
     floor = "below its resolution: not told from zero" if spectrum.below_resolution else "positive"
-    thin = [f"{len(problem)} samples"] if len(problem) < FEW_SAMPLES else []
+    thin = [f"{samples} samples"] if samples < FEW_SAMPLES else []
+    if samples < of_all:
+        thin.append(f"held out of {samples} samples, for a training on {of_all}")
     if refused:
-        thin.append(f"nothing is predicted for {len(refused)} candidates")
+        thin.append(f"{len(refused)} candidates are left out")
     return Reason(
         "activation, σ_w",
-        f"{candidate.activation.name}, {candidate.gamma / horizon:g}",
-        f"training under Θ_∞, {FOLDS}-fold on the training split: of {tied} of {len(ranked)} "
-        "candidates within one standard error of the least error the smoothest, then the narrowest, then "
-        "the least held-out loss; only σ_w·T matters",
-        f"{problem.measure} {first.prediction.error(first.steps):.4g} ± {_own_noise(first):.2g} (least "
-        f"{_least(ranked):.4g}) after {first.steps} steps on {len(problem)} samples; "
+        f"{candidate.activation.name}, {candidate.gamma / bench.horizon:g}",
+        f"training under Θ_∞, {FOLDS}-fold on the training split: of {sum(r.tied for r in plan.ranked)} of "
+        f"{len(plan.ranked)} candidates within one standard error of the least error the smoothest, then the "
+        "narrowest, then the least held-out loss; only σ_w·T matters",
+        f"{bench.problem.measure} {first.prediction.error(first.steps):.4g} ± "
+        f"{float(errors.std()) / len(errors) ** 0.5:.2g} after {first.steps} steps; "
         f"φ is {candidate.activation.profile.smoothness_class}; λ_min {spectrum.lambda_min:.2g} "
         f"{floor}, condition number {spectrum.condition_number:.2g}",
         "; ".join(thin),
     )
 
 
-def _own_noise(r: Ranked) -> float:
-    errors = r.prediction.errors[r.steps]
-    return float(errors.std()) / len(errors) ** 0.5
-
-
-def _least(ranked: Sequence[Ranked]) -> float:
-    return min(r.prediction.error(r.steps) for r in ranked)
-
-
-def width_reason(
-    need: WidthNeed, width: int, widest: int, costs: Sequence[Cost], budget: float | None
-) -> Reason:
-    """Width."""
+def _width(bench: Bench, plan: Plan) -> Reason:
+    need, budget = plan.option.need, bench.request.budget
     thin = [need.thin] if need.thin else []
-    if width < need.width:
-        why = f"{widest} is the widest choice" if width == widest else f"budget={budget:g} bears no more"
-        thin.append(f"the law asks for {need.width}; {why}, at a distance of {need.at(width):.2f}")
-    timed = ", ".join(f"n = {cost.width}: {cost.step:.2g} s a step" for cost in costs)
+    if plan.distance.mean > need.distance:
+        thin.append(f"{plan.wanted} is the widest choice, and not wide enough")
+    if plan.width < plan.wanted:
+        thin.append(f"{plan.wanted} is wanted, budget={budget:g} bears no more: {need.at(plan.width):.2f}")
+    timed = ", ".join(f"n = {cost.width}: {cost.step:.2g} s a step" for cost in plan.costs)
     return Reason(
         "width",
-        str(width),
-        f"‖Θ_n − Θ_∞‖/‖Θ_∞‖ ≈ c/√n at most {need.distance:g}; here {need.at(width):.3f}",
-        f"c = {need.constant:.2f} from {need.evidence}; measured here: {timed}",
+        str(plan.width),
+        f"the kernel of all outputs within {need.distance:g} of its limit; the distance falls as c/√n",
+        f"c = {need.constant:.2f}; measured on these data at {need.measured}, at {plan.distance}; {timed}",
         "; ".join(thin),
     )
 
 
-def solver_reason(way: Way, bound: float, told: str) -> Reason:
-    """Solver and steps."""
-    row = way.row
+def _solver(bench: Bench, plan: Plan) -> Reason:
+    row = plan.way.row
     return Reason(
         "solver, steps",
-        f"{way.solver}, {way.steps}",
-        f"the cheapest whose gradient error is at most {bound:.2g}, with which the final loss changes by "
-        f"less than {CHANGE:.0%}",
-        f"gradient error {row.error:.2g} with {row.steps} steps at σ_w·T = {row.gamma:g} ({row.activation}, "
-        f"{row.dataset}, runs: {row.runs}); training bears {told}",
-        way.thin,
+        f"{row.solver}, {row.steps}",
+        f"the cheapest measured whose gradient error is at most {bench.bound:.2g}, with which the final loss "
+        f"changes by less than {CHANGE:.0%}",
+        f"gradient error {row.error:.2g} at σ_w·T = {row.gamma:g} ({row.activation}, {row.dataset}, runs: "
+        f"{row.runs}); training bears {bench.bound_told}",
+        plan.way.thin,
     )
 
 
-def gradient_reason(way: Way, evidence: Evidence, memory: float | None, allowed: float | None) -> Reason:
-    """Gradient method."""
-    cost = next((c for c in evidence.costs if c.gradient == way.gradient), None)
-    timed = (
-        ""
+def _gradient(bench: Bench, plan: Plan) -> Reason:
+    name, allowed = plan.way.gradient, bench.request.memory
+    cost = next((c for c in bench.evidence.costs if c.gradient == name), None)
+    told = (
+        []
         if cost is None
-        else f"{cost.seconds:.2f} times the seconds of backprop in {cost.problems} problems"
+        else [f"{cost.seconds:.2f} times the seconds of backprop in {cost.problems} problems"]
     )
-    if memory is not None:
-        timed += f"; {memory:.0f} MiB measured here, memory={allowed:g} allows as much"
-    return Reason(
-        "gradient method",
-        way.gradient,
-        "the cheapest with which that error is kept" + ("" if memory is None else ", within the memory"),
-        timed,
-        "" if cost is not None and cost.problems > 1 else "few problems timed",
-    )
+    rule = "the cheapest with which that error is kept"
+    if plan.memory is not None:
+        rule = "the fastest of the same gradient within the memory"
+        told.append(f"{plan.memory:.0f} MiB measured here, memory={allowed:g} allows as much")
+    return Reason("gradient method", name, rule, "; ".join(told))
 
 
-def rate_reason(chosen: Prediction, samples: int, used: int, cost: Cost) -> Reason:
-    """Learning rate; λ_max grows in proportion to the number of samples."""
-    largest = chosen.spectrum.lambda_max * samples / used
+def _rate(bench: Bench, plan: Plan) -> Reason:
+    """λ_max grows in proportion to the number of samples."""
+    samples, used = len(bench.data.train), len(bench.problem)
+    largest = plan.option.prediction.spectrum.lambda_max * samples / used
     scaled = f", scaled from {used} samples" if used < samples else ""
+    far = abs(plan.cost.lambda_max / largest - 1) > FAR_OFF
     return Reason(
         "learning rate",
-        f"auto ({1 / largest:.3g})",
+        f"auto ({1 / plan.cost.lambda_max:.3g})",
         "1/λ_max of the full training kernel, half of what is stable; optimizer.lr=auto measures it",
-        f"λ_max(Θ_∞) = {largest:.4g} on {samples} samples{scaled}; this network's: {cost.lambda_max:.4g}",
-        "far from its limit: the network's λ_max differs by more than a third"
-        if abs(cost.lambda_max / largest - 1) > 1 / 3
-        else "",
+        f"this network's λ_max is {plan.cost.lambda_max:.4g}, that of Θ_∞ {largest:.4g}{scaled}",
+        "predictions are of the limit's rate, a wider network has a larger one" if far else "",
     )
 
 
-def steps_reason(
-    chosen: Prediction, steps: int, affordable: int | None, cost: Cost, budget: float | None
-) -> Reason:
-    """Training steps."""
-    if affordable is None:
-        rule, asked = "as the config has it; budget=SECONDS chooses", "steps"
-    else:
-        asked = f"up to {affordable} steps fit budget={budget:g}"
-        rule = "the fewest within one standard error of the least predicted error that the budget bears"
-    predicted = f"; loss ratio {chosen.ratios[steps]:.3g} predicted" if steps in chosen.ratios else ""
-    return Reason(
-        "training steps",
-        str(steps),
-        rule,
-        f"{asked}: {cost.run(steps):.3g} s, by {cost.step:.2g} s a step and {cost.start:.2g} s for λ_max"
-        f"{predicted}",
-        "the machine's load at this moment counts" if budget is not None else "",
+def _steps(bench: Bench, plan: Plan) -> Reason:
+    budget = bench.request.budget
+    told = (
+        f"{plan.seconds:.3g} s of training alone, by {plan.cost.step:.2g} s a step and "
+        f"{plan.cost.start:.2g} s for λ_max"
     )
+    if budget is None:
+        return Reason("training steps", str(plan.steps), "as the config has it; budget=SECONDS chooses", told)
+    rule = "the fewest within one standard error of the least predicted error"
+    thin = ["the machine's load at this moment counts"]
+    if plan.steps < plan.judged or plan.width < plan.wanted:
+        thin.append(f"budget={budget:g} bears no more")
+    return Reason("training steps", str(plan.steps), rule, told, "; ".join(thin))

@@ -53,16 +53,17 @@ def plain(advice: Advice, given: Sequence[str], evidence: Evidence) -> dict[str,
     """Everything, for JSON."""
     return {
         "dataset": advice.dataset,
+        "seed": advice.seed,
         "command": command(advice, given),
         "given": list(given),
         "overrides": advice.overrides,
-        "steps": advice.steps,
+        "steps": advice.plan.steps,
         "asked": asdict(advice.request) | {"horizon": advice.horizon},
-        "seconds": advice.seconds,
+        "seconds": advice.plan.seconds,
         "reasons": [asdict(reason) for reason in advice.reasons],
         "measure": advice.problem.measure,
         "samples": len(advice.problem),
-        "candidates": [_row(r) for r in advice.ranked],
+        "candidates": [_row(r) for r in advice.plan.ranked],
         "default": None if advice.default is None else _row(advice.default),
         "refused": [
             {"activation": r.candidate.activation.name, "gamma": r.candidate.gamma, "reason": r.reason}
@@ -94,7 +95,7 @@ def _row(r: Ranked) -> dict[str, Any]:
 
 
 def _candidates(advice: Advice) -> Table:
-    first = advice.ranked[0]
+    first = advice.plan.ranked[0]
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
@@ -108,13 +109,13 @@ def _candidates(advice: Advice) -> Table:
         advice.problem.measure,
         "more than\nthe least",
         "held-out\nloss",
-        "training\nL/L₀",
+        "L/L₀ in\nthe limit",
         "λ_min",
         "condition\nnumber",
         "class",
     ):
         table.add_column(header, justify="right")
-    rows = list(advice.ranked[:SHOWN])
+    rows = list(advice.plan.ranked[:SHOWN])
     if advice.default is not None and advice.default not in rows:
         rows.append(advice.default)
     for r in rows:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from ntkode.advice.advising import Compose
+from ntkode.advice.bench import Compose
 from ntkode.results import Status, load, run_id
 from ntkode.studies import run_job
 
@@ -79,19 +80,14 @@ def run_trial(
         A row a run: `setting`, `overrides`, `seed`, `run_id`, `status`, `error` (1 − test accuracy, or
         `loss/test` in regression), `loss` (`loss/test`), `seconds`. A run that is not done has NaN.
     """
-    told = {}
-    number = 0
-    for seed in seeds:
-        for setting in settings:
-            own = [*setting.overrides, f"seed={seed}", f"results_dir={json.dumps(results)}", f"sweep={sweep}"]
-            config = compose(own)
-            run_job(config, " ".join([*setting.overrides, f"seed={seed}"]), number)
-            told[run_id(config)] = (setting.name, " ".join(setting.overrides), seed)
-            number += 1
-    runs = load(Path(results), sweep)
-    runs = runs[runs["run_id"].isin(list(told))]
-    rows = [_row(run, *told[run["run_id"]]) for _, run in runs.iterrows()]
-    return pd.DataFrame(rows)
+    asked: list[tuple[str, tuple[str, str, int]]] = []
+    for number, (seed, setting) in enumerate(product(seeds, settings)):
+        own = [*setting.overrides, f"seed={seed}", f"results_dir={json.dumps(results)}", f"sweep={sweep}"]
+        config = compose(own)
+        run_job(config, " ".join([*setting.overrides, f"seed={seed}"]), number)
+        asked.append((run_id(config), (setting.name, " ".join(setting.overrides), seed)))
+    runs = {run["run_id"]: run for _, run in load(Path(results), sweep).iterrows()}
+    return pd.DataFrame([_row(runs[name], *told) for name, told in asked])
 
 
 def _row(run: pd.Series, setting: str, overrides: str, seed: int) -> dict[str, Any]:
