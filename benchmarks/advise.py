@@ -3,7 +3,7 @@
     python benchmarks/advise.py dataset=digits [budget=SECONDS] [size=small] [out=advice.json]
 
 From the infinite-width theory, computed on the training split, and from stored runs. It ends with a command
-to paste. Nothing is trained; a few gradients are timed.
+to paste. No training is run to its end; the first dozen steps of the recommended one are timed.
 """
 
 import json
