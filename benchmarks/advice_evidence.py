@@ -50,10 +50,18 @@ def main(arguments: list[str]) -> None:
             "runs them, or name others by sweeps=…"
         )
     out = Path(settings.get("out", PACKAGED))
-    plain = replace(evidence, costs=costs).plain()
-    write_atomically(out, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(out, text(replace(evidence, costs=costs)))
     counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
     print(f"{out}: {counts}, from {sum(source.runs for source in evidence.sources)} runs")
+
+
+def text(evidence: Evidence) -> str:
+    """As JSON, a line a row."""
+    parts = [
+        f'"{part}": [\n' + ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows) + "\n ]"
+        for part, rows in evidence.plain().items()
+    ]
+    return "{\n " + ",\n ".join(parts) + "\n}\n"
 
 
 if __name__ == "__main__":
