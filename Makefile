@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install launchers run paper report smoke perf perf-gradients perf-sweep perf-peers lint format test \
+.PHONY: help install launchers run paper evidence report smoke perf perf-gradients perf-sweep perf-peers lint format test \
 	test-integration docs sync clean
 
 help:  ## Show this list
@@ -30,6 +30,11 @@ run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 
 
 paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
 	$(BIN)/python benchmarks/paper.py $(PAPER)
+
+EVIDENCE := gradient kinks training
+evidence: install  ## What benchmarks/advise.py goes by, measured anew (src/ntkode/advice/evidence.json)
+	for part in $(EVIDENCE); do $(BIN)/python benchmarks/run.py experiment=advice/$$part || exit 1; done
+	$(BIN)/python benchmarks/advice_evidence.py
 
 report: install  ## The newest sweep's table and picture, and the page over all sweeps (results/report/report.html)
 	$(BIN)/python benchmarks/report.py

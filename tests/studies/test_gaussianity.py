@@ -83,6 +83,14 @@ def test_numbers_of_a_known_mixture():
     assert against_limit(outputs[:, :, 0], np.ones(3))["output/limit_rejected"] == 1
 
 
+def test_an_output_that_is_zero_whatever_v_is_a_point_mass():
+    """One of a hundred networks is dead: the law jumps by 1/100 at 0, the others are Gaussian."""
+    variances = np.ones((100, 2))
+    variances[7, 1] = 0.0
+    # The mean over two inputs; the second's law is off by half a jump, on either side of 0.
+    assert mixture(variances, np.ones(2))["output/limit_distance"] == pytest.approx(0.005 / 2)
+
+
 def test_gaussian_independent_outputs_pass():
     outputs, variances = made(0.0)
     assert mixture(variances, np.ones(3))["output/excess_kurtosis"] == 0

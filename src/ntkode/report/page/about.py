@@ -99,6 +99,14 @@ ABOUT = {
     "gradient_training": About(
         "Training with wrong gradients", "How wrong may a gradient be before training suffers?"
     ),
+    "advice/gradient": About(
+        "Evidence for advice: solver",
+        "By activation and horizon, how many steps does an accurate gradient take?",
+    ),
+    "advice/kinks": About("Evidence for advice: kinks", "What does averaging over relu's kinks buy?"),
+    "advice/training": About(
+        "Evidence for advice: accuracy", "How wrong may a gradient be before training suffers?"
+    ),
     "training": About(
         "Training", "How do loss, λ_min, gradient error and NTK develop while the models train?"
     ),

@@ -1,0 +1,137 @@
+"""Evidence from stored runs: what `ntkode.results.load` returns, condensed into laws and tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from ntkode import activations
+from ntkode.advice.evidence import Evidence, GradientCost, GradientError, Source, Tolerated
+from ntkode.report.gradient_training import enough_table, training_effects
+from ntkode.report.grouping import numbers
+from ntkode.results import Status
+
+_STUDY, _DATASET = "config.choices.study", "config.choices.dataset"
+_STUDIES = ("gradient_accuracy", "gradient_training")
+_SETTING = "config.activation."
+_ERROR = "gradient/relative_error"
+
+
+def collect(runs: pd.DataFrame) -> Evidence:
+    """The evidence in the done runs of study=gradient_accuracy and gradient_training.
+
+    Runs of another model than neural_ode or of an unknown activation are left out, as are adaptive solvers.
+
+    Args:
+        runs: what `ntkode.results.load` returns.
+    """
+    usable = runs[runs["status"] == Status.DONE]
+    for column, wanted in ((_STUDY, _STUDIES), ("config.choices.model", ("neural_ode",))):
+        usable = usable[usable[column].isin(wanted)] if column in usable else usable.iloc[:0]
+    if usable.empty:
+        return Evidence()
+    # Frames that were joined repeat their index, by which columns would be set beside the wrong rows.
+    usable = usable.reset_index(drop=True).copy()
+    usable = usable.assign(
+        activation=pd.Series({i: _activation(row) for i, row in usable.iterrows()}, dtype=object),
+        gamma=numbers(usable, "config.model.sigma_w") * numbers(usable, "config.model.horizon"),
+        dataset=usable[_DATASET].astype(str),
+    )
+    usable = usable[usable["activation"].notna()].reset_index(drop=True)
+    of = {study: usable[usable[_STUDY] == study].reset_index(drop=True) for study in _STUDIES}
+    return Evidence(
+        gradient=list(_gradient_errors(of["gradient_accuracy"])),
+        tolerated=list(_tolerated(of["gradient_training"])),
+        sources=list(_sources(usable)),
+    )
+
+
+def gradient_costs(path: Path) -> list[GradientCost]:
+    """Ratios to backprop of each gradient method that ntkode has, from `docs/perf/gradients.json`.
+
+    Raises:
+        ValueError: the file is no such measurement.
+    """
+    try:
+        return list(_cost_ratios(json.loads(path.read_text())["settings"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"perf={path} is no measurement of make perf-gradients ({error!r})") from error
+
+
+def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[GradientCost]:
+    ratios: dict[str, list[tuple[float, float]]] = {}
+    for setting in settings:
+        timed = {c["contestant"]: c for c in setting["contestants"] if c["status"] == Status.DONE}
+        base = timed["backprop"]
+        for name, own in timed.items():
+            memory = own["allocated"] / base["allocated"] if "allocated" in own else math.nan
+            ratios.setdefault(name, []).append((own["seconds"] / base["seconds"], memory))
+    for name, pairs in ratios.items():
+        if "-" in name or name == "torchode":  # other libraries
+            continue
+        known = [memory for _, memory in pairs if not math.isnan(memory)]
+        seconds = max(ratio for ratio, _ in pairs)
+        yield GradientCost(name, seconds, max(known, default=math.nan), len(pairs))
+
+
+def _activation(row: pd.Series) -> str | None:
+    """The canonical name: `softplus`, or `softplus(beta=4)` where a setting is not the default."""
+    settings = {
+        str(name).removeprefix(_SETTING): row[name] for name in row.index if str(name).startswith(_SETTING)
+    }
+    settings = {
+        k: v for k, v in settings.items() if k != "_target_" and not (isinstance(v, float) and math.isnan(v))
+    }
+    try:
+        return activations.get(**settings).name
+    except (TypeError, ValueError):
+        return None
+
+
+def _gradient_errors(runs: pd.DataFrame) -> Iterator[GradientError]:
+    solver = runs["config.solver.method"] if len(runs) else pd.Series(dtype=str)
+    worst = pd.concat([numbers(runs, f"{_ERROR}.first"), numbers(runs, _ERROR)], axis=1).max(
+        axis=1, skipna=False
+    )
+    runs = runs.assign(solver=solver, steps=numbers(runs, "config.solver.steps"), error=worst)
+    runs = runs[runs["steps"].notna() & np.isfinite(runs["error"])]
+    keys = ["activation", "gamma", "dataset", "solver", "config.choices.gradient", "steps"]
+    for key, own in runs.groupby(keys, sort=False):
+        activation, gamma, dataset, method, gradient, steps = cast("tuple[Any, ...]", key)
+        yield GradientError(
+            activation=activation,
+            gamma=gamma,
+            dataset=dataset,
+            solver=method,
+            gradient=gradient,
+            steps=int(steps),
+            error=float(own["error"].max()),
+            evaluations=float(numbers(own, "cost/nfe_forward").median()),
+            runs=len(own),
+        )
+
+
+def _tolerated(runs: pd.DataFrame) -> Iterator[Tolerated]:
+    for key, own in runs.groupby(["activation", "dataset"], sort=False):
+        activation, dataset = cast("tuple[str, str]", key)
+        table = enough_table(training_effects(own.reset_index(drop=True)))
+        for _, row in table.iterrows():
+            bounds = {name: float(row[name]) for name in ("change", "enough", "too_much", "largest")}
+            yield Tolerated(activation=activation, dataset=dataset, runs=len(own), **bounds)
+
+
+def _sources(runs: pd.DataFrame) -> Iterator[Source]:
+    keys = [_STUDY, "dataset", "git.commit", "git.dirty", "sources_sha256"]
+    for key, own in runs.groupby(keys, dropna=False, sort=False):
+        study, dataset, commit, dirty, digest = cast("tuple[Any, ...]", key)
+        yield Source(study, dataset, _told(commit, str), _told(dirty, bool), _told(digest, str), len(own))
+
+
+def _told(value: Any, kind: Callable[[Any], Any]) -> Any:
+    return None if pd.isna(value) else kind(value)

@@ -1,0 +1,278 @@
+"""What the infinite-width theory predicts for an activation and a horizon on given training data.
+
+Under Θ_∞ gradient descent multiplies the residual by 1 − ηΘ_∞ in every step (`ntkode.theory`). Each training
+sample is predicted by the training on the folds that it is not in; the test split plays no part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from sklearn.model_selection import KFold, StratifiedKFold
+from torch import Tensor
+
+from ntkode.activations import Activation
+from ntkode.advice.width import PROBE_ROWS
+from ntkode.checks import count
+from ntkode.data import Split
+from ntkode.ntk import BlowUpError, NonFiniteKernelError, Spectrum, infinite_width_kernels, spectrum
+from ntkode.theory import LinearisedTraining
+
+FOLDS = 5
+# Of the kernel's entries: far below the distance n^(-1/2) of any width that is trained. A smaller one costs
+# minutes on inputs of many norms, whose pairs then cannot be interpolated.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An activation at a horizon; only γ = σ_w·T matters in the limit.
+
+    Attributes:
+        activation: φ.
+        gamma: σ_w·T.
+    """
+
+    activation: Activation
+    gamma: float
+
+    def __str__(self) -> str:
+        return f"{self.activation.name} at σ_w·T = {self.gamma:g}"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What training under Θ_∞ with η = 1/λ_max does, by the number of steps.
+
+    Attributes:
+        candidate: of what.
+        errors: by steps, the error on each held-out sample, shape (N,): whether its class is wrong, or
+            ½‖f − y‖² in regression.
+        losses: by steps, the mean held-out ½‖f − y‖² a sample.
+        ratios: by steps, L_K/L_0 in training on all N.
+        spectrum: of Θ_∞ on all N.
+        limit: Θ_∞ on the first samples, at most `PROBE_ROWS`.
+    """
+
+    candidate: Candidate
+    errors: dict[int, Tensor]
+    losses: dict[int, float]
+    ratios: dict[int, float]
+    spectrum: Spectrum
+    limit: Tensor
+
+    def error(self, steps: int) -> float:
+        """The mean error after so many steps."""
+        return float(self.errors[steps].mean())
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A candidate for which the theory predicts nothing, and why."""
+
+    candidate: Candidate
+    reason: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Training samples and their folds.
+
+    Attributes:
+        x: inputs, (N, d).
+        y: targets, (N, k).
+        labels: classes, (N,); None for regression.
+        folds: by fold, the indices held out.
+        sigma_u: σ_u.
+        sigma_v: σ_v, which scales kernel and learning rate and no prediction.
+    """
+
+    x: Tensor
+    y: Tensor
+    labels: Tensor | None
+    folds: tuple[np.ndarray, ...]
+    sigma_u: float = 1.0
+    sigma_v: float = 1.0
+
+    @classmethod
+    def of(
+        cls, train: Split, rows: Sequence[int], most: int, *, sigma_u: float = 1.0, sigma_v: float = 1.0
+    ) -> Problem:
+        """The first `most` samples of a training split, which are as balanced as the whole, in folds.
+
+        Classes are shared equally among the folds. Without classes a fold is a run of neighbouring source
+        rows, so that in a time series no sample is predicted from those that overlap it.
+
+        Args:
+            train: the training split.
+            rows: each sample's row in its source.
+            most: samples to use.
+            sigma_u: σ_u.
+            sigma_v: σ_v.
+
+        Raises:
+            ValueError: too few samples for two folds.
+        """
+        n = min(len(train), count("rows", most))
+        if n < 2 * FOLDS:
+            given = f"n_train={n}" if n == len(train) else f"rows={n}"
+            raise ValueError(f"{given} is too few to hold any out: advice needs {2 * FOLDS} at least")
+        if train.labels is None:
+            order = np.argsort(np.asarray(rows[:n]), kind="stable")
+            parts = [order[held] for _, held in KFold(FOLDS).split(order)]
+        else:
+            labels = train.labels[:n].numpy()
+            fewest = int(np.bincount(labels)[np.unique(labels)].min())
+            kind = StratifiedKFold if fewest >= FOLDS else KFold
+            splitter = kind(FOLDS, shuffle=True, random_state=0)
+            parts = [held for _, held in splitter.split(labels, labels)]
+        labels_used = None if train.labels is None else train.labels[:n]
+        return cls(train.x[:n].double(), train.y[:n].double(), labels_used, tuple(parts), sigma_u, sigma_v)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def measure(self) -> str:
+        """What `Prediction.error` is."""
+        return "held-out loss" if self.labels is None else "held-out error rate"
+
+
+def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Prediction | Refused:
+    """Cross-validated training under Θ_∞ for each number of steps, each fold at its own η = 1/λ_max."""
+    try:
+        limit = infinite_width_kernels(
+            problem.x,
+            activation=candidate.activation,
+            horizon=candidate.gamma,
+            sigma_u=problem.sigma_u,
+            sigma_v=problem.sigma_v,
+            tolerance=TOLERANCE,
+        )
+    except BlowUpError:
+        return Refused(candidate, "the infinite-width limit blows up before the horizon")
+    except NonFiniteKernelError as error:
+        return Refused(candidate, str(error))
+    kernel = limit.ntk
+    whole = LinearisedTraining(kernel, problem.y)
+    if not whole.lambda_max > 0:
+        return Refused(candidate, "the kernel is zero")
+    rate = 1 / whole.lambda_max
+    outputs = {k: torch.empty_like(problem.y) for k in steps}
+    for held in problem.folds:
+        kept = np.setdiff1d(np.arange(len(problem)), held)
+        training = LinearisedTraining(kernel[np.ix_(kept, kept)], problem.y[kept])
+        for k in steps:
+            residual = training.after_steps(1 / training.lambda_max, k)
+            outputs[k][held] = training.learned(kernel[np.ix_(held, kept)], residual)
+    losses = {k: 0.5 * (f - problem.y).square().sum(1) for k, f in outputs.items()}
+    curve = whole.losses(rate, max(steps))
+    return Prediction(
+        candidate,
+        errors=losses
+        if problem.labels is None
+        else {k: _wrong(f, problem.labels) for k, f in outputs.items()},
+        losses={k: float(loss.mean()) for k, loss in losses.items()},
+        ratios={k: curve[k] / curve[0] if curve[0] > 0 else math.nan for k in steps},
+        spectrum=_spectrum(kernel, limit.error),
+        limit=kernel[:PROBE_ROWS, :PROBE_ROWS].clone(),
+    )
+
+
+def _spectrum(kernel: Tensor, error: float) -> Spectrum:
+    """Its resolution holds the error of the entries too, which moves eigenvalues by N times that at most."""
+    exact = spectrum(kernel)
+    floor = exact.resolution + len(kernel) * error * max(1.0, float(kernel.abs().max()))
+    return replace(exact, resolution=floor, condition_number=exact.lambda_max / max(exact.lambda_min, floor))
+
+
+def _wrong(outputs: Tensor, labels: Tensor) -> Tensor:
+    return (outputs.argmax(1) != labels).double()
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A prediction beside the least error of all.
+
+    Attributes:
+        prediction: what was predicted.
+        steps: after how many steps.
+        excess: its mean error less the least one.
+        noise: one standard error of that difference.
+    """
+
+    prediction: Prediction
+    steps: int
+    excess: float
+    noise: float
+
+    @property
+    def tied(self) -> bool:
+        """Whether the least error is not smaller by more than one standard error."""
+        return self.excess <= self.noise
+
+
+def rank(
+    problem: Problem,
+    predictions: Sequence[Prediction],
+    steps: int,
+    choices: Sequence[int],
+    width: Callable[[Candidate], int],
+) -> list[Ranked]:
+    """Predictions after `steps`, in order of preference.
+
+    First those that are tied with the least error over all predictions and all `choices` of steps: smoother φ
+    first, as its gradients are more accurate for the same work; among equally smooth ones the narrowest, as
+    it costs least, and then by held-out loss. After them the others, by error. It is the one-standard-error
+    rule (Breiman et al. 1984, section 3.4.3), but for the standard error: that of the paired difference, not
+    of the least error itself.
+
+    Args:
+        problem: the samples.
+        predictions: at least one.
+        steps: one of `choices`.
+        choices: numbers of steps that were predicted for.
+        width: the width that a candidate needs.
+    """
+    best, at = _least(predictions, choices)
+    ranked = [
+        Ranked(p, steps, p.error(steps) - best.error(at), paired_noise(problem, p, steps, best, at))
+        for p in predictions
+    ]
+
+    def place(r: Ranked) -> tuple[float, ...]:
+        smoothness = r.prediction.candidate.activation.profile.smoothness
+        if not r.tied:
+            return (1, r.excess, 0, 0)
+        return (0, -smoothness, width(r.prediction.candidate), r.prediction.losses[steps])
+
+    return sorted(ranked, key=place)
+
+
+def _least(predictions: Sequence[Prediction], choices: Sequence[int]) -> tuple[Prediction, int]:
+    pairs = ((p, k) for k in sorted(choices) for p in predictions)
+    return min(pairs, key=lambda pair: (pair[0].error(pair[1]), pair[0].losses[pair[1]]))
+
+
+def paired_noise(problem: Problem, one: Prediction, steps: int, other: Prediction, other_steps: int) -> float:
+    """Standard error of the difference of two mean errors on the same held-out samples.
+
+    The larger of two estimates: from the N samples, and from the means of the folds, which also vary with the
+    draw of the training samples and do not take neighbours in a series for independent. Training sets of
+    folds overlap, so that neither is unbiased (Bengio & Grandvalet 2004).
+    """
+    difference = (one.errors[steps] - other.errors[other_steps]).numpy()
+    means = [difference[held].mean() for held in problem.folds]
+    by_sample = difference.std(ddof=1) / math.sqrt(len(difference))
+    return float(max(by_sample, np.std(means, ddof=1) / math.sqrt(len(means))))
+
+
+def fewest_steps(problem: Problem, predictions: Sequence[Prediction], choices: Sequence[int]) -> int:
+    """The fewest steps after which a candidate is tied with the least error of all."""
+    return next(
+        k for k in sorted(choices) if any(r.tied for r in rank(problem, predictions, k, choices, lambda _: 0))
+    )

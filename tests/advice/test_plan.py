@@ -1,0 +1,93 @@
+"""How width, steps and candidate give way to a budget, and the gradient method to memory."""
+
+from dataclasses import replace
+
+import pytest
+
+from ntkode.advice.bench import Bench, Request
+from ntkode.advice.calibration import Cost
+from ntkode.advice.evidence import Evidence
+from ntkode.advice.plan import make_plan
+from ntkode.advice.width import WidthNeed
+
+GIVEN = ("dataset=digits", "n_train=60", "dataset.n_test=50")
+STEPS = (5, 10, 20, 40)
+WIDTHS = (64, 128, 256, 512)
+
+
+class TimedByWidth(Bench):
+    """Costs are made up, so that a test knows them: n/1000 seconds a step, one for the start."""
+
+    def cost(self, overrides):
+        width = int(dict(pair.split("=") for pair in overrides)["width"].removeprefix("w"))
+        return Cost(width, step=width / 1000, evaluation=0.0, start=1.0, lambda_max=1.0)
+
+
+@pytest.fixture(scope="module")
+def bench(composed):
+    request = Request(("tanh",), (1.0,), WIDTHS, rows=60)
+    return TimedByWidth(request, lambda more: composed(*GIVEN, *more), Evidence.read())
+
+
+@pytest.fixture(scope="module")
+def option(bench):
+    return bench.option(bench.candidates[0], STEPS)
+
+
+@pytest.fixture
+def plan_of(bench, option, monkeypatch):
+    def call(distance=0.35, **limits):
+        monkeypatch.setattr(bench, "request", replace(bench.request, distance=distance, **limits))
+        asked = replace(option, need=WidthNeed(option.need.measured, distance))
+        return make_plan(bench, [asked], STEPS, told=lambda _: None)
+
+    return call
+
+
+def test_without_a_budget_the_width_wanted_is_timed_and_run(plan_of):
+    plan = plan_of()
+    assert plan.width == plan.wanted == 256
+    assert plan.distance.mean <= 0.35
+    assert plan.steps == plan.judged
+    assert [cost.width for cost in plan.costs] == [256]
+
+
+def test_a_large_budget_changes_nothing(plan_of):
+    free, rich = plan_of(), plan_of(budget=1000.0)
+    assert (rich.width, rich.steps, rich.overrides) == (free.width, free.steps, free.overrides)
+
+
+def test_the_width_gives_way_before_the_steps(plan_of):
+    free = plan_of()
+    plan = plan_of(budget=1.0 + 0.15 * free.steps)
+    assert (plan.width, plan.wanted, plan.steps) == (128, 256, free.steps)
+    assert plan.seconds <= 1.0 + 0.15 * free.steps
+    assert "width=w128" in plan.overrides
+
+
+def test_then_the_steps_give_way_at_the_narrowest_width(plan_of):
+    plan = plan_of(budget=1.0 + 0.064 * 3.5)
+    assert (plan.width, plan.steps) == (64, 3)
+
+
+def test_a_budget_of_less_than_a_step_is_an_error_that_says_what_would_do(plan_of):
+    with pytest.raises(ValueError, match=r"budget=1 seconds bear no step .* n_train, or budget="):
+        plan_of(budget=1.0)
+
+
+def test_a_width_at_which_the_law_does_not_hold_yet_is_passed_over(plan_of):
+    """The law's width is measured, too: asked for what 256 just fails to keep, 512 is taken."""
+    at_256 = plan_of().distance.mean
+    plan = plan_of(distance=at_256 * 0.999)
+    assert plan.wanted == 512
+
+
+def test_memory_is_kept_by_the_same_gradient_computed_leaner(plan_of):
+    backprop = plan_of(memory=1000.0)
+    assert backprop.way.gradient == "backprop"
+    lean = plan_of(memory=backprop.memory * 0.9)
+    assert lean.way.gradient == "checkpointed"
+    assert lean.memory < backprop.memory
+    assert "gradient=checkpointed" in lean.overrides
+    with pytest.raises(ValueError, match=r"does not bear a gradient at width 256 .* memory="):
+        plan_of(memory=lean.memory * 0.5)

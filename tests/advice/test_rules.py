@@ -1,0 +1,113 @@
+"""Solver and gradient method from evidence."""
+
+import math
+
+import pytest
+
+from ntkode import activations
+from ntkode.advice.evidence import (
+    PACKAGED,
+    Evidence,
+    EvidenceUnreadable,
+    GradientCost,
+    GradientError,
+    Tolerated,
+)
+from ntkode.advice.prediction import Candidate
+from ntkode.advice.rules import bearable, cheapest_way, longest
+
+
+def row(solver, steps, error, gamma=1.0, activation="tanh", gradient="backprop", runs=3):
+    stages = {"midpoint": 2, "rk4": 4}[solver]
+    return GradientError(activation, gamma, "here", solver, gradient, steps, error, stages * steps, runs)
+
+
+def candidate(name, gamma=1.0):
+    return Candidate(activations.get(name), gamma)
+
+
+COSTS = [GradientCost("backprop", 1.0, 1.0, 3), GradientCost("adjoint", 1.6, 0.5, 3)]
+
+
+def test_the_cheapest_way_within_the_bound_is_taken():
+    rows = [row("midpoint", 5, 0.02), row("midpoint", 10, 0.005), row("rk4", 5, 1e-5), row("rk4", 10, 1e-6)]
+    adjoint = [row("midpoint", 5, 0.001, gradient="adjoint")]
+    evidence = Evidence(gradient=rows + adjoint, costs=COSTS)
+    loose = cheapest_way(evidence, candidate("tanh"), 0.03)
+    assert (loose.row.solver, loose.row.steps, loose.gradient) == ("midpoint", 5, "backprop")
+    # Midpoint's ten steps take 20 evaluations as RK4's five do; the adjoint's 10 count 1.6 times.
+    assert cheapest_way(evidence, candidate("tanh"), 0.01).gradient == "adjoint"
+    tight = cheapest_way(evidence, candidate("tanh"), 1e-4)
+    assert (tight.row.solver, tight.row.steps, tight.cost) == ("rk4", 5, 20)
+
+
+def test_between_two_horizons_the_larger_error_counts():
+    rows = [row("rk4", 5, 1e-3, gamma=1.0), row("rk4", 5, 1e-2, gamma=2.0), row("rk4", 5, 1.0, gamma=4.0)]
+    evidence = Evidence(gradient=rows, costs=COSTS)
+    assert cheapest_way(evidence, candidate("tanh", 1.5), 0.1).row.error == 1e-2
+    assert cheapest_way(evidence, candidate("tanh", 1.0), 0.1).row.error == 1e-3
+    rows[1] = row("rk4", 5, 1e-4, gamma=2.0)  # as with a kink, which is crossed or is not
+    assert cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 1.5), 0.1).row.error == 1e-3
+
+
+def test_nothing_is_extrapolated():
+    evidence = Evidence(gradient=[row("rk4", 10, 16e-4), row("rk4", 20, 1e-4)], costs=COSTS)
+    assert longest(evidence) == 1.0
+    assert cheapest_way(evidence, candidate("tanh"), 1e-5) is None
+    assert cheapest_way(evidence, candidate("tanh", 3.0), 1.0) is None
+
+
+def test_an_activation_that_was_not_measured_takes_the_worst_as_smooth_one():
+    rows = [
+        row("rk4", 5, 1e-3),
+        row("rk4", 5, 2e-3, activation="softplus"),
+        row("rk4", 5, 0.02, activation="relu"),
+    ]
+    evidence = Evidence(gradient=rows, costs=COSTS)
+    smooth = cheapest_way(evidence, candidate("erf"), 0.1)
+    assert smooth.row.error == 2e-3
+    assert "erf at σ_w·T = 1 was not measured: as softplus" in smooth.thin
+    assert cheapest_way(evidence, candidate("elu"), 0.1).row.error == 0.02
+
+
+def test_an_activation_measured_at_shorter_horizons_takes_those_measured_at_longer_ones():
+    rows = [row("rk4", 5, 1e-3), row("rk4", 5, 0.5, gamma=4.0, activation="gelu")]
+    far = cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 3.0), 1.0)
+    assert far.row.error == 0.5
+    assert "as gelu" in far.thin
+
+
+def test_the_bound_is_that_of_the_most_sensitive_activation():
+    tried = (("tanh", 0.01, 0.05), ("relu", 0.01, 0.03), ("relu", 0.1, 0.2))
+    rows = [Tolerated(name, "here", change, e, math.nan, e, 8) for name, change, e in tried]
+    bound, told = bearable(Evidence(tolerated=rows))
+    assert bound == 0.03
+    assert "the largest tried" in told
+
+
+def test_the_packaged_evidence_is_whole_and_traceable():
+    evidence = Evidence.read()
+    assert evidence.datasets == ["mnist"]
+    assert 0 < bearable(evidence)[0] < 1
+    assert {row.activation for row in evidence.tolerated} == {"tanh", "softplus", "relu", "gelu"}
+    for name in ("tanh", "softplus", "relu", "gelu", "silu", "elu", "erf", "sin"):
+        assert cheapest_way(evidence, candidate(name, 4.0), bearable(evidence)[0]).thin == ""
+    for source in evidence.sources:
+        assert source.commit
+        assert source.sources_sha256
+        assert source.dirty is False
+        assert source.runs > 0
+    assert {c.gradient for c in evidence.costs} >= {"backprop", "adjoint", "checkpointed"}
+
+
+def test_what_rests_on_more_runs_counts():
+    few, many = row("rk4", 5, 2.0, runs=2), row("rk4", 5, 3.0, runs=9)
+    assert Evidence(gradient=[many]).joined(Evidence(gradient=[few])).gradient == [many]
+    assert Evidence(gradient=[few]).joined(Evidence(gradient=[many])).gradient == [many]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    broken = tmp_path / "evidence.json"
+    broken.write_text(PACKAGED.read_text()[:200])
+    with pytest.raises(EvidenceUnreadable, match=r"evidence=.*evidence\.json cannot be read"):
+        Evidence.read(broken)

@@ -1,0 +1,118 @@
+"""benchmarks/advise.py, advise_trial.py and advice_evidence.py as a user runs them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+QUICK = ("dataset=digits", "n_train=60", "dataset.n_test=50", "steps=20", "rows=60", "gammas=0.5,1")
+
+
+def test_advice_ends_with_a_command_that_a_trial_can_run(script):
+    done = script("advise", *QUICK, "activations=tanh,relu", "distance=0.5", "out=there/advice.json")
+    assert done.returncode == 0, done.stderr
+    advice = json.loads(Path("there/advice.json").read_text())
+    chosen = dict(pair.split("=") for pair in advice["overrides"])
+    assert set(chosen) == {
+        "activation",
+        "model.sigma_w",
+        "width",
+        "solver",
+        "solver.steps",
+        "gradient",
+    }
+    assert advice["command"].startswith("python benchmarks/run.py dataset=digits n_train=60")
+    assert "none of them of digits" in " ".join(done.stdout.split())
+    assert len(advice["candidates"]) == 4
+    best = min(c["error"] for c in advice["candidates"])
+    assert advice["candidates"][0]["error"] - best <= advice["candidates"][0]["noise"]
+    assert {r["choice"] for r in advice["reasons"]} >= {"width", "solver, steps", "learning rate"}
+    assert all(r["rule"] and r["evidence"] for r in advice["reasons"])
+
+    done = script(
+        "advise_trial",
+        "advice=there/advice.json",
+        "random=1",
+        "seeds=1",
+        "results=there/results",
+        "out=trial.json",
+    )
+    assert done.returncode == 0, done.stderr
+    trial = json.loads(Path("trial.json").read_text())
+    assert [(run["setting"], run["status"]) for run in trial["runs"]] == [
+        ("advised", "done"),
+        ("default", "done"),
+        ("random 1", "done"),
+    ]
+    assert all(0 <= run["error"] < 1 for run in trial["runs"])
+    differences = {v["against"]: v["difference"] for v in trial["verdicts"]}
+    errors = {run["setting"]: run["error"] for run in trial["runs"]}
+    assert differences["default"] == pytest.approx(errors["advised"] - errors["default"])
+
+
+def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
+    done = script(
+        "advise", *QUICK, "activations=tanh", "distance=0.5", "budget=30", "memory=500", "out=advice.json"
+    )
+    assert done.returncode == 0, done.stderr
+    advice = json.loads(Path("advice.json").read_text())
+    assert 0 < advice["seconds"] <= 30
+    assert f"steps={advice['steps']}" in advice["overrides"]
+    assert "metrics=cheap" in advice["overrides"]
+    gradient = next(r for r in advice["reasons"] if r["choice"] == "gradient method")
+    assert "MiB measured here" in gradient["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["activation=tanh"], "activation=tanh: advise chooses this itself, leave it out; activations="),
+        (["model=resnet"], "the theory speaks of model=neural_ode alone"),
+        (["loss=cross_entropy"], "the theory speaks of loss=squared alone"),
+        (["dataset=digits,mnist"], "one setting at a time, such as dataset=digits"),
+        (["activations=tahn"], "activations=tahn: there is no such choice"),
+        (["budget=soon"], "budget=soon is no number"),
+        (["rows=50.5"], "rows=50.5 must be an integer"),
+        (["rows=3"], "rows=3 is too few"),
+        (["gammas=100"], "gammas=100: no gradient was measured beyond"),
+        (["+study=width_limit"], "study=width_limit: advise chooses this itself"),
+        (["model.subtract_initial_output=false"], "speaks of model.subtract_initial_output=true alone"),
+        (["model.horizon=0"], "model.horizon=0 must be a positive number"),
+        (["out=/dev/null/there"], "out=/dev/null/there cannot be written"),
+        (["budget=-1"], "budget=-1.0 must be a positive number"),
+        (["activations=quadratic", "gammas=3"], "no candidate can be advised; quadratic .*: .* try gammas="),
+        (["activations=tanh", "budget=0.0001"], "budget=0.0001 seconds bear no step"),
+        (["activations=tanh", "memory=0.01"], "memory=0.01 MiB does not bear a gradient"),
+        (["evidence=nowhere.json"], "evidence=nowhere.json cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_advised_on_ends_with_what_to_try(script, arguments, told):
+    quick = [pair for pair in QUICK if pair.split("=")[0] not in {a.split("=")[0] for a in arguments}]
+    done = script("advise", *quick, *arguments)
+    assert done.returncode == 1
+    assert re.search(told, done.stderr)
+
+
+@pytest.mark.parametrize("dataset", sorted(p.stem for p in (SCRIPTS.parent / "conf/dataset").glob("*.yaml")))
+def test_every_data_set_composes(script, dataset):
+    """An override that is refused late: the config was composed, with all its resolvers, before."""
+    assert "model.horizon=0 must be" in script("advise", f"dataset={dataset}", "model.horizon=0").stderr
+
+
+def test_evidence_needs_runs_of_every_part(script):
+    done = script("advice_evidence", "results=nowhere", "out=evidence.json")
+    assert "make evidence runs them" in done.stderr
+    assert not Path("evidence.json").exists()
+
+
+def test_a_trial_is_on_other_draws_than_the_advice(script):
+    Path("advice.json").write_text(json.dumps({"seed": 2}))
+    done = script("advise_trial", "advice=advice.json")
+    assert "seeds=2 is the draw that the advice was made on" in done.stderr
+
+
+def test_a_trial_needs_its_advice(script):
+    assert "advice=FILE is missing" in script("advise_trial").stderr
