@@ -138,7 +138,7 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
         grid(axes)
     handles = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]
     if len(handles) > 1:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
 
 
 def _colours(names: list[str]) -> _Styles:
