@@ -86,8 +86,11 @@
   // A link into a folded table unfolds it; so does printing.
   const unfold = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    for (let at = target && target.parentElement; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
-    if (target) target.scrollIntoView({ block: "center" });
+    let unfolded = false;
+    for (let at = target && target.parentElement; at; at = at.parentElement) {
+      if (at.tagName === "DETAILS" && !at.open) at.open = unfolded = true;
+    }
+    if (unfolded) target.scrollIntoView({ block: "center" });
   };
   addEventListener("hashchange", unfold);
   let folded = [];
