@@ -215,14 +215,16 @@
     return make("span", {}, ...parts);
   };
 
+  // Titles, switches and places for the curves, which the returned function draws.
   const explore = (block) => {
     const data = JSON.parse(document.getElementById(block.dataset.curves).textContent);
-    const plots = data.panels.map((panel) => {
+    const holders = data.panels.map((panel) => {
       const title = make("h4", {}, `${panel.title} `, formula(panel.unit));
-      const holder = make("div");
+      const holder = make("div", { className: "plot" });
       block.querySelector(".charts").append(make("div", { className: "chart" }, title, holder));
-      return draw(data, panel, holder, block.dataset.curves);
+      return holder;
     });
+    let plots = [];
     const on = data.factors.map((factor) => factor.values.map(() => true));
     let dashes = data.dashes && data.runs.length <= 6;
     const update = () => {
@@ -248,18 +250,24 @@
       switches.append(make("fieldset", {}, make("legend", { textContent: factor.name }), ...labels));
     });
     if (data.dashes) switches.append(check("predicted by the NTK at the start (dashed)", dashes, (now) => { dashes = now; }));
-    update();
+    return () => {
+      plots = holders.map((holder, k) => draw(data, data.panels[k], holder, block.dataset.curves));
+      update();
+    };
   };
 
+  // Curves take time and are drawn when they come into sight; their places are there at once, so that nothing moves.
+  const drawings = new Map();
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       seen.unobserve(entry.target);
-      explore(entry.target);
+      drawings.get(entry.target)();
     }
   }, { rootMargin: "800px 0px" });
   for (const block of document.querySelectorAll(".explore")) {
     block.hidden = false;
+    drawings.set(block, explore(block));
     seen.observe(block);
   }
   unfold();
