@@ -3,8 +3,8 @@
     python benchmarks/paper_pages.py [KEY=VALUE ...]
 
 takes the overrides of the `benchmarks/paper.py` that computed the results. Each study that has come to its
-verdicts gets `docs/paper/NAME.md`, `docs/paper/NAME.png` and `docs/paper/NAME_verdicts.csv`. Down to the line
-`MARKER` a page is written by hand and kept; only what follows is made anew.
+verdicts gets `docs/paper/NAME.md`, `NAME.png` and small tables, `NAME_verdicts.csv` and `NAME_medians.csv` or
+`NAME_slopes.csv`. Down to the line `MARKER` a page is written by hand and kept; the rest is made anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -44,7 +45,8 @@ def write(experiment: Experiment) -> bool:
     verdicts = experiment.index.directory / f"{experiment.name}_verdicts.csv"
     if not verdicts.exists():
         return False
-    shutil.copyfile(verdicts, PAGES / verdicts.name)
+    for name, table in tables(experiment).items():
+        shutil.copyfile(table, PAGES / name)
     [picture] = experiment.index.directory.glob("*.png")
     shutil.copyfile(picture, PAGES / f"{experiment.name}.png")
     path = PAGES / f"{experiment.name}.md"
@@ -54,6 +56,15 @@ def write(experiment: Experiment) -> bool:
     path.write_text(f"{above.rstrip()}\n\n{MARKER}\n\n{made}", encoding="utf-8")
     print(path)
     return True
+
+
+def tables(experiment: Experiment) -> dict[str, Path]:
+    """The small tables of a study, by the name that each gets: verdicts, and medians or slopes over seeds."""
+    found = {
+        f"{experiment.name}_{kind}.csv": next(experiment.index.directory.glob(f"*_{kind}.csv"), None)
+        for kind in ("verdicts", "medians", "slopes")
+    }
+    return {name: path for name, path in found.items() if path is not None}
 
 
 def opening(experiment: Experiment) -> str:
@@ -111,7 +122,7 @@ def origin(experiment: Experiment) -> str:
     return (
         f"From {len(runs)} runs ({ends}), {runs['cost/run_seconds'].sum() / 60:.0f} core minutes in all, at "
         f"n_train={size.n_train}, steps={size.steps}; commit {commits}; {hardware['cpu']}. "
-        f"The numbers: [{experiment.name}_verdicts.csv]({experiment.name}_verdicts.csv).\n"
+        f"The numbers: {', '.join(f'[{name}]({name})' for name in tables(experiment))}.\n"
     )
 
 

@@ -48,6 +48,7 @@ def stored(experiment, results):
     record.write_summary({"cost/run_seconds": 120.0})
     record.finish("done")
     pd.DataFrame(VERDICTS).to_csv(experiment.index.directory / "horizon_verdicts.csv", index=False)
+    (experiment.index.directory / "horizon_medians.csv").write_text("width,loss\n64,0.5\n")
     (experiment.index.directory / "horizon.png").write_bytes(b"a picture")
 
 
@@ -61,6 +62,8 @@ def test_a_page_holds_the_verdicts_their_reasons_and_where_they_come_from(pages,
     assert "- `b`: no replicate" in text
     assert "1 runs (1 done), 2 core minutes" in text
     assert "commit 0123456789; C1" in text
+    assert "[horizon_verdicts.csv](horizon_verdicts.csv), [horizon_medians.csv](horizon_medians.csv)" in text
+    assert (pages.PAGES / "horizon_medians.csv").read_text() == "width,loss\n64,0.5\n"
     assert (pages.PAGES / "horizon.png").read_bytes() == b"a picture"
     assert [path.name for path in sorted(pages.PAGES.glob("*.md"))] == [
         "horizon.md"
