@@ -13,7 +13,15 @@ from ntkode.data.batches import BatchSchedule
 from ntkode.results import RunRecord, run_id
 from ntkode.studies import run_job
 
-SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64", "logger=none", "dtype=float64")
+SMALL = (
+    "size=smoke",
+    "n_train=16",
+    "n_test=16",
+    "dataset=digits",
+    "width=w64",
+    "dtype=float64",
+    "logger=none",
+)
 # Two partial sums of float64 in place of one, through 25 steps.
 ROUNDING = 1e-10
 

@@ -175,7 +175,7 @@ class Digits(ImageModule):
 
 
 def _read_sklearn() -> dict[str, Array]:
-    """The 1,797 digits of scikit-learn, (1797, 64), and their labels; its import takes as long as a small job."""
+    """Scikit-learn's images, (1797, 64), and their labels; its import takes as long as a small job."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
