@@ -11,6 +11,7 @@ README = (ROOT / "README.md").read_text()
 RUNS = [
     line.split("#")[0].strip() for line in README.splitlines() if line.startswith("python benchmarks/run.py")
 ]
+SWEEPS = [command for command in RUNS if " -m " in command]
 SMALL = ["size=smoke", "dataset=digits", "metrics=cheap", "logger=none"]
 
 
@@ -49,11 +50,13 @@ def test_commands_run(command, output):
         assert "activation" in stdout
         return
     assert "done" in stdout
-    assert "done" in output("report")
+    if command == SWEEPS[0]:  # the table, picture and page of the others differ in numbers alone
+        assert "done" in output("report")
 
 
 def test_there_are_commands_to_test():
     assert len(RUNS) >= 6
+    assert SWEEPS
 
 
 def test_python_examples_run(tmp_path, monkeypatch, capsys):
