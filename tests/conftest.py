@@ -20,8 +20,11 @@ LONGEST = (
     "benchmarks/test_experiments.py",
     "benchmarks/test_paper_training.py",
     "studies/test_distribution.py",
-    "benchmarks/test_perf_ntk.py",
+    "benchmarks/test_paper_script.py",
+    "ntk/test_empirical.py",
     "test_readme.py",
+    "benchmarks/test_perf_ntk.py",
+    "test_conf.py",
     "test_tracking.py",
     "test_wandb_sync.py",
 )

@@ -4,8 +4,6 @@ import importlib.util
 import inspect
 import os
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -178,9 +176,8 @@ def test_jobs_at_a_time_are_no_more_than_the_gpus_allow(entry, monkeypatch):
     assert entry.workers(1, 1, "cpu") == 8
 
 
-def test_help_tells_every_group_and_choice_with_its_line(entry):
-    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_help_tells_every_group_and_choice_with_its_line(entry, script):
+    shown = script("run", "--help").stdout
     told, group = {}, None
     for line in shown.partition("is the default):")[2].splitlines():
         if re.fullmatch(r"  [a-z_/]+|[a-z_/]+", line):

@@ -11,7 +11,7 @@ from ntkode import tracking
 from ntkode.results import RunRecord, run_id
 from ntkode.studies import run_job
 
-SMALL = ("size=smoke", "dataset=digits", "dataset.n_test=48", "width=w64")
+SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64")
 
 
 @pytest.fixture(scope="module")

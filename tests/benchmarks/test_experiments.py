@@ -13,7 +13,7 @@ from ntkode.results import SweepIndex
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FEW = ("dataset=digits", "n_train=10", "n_test=10")
 SMALL = (*FEW, "model.width=12", "steps=2")
-COARSE = "metrics.gradient.max_steps=80"
+COARSE = "metrics.gradient.max_steps=40"
 
 
 class Tiny(NamedTuple):

@@ -9,7 +9,7 @@ from ntkode.results import SweepIndex, load
 
 DIGITS = "dataset=digits"
 # The reference of relu's gradient would be refined for seconds.
-COARSE = "++metrics.gradient.max_steps=40"
+COARSE = "++metrics.gradient.max_steps=20"
 SMALL = ("n_train=24", "n_test=10", "steps=6", "metrics.ntk.probe_size=24", COARSE, "hydra/launcher=basic")
 TINY = (*SMALL, "model.width=12")
 SEEDS = "seed=0,1,2"
@@ -37,7 +37,7 @@ CASES = {
         {"linear_is_singular": "supported", "nonpolynomial_suffices": "supported"},
     ),
     "horizon": Case(
-        (*TINY, DIGITS, SEEDS, "activation=relu", "model.horizon=1.0,4.0"),
+        (*TINY, DIGITS, SEEDS, "activation=relu", "model.horizon=1.0,2.0"),
         12,
         {
             "relu_variance_scaled": "supported",

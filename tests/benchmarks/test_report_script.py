@@ -1,15 +1,10 @@
 """benchmarks/report.py as a user runs it."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from ntkode.results import RunRecord, SweepIndex, load, summarise
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "report.py"
 
 
 @pytest.fixture
@@ -27,10 +22,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_newest_sweep_by_default(folder):
-    environment = {**os.environ, "COLUMNS": "100"}
-    command = [sys.executable, str(SCRIPT)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def test_the_newest_sweep_by_default(script, folder):
+    done = script("report")
     assert done.returncode == 0, done.stderr
     assert "tanh_new" in done.stdout
     assert "0.250" in done.stdout

@@ -18,7 +18,7 @@ from ntkode.results import RunRecord, SweepIndex
 from ntkode.studies import run_job
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
-SMALL = ("size=smoke", "dataset=digits", "width=w64")
+SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64")
 SWEEP = ("activation=tanh,quadratic", "-m", "metrics=none,full", *SMALL)  # flags may stand anywhere
 ENDLESS = (*SMALL, "logger=none", "metrics=none", "optimizer.lr=0.01", "steps=1000000")
 KEY = "0123456789abcdef" * 2 + "01234567"  # as long as a real one

@@ -77,8 +77,9 @@ def test_a_fixed_step_gradient_is_of_the_solver_order(exact, method, gradient_me
 @pytest.mark.parametrize("gradient_method", [Backprop(), Adjoint(), SeminormAdjoint()], ids=str)
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_an_adaptive_gradient_follows_the_tolerance(exact, method, gradient_method):
-    # Above 1e-6 two steps of dopri8 do, whatever the tolerance.
-    tolerances = (1e-6, 1e-8, 1e-10) if method == "dopri8" else (1e-3, 1e-5, 1e-7)
+    # Above 1e-6 two steps of dopri8 do, whatever the tolerance; below it Heun's takes thousands.
+    first = {"dopri8": 1e-6, "adaptive_heun": 1e-2}.get(method, 1e-3)
+    tolerances = (first, first / 100, first / 10_000)
     errors = [
         relative_error(gradient(Solver(method, rtol=tol, atol=tol), gradient_method), exact)
         for tol in tolerances

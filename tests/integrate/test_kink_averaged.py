@@ -70,7 +70,7 @@ def test_it_is_of_second_order_where_backprop_is_of_first(activation):
 def test_fields_of_linear_layers_have_it_too(model):
     problem, counts = objective(rows=64), (5, 20, 80)
     torch.manual_seed(0)
-    exact = loss_gradient(make(steps=1280, model=model, width=48), problem)
+    exact = loss_gradient(make(steps=640, model=model, width=48), problem)
     averaged = errors(exact, KinkAveraged(), counts, problem, model=model, width=48)
     backprop = errors(exact, Backprop(), counts, problem, model=model, width=48)
     assert slope(averaged, 16) == pytest.approx(2, abs=0.35)
@@ -152,6 +152,6 @@ def test_means_along_a_line_are_integrals(activation):
 
 def test_errors_fall_at_every_doubling():
     problem = objective(rows=64)
-    exact = loss_gradient(make(steps=1280), problem)
+    exact = loss_gradient(make(steps=640), problem)
     falling = errors(exact, KinkAveraged(), (10, 20, 40, 80), problem)
     assert all(fine < coarse / 2 for coarse, fine in itertools.pairwise(falling))

@@ -10,6 +10,7 @@ from ntkode.metrics.shared_kernel import shared_kernel
 from ntkode.models import NeuralODE
 from ntkode.ntk import measure_ntk
 from ntkode.ntk.recording import Recorder
+from ntkode.studies.fork_server import cell_context
 
 RANKS = 2
 SAMPLES = (1, 5)
@@ -43,7 +44,8 @@ def work(rank, folder):
 @pytest.fixture(scope="module")
 def by_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, (str(folder),), nprocs=RANKS)
+    cell_context()  # whose fork server has imported what each process needs
+    mp.start_processes(work, (str(folder),), nprocs=RANKS, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 

@@ -13,6 +13,7 @@ from ntkode.integrate import NonFiniteState, Solver
 from ntkode.models import NeuralODE
 from ntkode.ntk import distributed_ntk, empirical_ntk, measure_distributed_ntk, measure_ntk
 from ntkode.ntk.recording import Recorder
+from ntkode.studies.fork_server import cell_context
 
 # Sums of the same products in float64, in another order.
 EXACT = 1e-12
@@ -94,7 +95,9 @@ def work(rank, ranks, folder):
 @pytest.fixture(scope="module", params=[3])
 def by_ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, (request.param, str(folder)), nprocs=request.param)
+    cell_context()  # whose fork server has imported what each process needs
+    arguments = (request.param, str(folder))
+    mp.start_processes(work, arguments, nprocs=request.param, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]
 
 

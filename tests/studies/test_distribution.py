@@ -13,7 +13,15 @@ from ntkode.data.batches import BatchSchedule
 from ntkode.results import RunRecord, run_id
 from ntkode.studies import run_job
 
-SMALL = ("size=smoke", "dataset=digits", "dataset.n_test=48", "width=w64", "logger=none", "dtype=float64")
+SMALL = (
+    "size=smoke",
+    "n_train=16",
+    "n_test=16",
+    "dataset=digits",
+    "width=w64",
+    "dtype=float64",
+    "logger=none",
+)
 # Two partial sums of float64 in place of one, through 25 steps.
 ROUNDING = 1e-10
 
@@ -111,7 +119,7 @@ def test_tasks_on_two_nodes_are_the_ranks_of_one_run(one, composed, tmp_path):
 
 @pytest.mark.parametrize(
     "overrides",
-    ["optimizer=adam optimizer.batch_size=16", "gradient=adjoint activation=relu optimizer.lr=0.01"],
+    ["optimizer=adam optimizer.batch_size=8", "gradient=adjoint activation=relu optimizer.lr=0.01"],
 )
 def test_minibatches_and_the_adjoint_are_split_too(run, overrides):
     records = [run("metrics=none", *overrides.split(), trainer) for trainer in ("trainer=cpu", "trainer=ddp")]
@@ -122,7 +130,7 @@ def test_minibatches_and_the_adjoint_are_split_too(run, overrides):
 @pytest.mark.parametrize(
     ("overrides", "named", "remedy"),
     [
-        ("trainer=ddp n_train=47", "n_train=47", "n_train=46"),
+        ("trainer=ddp n_train=15", "n_train=15", "n_train=14"),
         ("trainer=ddp optimizer=adam optimizer.batch_size=7", "batch_size=7", "optimizer.batch_size=6"),
         ("trainer=ddp solver=dopri5", "solver=dopri5 couples", "solver=rk4"),
         ("trainer=ddp study=width_limit", "study=width_limit", "trainer=cpu"),

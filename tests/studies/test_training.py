@@ -8,7 +8,7 @@ import pytest
 from ntkode.results import RunRecord, Status, run_id
 from ntkode.studies import run_job
 
-SMALL = ("size=smoke", "dataset=digits", "dataset.n_test=48", "width=w64", "logger=none", "metrics=none")
+SMALL = ("size=smoke", "dataset=digits", "width=w64", "logger=none", "metrics=none")
 
 
 @pytest.fixture(scope="module")

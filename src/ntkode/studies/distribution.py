@@ -8,7 +8,6 @@ job with a task for each rank, the tasks start them (see `slurm`).
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import tempfile
 import threading
@@ -144,7 +143,7 @@ def _followers(
         return
     with tempfile.TemporaryDirectory() as folder:
         places = [Place(rank, count, 0, rank, f"file://{folder}/store") for rank in range(count)]
-        context = multiprocessing.get_context("spawn")  # CUDA, and a process group, outlive no fork
+        context = cell_context()  # a server of the cell's own: CUDA, and a process group, outlive no fork
         arguments = [(dict(config), place, record.directory) for place in places[1:]]
         processes = [context.Process(target=_follow, args=some, daemon=True) for some in arguments]
         for process in processes:

@@ -9,7 +9,7 @@ from typing import Any
 
 # Signals that a terminal or a queue sends to all processes of a job at once: the server must outlive them.
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-PRELOADED = ["ntkode.studies.training", "ntkode.studies.distribution"]
+PRELOADED = ["ntkode.studies.preloaded"]
 
 
 def cell_context() -> Any:
