@@ -179,4 +179,7 @@ def test_it_prints_on_white_without_cutting_tables(open_page, browser):
     assert page.locator("nav").is_hidden()
     for table in page.locator(".scroll").all():
         assert table.evaluate("box => getComputedStyle(box).overflowY") == "visible"
-    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    folded = page.pdf(prefer_css_page_size=True)
+    assert folded.startswith(b"%PDF")
+    page.evaluate("document.querySelectorAll('details').forEach(table => { table.open = true; })")
+    assert len(page.pdf(prefer_css_page_size=True)) > len(folded)  # what is open is printed

@@ -83,7 +83,7 @@
     });
   }
 
-  // A link into a folded table unfolds it; so does printing.
+  // A link into a folded table unfolds it. What is folded is not printed.
   const unfold = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     let unfolded = false;
@@ -93,12 +93,6 @@
     if (unfolded) target.scrollIntoView({ block: "center" });
   };
   addEventListener("hashchange", unfold);
-  let folded = [];
-  addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
-    folded.forEach((details) => { details.open = true; });
-  });
-  addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
 
   const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
   const spy = new IntersectionObserver((entries) => {
