@@ -61,6 +61,7 @@ SCALING = Scaling(
         Measure("outputs/correlation", "correlation", ""),
         Measure("cost/run_seconds", "seconds", ""),
     ),
+    least=ASYMPTOTIC,
 )
 
 

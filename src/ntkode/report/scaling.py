@@ -60,14 +60,17 @@ def fit_all(points: pd.DataFrame, scaling: Scaling) -> dict[tuple[str, str], Pow
     """The law of each (quantity, group), in their order."""
     laws = {}
     for quantity in scaling.quantities:
-        own = points[points["quantity"] == quantity.name]
+        own = points[(points["quantity"] == quantity.name) & (points["x"] >= scaling.least)]
         for group in own["group"].unique():
             laws[quantity.name, str(group)] = fit_power_law(own[own["group"] == group])
     return laws
 
 
 def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.DataFrame:
-    """One row a quantity and group: slope, its 95 % interval, the reference slope, the slope at the end."""
+    """One row a quantity and group.
+
+    Slope, its 95 % interval, reference slope, slope at the end, number of seeds, least size fitted to.
+    """
     reference = {quantity.name: quantity.reference for quantity in scaling.quantities}
     columns = [
         "quantity",
@@ -78,6 +81,7 @@ def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.D
         "reference",
         "end_slope",
         "seeds",
+        "fitted_from",
     ]
     rows = [
         (
@@ -89,6 +93,7 @@ def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.D
             reference[quantity],
             law.end_slope,
             law.seeds,
+            law.least,
         )
         for (quantity, group), law in laws.items()
     ]

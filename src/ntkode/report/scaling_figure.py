@@ -51,6 +51,7 @@ class Scaling:
         quantities: one a panel, four at most.
         same: further columns that the size determines, which do not tell groups apart.
         others: further measures for the table of runs.
+        least: the least size that a law is fitted to, where it is one of large sizes.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Scaling:
     quantities: tuple[Quantity, ...]
     same: tuple[str, ...] = ()
     others: tuple[Measure, ...] = ()
+    least: float = 0.0
 
 
 def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Figure:
@@ -110,7 +112,7 @@ def draw_panel(
         axes.plot(own["x"] * beside, own["y"], **style, linestyle="", markersize=3, alpha=0.45, mew=0)
         median = own.groupby("x")["y"].median()
         axes.plot(median.index * beside, median, **style, linestyle="", markersize=6.5, mec="white", mew=0.7)
-        ends = [own["x"].min(), own["x"].max()]
+        ends = [law.least, own["x"].max()]
         axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.2)
         handles.append(Line2D([], [], **style, linewidth=1.2, markersize=5, label=f"{group}: {law}"))
     handles.append(_reference(axes, points, sizes, quantity.reference))

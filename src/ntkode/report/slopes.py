@@ -21,6 +21,7 @@ class PowerLaw:
         log_c: log C.
         end_slope: the exponent between the two largest abscissae, which says whether the law has set in.
         seeds: the number of seeds.
+        least: the smallest abscissa that it was fitted to.
     """
 
     slope: float
@@ -28,6 +29,7 @@ class PowerLaw:
     log_c: float
     end_slope: float
     seeds: int
+    least: float
 
     def __call__(self, x: float) -> float:
         """C x^slope."""
@@ -58,9 +60,10 @@ def fit_power_law(points: pd.DataFrame) -> PowerLaw:
         points: columns `x`, `y` (both positive) and `seed`.
     """
     logs = pd.DataFrame({"x": np.log(points["x"]), "y": np.log(points["y"]), "seed": points["seed"]})
+    least = float(points["x"].min())
     fits = [_line(own) for _, own in logs.groupby("seed") if own["x"].nunique() >= 2]
     if not fits:
-        return PowerLaw(math.nan, math.nan, math.nan, math.nan, points["seed"].nunique())
+        return PowerLaw(math.nan, math.nan, math.nan, math.nan, points["seed"].nunique(), least)
     slopes = np.array([fit.slope for fit in fits])
     if len(fits) > 1:
         error, freedom = slopes.std(ddof=1) / math.sqrt(len(fits)), len(fits) - 1
@@ -75,6 +78,7 @@ def fit_power_law(points: pd.DataFrame) -> PowerLaw:
         log_c=float(np.mean([fit.intercept for fit in fits])),
         end_slope=float(np.mean(ends)) if ends else math.nan,
         seeds=len(fits),
+        least=least,
     )
 
 
