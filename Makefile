@@ -31,9 +31,9 @@ run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 
 paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
 	$(BIN)/python benchmarks/paper.py $(PAPER)
 
-EVIDENCE := gradient kinks training
 evidence: install  ## What benchmarks/advise.py goes by, measured anew (src/ntkode/advice/evidence.json)
-	for part in $(EVIDENCE); do $(BIN)/python benchmarks/run.py experiment=advice/$$part || exit 1; done
+	for part in $(basename $(notdir $(wildcard conf/experiment/advice/*.yaml))); do \
+		$(BIN)/python benchmarks/run.py experiment=advice/$$part || exit 1; done
 	$(BIN)/python benchmarks/advice_evidence.py
 
 report: install  ## The newest sweep's table and picture, and the page over all sweeps (results/report/report.html)

@@ -25,14 +25,14 @@ from ntkode.advice.composing import composer
 from ntkode.advice.evidence import PACKAGED, Evidence
 from ntkode.advice.prediction import Candidate
 from ntkode.advice.shown import plain, shown
-from ntkode.checks import count, positive
-from ntkode.command_line import parse_pairs
+from ntkode.checks import positive
+from ntkode.command_line import parse_pairs, whole_pair
 from ntkode.integrate import SolverFailure
 from ntkode.results import NoResults, load, write_atomically
 from ntkode.training import Diverged
 from run import CONF, register_resolvers
 
-# Without elu, whose infinite-width kernel takes minutes.
+# Without elu, whose infinite-width kernel takes a minute or more at long horizons.
 ACTIVATIONS = ("tanh", "softplus", "relu", "gelu", "silu", "erf", "sin")
 GAMMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 KEYS = {
@@ -47,6 +47,7 @@ KEYS = {
     "out": "a JSON file for the advice and its reasons",
 }
 OTHERS = "any override of benchmarks/run.py that is not advised on: dataset=…, size=…, n_train=…, dtype=…"
+REFUSALS = (OSError, ValueError, NoResults, SolverFailure, Diverged, HydraException, OmegaConfBaseException)
 # What the theory has no word on, or what is advised.
 ADVISED = (
     "activation",
@@ -76,22 +77,43 @@ def main(arguments: list[str]) -> None:
     try:
         check(settings)
         request = requested(settings)
-        if out is not None:  # before the work, not after it
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.touch()
+        if out is not None:
+            check_writable(out)
         evidence = Evidence.read(Path(settings.get("evidence", PACKAGED)))
         if "results" in settings:
             evidence = evidence.joined(collect(load(settings["results"])))
         with composer(CONF, given) as compose:
             advice = advise(request, compose, evidence, notes.print, watched(notes))
-    except OSError as error:
-        sys.exit(f"advise: out={out} cannot be written ({error})" if out else f"advise: {error}")
-    except (ValueError, NoResults, SolverFailure, Diverged, HydraException, OmegaConfBaseException) as error:
+    except (
+        OSError,
+        ValueError,
+        NoResults,
+        SolverFailure,
+        Diverged,
+        HydraException,
+        OmegaConfBaseException,
+    ) as error:
         sys.exit(f"advise: {error}")
     console.print(shown(advice, given, evidence))
     if out is not None:
         write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
         console.print(str(out))
+
+
+def check_writable(out: Path) -> None:
+    """Find out before the work, not after it.
+
+    Raises:
+        ValueError: a file of that name cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = not out.exists()
+        out.touch()
+        if new:
+            out.unlink()
+    except OSError as error:
+        raise ValueError(f"out={out} cannot be written ({error})") from error
 
 
 def quiet_lightning() -> None:
@@ -125,7 +147,7 @@ def requested(settings: dict[str, str]) -> Request:
         )
     widths = sorted(int(path.stem.removeprefix("w")) for path in (CONF / "width").glob("w*.yaml"))
     numbers = {key: number(key, settings[key]) for key in ("budget", "memory", "distance") if key in settings}
-    rows = {"rows": whole("rows", settings["rows"])} if "rows" in settings else {}
+    rows = {"rows": whole_pair("rows", settings["rows"])} if "rows" in settings else {}
     gammas = (
         [number("gammas", part) for part in settings["gammas"].split(",")] if "gammas" in settings else GAMMAS
     )
@@ -139,11 +161,6 @@ def number(key: str, text: str) -> float:
     except ValueError:
         raise ValueError(f"{key}={text} is no number, as in {key}=1") from None
     return positive(key, value)
-
-
-def whole(key: str, text: str) -> int:
-    """The whole positive number that `text` is."""
-    return count(key, int(text) if text.isdecimal() else text)
 
 
 def check(settings: dict[str, str]) -> None:
@@ -164,6 +181,11 @@ def check(settings: dict[str, str]) -> None:
             raise ValueError(f"{key}={value}: advise chooses this itself, leave it out{hint.get(key, '')}")
         if key in NEEDED and value != NEEDED[key]:
             raise ValueError(f"{key}={value}: the theory speaks of {key}={NEEDED[key]} alone, leave it out")
+        if key == "trainer" or key.startswith("trainer."):
+            raise ValueError(
+                f"{given}={value}: costs are measured on the CPU, in this process: leave it out, and add it "
+                "to the command"
+            )
         if "," in value and not value.startswith("["):
             raise ValueError(
                 f"{key}={value}: advice is for one setting at a time, such as {key}={value.split(',')[0]}"

@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -17,8 +18,7 @@ from rich.console import Console
 
 from ntkode.advice.composing import composer
 from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
-from ntkode.checks import count
-from ntkode.command_line import parse_pairs
+from ntkode.command_line import parse_pairs, whole_pair
 from ntkode.results import NoResults, write_atomically
 from run import CONF, register_resolvers
 
@@ -42,21 +42,16 @@ def main(arguments: list[str]) -> int:
             "advise_trial: advice=FILE is missing: make it by python benchmarks/advise.py … out=advice.json"
         )
     try:
-        advice = json.loads(Path(given["advice"]).read_text())
-        seeds = [whole("seeds", seed) for seed in given.get("seeds", "1,2,3").split(",")]
-        if advice["seed"] in seeds:
-            raise ValueError(f"seeds={advice['seed']} is the draw that the advice was made on: leave it out")
-        random, draw = (
-            whole(key, given.get(key, default)) for key, default in (("random", "6"), ("draw", "0"))
-        )
-        settings = settings_of(advice, random, draw)
+        advice = read_advice(Path(given["advice"]))
+        seeds = [whole_pair("seeds", seed, least=0) for seed in given.get("seeds", "1,2,3").split(",")]
+        random = whole_pair("random", given.get("random", "6"), least=0)
+        settings = settings_of(advice, random, whole_pair("draw", given.get("draw", "0"), least=0))
         with composer(CONF, advice["given"]) as compose:
+            for seed in seeds:
+                if compose([f"seed={seed}"])["dataset"].get("seed") == advice["draw"]:
+                    raise ValueError(f"seeds={seed} is the draw that the advice was made on: leave it out")
             results = given.get("results", "results")
             runs = run_trial(settings, seeds, compose, results, f"advice_{advice['dataset']}")
-    except KeyError as error:
-        sys.exit(
-            f"advise_trial: advice={given['advice']} is not what benchmarks/advise.py writes: no {error}"
-        )
     except (OSError, ValueError, NoResults, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"advise_trial: {error}")
     console.print(trial_table(runs))
@@ -74,9 +69,20 @@ def main(arguments: list[str]) -> int:
     return 0 if len(advised) and (advised["status"] == "done").all() else 1
 
 
-def whole(key: str, text: str) -> int:
-    """The whole number that `text` is."""
-    return count(key, int(text) if text.isdecimal() else text, least=0)
+def read_advice(path: Path) -> dict[str, Any]:
+    """What benchmarks/advise.py wrote.
+
+    Raises:
+        ValueError: it did not.
+    """
+    try:
+        advice = json.loads(path.read_text())
+        missing = {"given", "overrides", "steps", "asked", "draw", "dataset"} - set(advice)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"advice={path} cannot be read ({error})") from error
+    if missing or not isinstance(advice, dict):
+        raise ValueError(f"advice={path} is not what benchmarks/advise.py writes with out=…")
+    return advice
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from ntkode.command_line import parse_pairs
 from ntkode.report.evidence import Evidence
@@ -118,12 +117,19 @@ def origin(experiment: Experiment) -> str:
     commits = ", ".join(sorted({str(commit)[:10] for commit in runs["git.commit"].dropna()}))
     record = next(record for record in experiment.records() if record.provenance())
     hardware = (record.provenance() or {})["hardware"]
-    size = OmegaConf.create(record.config or {})
     return (
-        f"From {len(runs)} runs ({ends}), {runs['cost/run_seconds'].sum() / 60:.0f} core minutes in all, at "
-        f"n_train={size.n_train}, steps={size.steps}; commit {commits}; {hardware['cpu']}. "
+        f"From {len(runs)} runs ({ends}), {runs['cost/run_seconds'].sum() / 60:.0f} core minutes in all"
+        f"{trained(runs)}; commit {commits}; {hardware['cpu']}. "
         f"The numbers: {', '.join(f'[{name}]({name})' for name in tables(experiment))}.\n"
     )
+
+
+def trained(runs: pd.DataFrame) -> str:
+    """On how many samples and for how many steps; nothing where no run trains."""
+    if "loss/train" not in runs or runs["loss/train"].isna().all():
+        return ""
+    values = {key: runs[f"config.{key}"].unique() for key in ("n_train", "steps")}
+    return ", at " + ", ".join(f"{key}={' or '.join(map(str, own))}" for key, own in values.items())
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf, open_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 # Long, and of few tests: begun last, one of them would run on while the other worker has nothing left.
@@ -54,16 +52,12 @@ def entry():
 @pytest.fixture(scope="session")
 def composed(entry):
     """The resolved config of a job with these overrides, as `run_job` takes it."""
+    from ntkode.advice.composing import composer  # for the tests that need it: it imports all that trains
 
     @cache
     def call(*overrides):
-        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
-            config = compose("config", overrides=list(overrides), return_hydra_config=True)
-        groups = config.hydra.runtime.choices.items()
-        choices = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
-        with open_dict(config):
-            config.pop("hydra")
-        return OmegaConf.to_container(config, resolve=True) | {"choices": choices}
+        with composer(entry.CONF, overrides) as compose:
+            return compose([])
 
     return call
 

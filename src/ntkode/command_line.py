@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
+from ntkode.checks import count
+
 
 def parse_pairs(
     about: str,
@@ -40,3 +42,12 @@ def parse_pairs(
             parser.error(f"cannot read {pair!r}: give {', '.join(f'{key}=…' for key in keys)}")
         settings[key] = value
     return settings, parsed
+
+
+def whole_pair(key: str, text: str, *, least: int = 1) -> int:
+    """The whole number that `text`, the value of `key`, is.
+
+    Raises:
+        ValueError: it is none, or less than `least`.
+    """
+    return count(key, int(text) if text.isdecimal() else text, least=least)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ntkode.advice.bench import Bench, Request
 from ntkode.advice.calibration import Cost
@@ -20,7 +21,7 @@ class TimedByWidth(Bench):
 
     def cost(self, overrides):
         width = int(dict(pair.split("=") for pair in overrides)["width"].removeprefix("w"))
-        return Cost(width, step=width / 1000, evaluation=0.0, start=1.0, lambda_max=1.0)
+        return Cost(width, step=width / 1000, evaluation=0.0, every=10, start=1.0, lambda_max=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,28 +47,28 @@ def plan_of(bench, option, monkeypatch):
 
 def test_without_a_budget_the_width_wanted_is_timed_and_run(plan_of):
     plan = plan_of()
-    assert plan.width == plan.wanted == 256
+    assert plan.fit.width == plan.wanted == 256
     assert plan.distance.mean <= 0.35
     assert plan.steps == plan.judged
-    assert [cost.width for cost in plan.costs] == [256]
+    assert [fit.width for fit in plan.timed] == [256]
 
 
 def test_a_large_budget_changes_nothing(plan_of):
     free, rich = plan_of(), plan_of(budget=1000.0)
-    assert (rich.width, rich.steps, rich.overrides) == (free.width, free.steps, free.overrides)
+    assert (rich.fit.width, rich.steps, rich.overrides) == (free.fit.width, free.steps, free.overrides)
 
 
 def test_the_width_gives_way_before_the_steps(plan_of):
     free = plan_of()
     plan = plan_of(budget=1.0 + 0.15 * free.steps)
-    assert (plan.width, plan.wanted, plan.steps) == (128, 256, free.steps)
+    assert (plan.fit.width, plan.wanted, plan.steps) == (128, 256, free.steps)
     assert plan.seconds <= 1.0 + 0.15 * free.steps
     assert "width=w128" in plan.overrides
 
 
 def test_then_the_steps_give_way_at_the_narrowest_width(plan_of):
     plan = plan_of(budget=1.0 + 0.064 * 3.5)
-    assert (plan.width, plan.steps) == (64, 3)
+    assert (plan.fit.width, plan.steps) == (64, 3)
 
 
 def test_a_budget_of_less_than_a_step_is_an_error_that_says_what_would_do(plan_of):
@@ -84,10 +85,33 @@ def test_a_width_at_which_the_law_does_not_hold_yet_is_passed_over(plan_of):
 
 def test_memory_is_kept_by_the_same_gradient_computed_leaner(plan_of):
     backprop = plan_of(memory=1000.0)
-    assert backprop.way.gradient == "backprop"
-    lean = plan_of(memory=backprop.memory * 0.9)
-    assert lean.way.gradient == "checkpointed"
-    assert lean.memory < backprop.memory
+    assert backprop.fit.way.gradient == "backprop"
+    lean = plan_of(memory=backprop.fit.memory * 0.9)
+    assert lean.fit.way.gradient == "checkpointed"
+    assert lean.fit.memory < backprop.fit.memory
     assert "gradient=checkpointed" in lean.overrides
-    with pytest.raises(ValueError, match=r"does not bear a gradient at width 256 .* memory="):
-        plan_of(memory=lean.memory * 0.5)
+    narrower = plan_of(memory=lean.fit.memory * 0.5)
+    assert narrower.fit.width < 256
+    assert narrower.fit.memory <= lean.fit.memory * 0.5
+    with pytest.raises(ValueError, match=r"does not bear a gradient at width 64 .* memory="):
+        plan_of(memory=0.01)
+
+
+def test_memory_is_that_of_the_width_that_is_run(plan_of):
+    """The budget allows 64 alone, whose backprop takes far less memory than that of the width wanted."""
+    narrow = plan_of(budget=1.35, memory=1000.0)
+    assert narrow.fit.width == 64
+    both = plan_of(budget=1.35, memory=narrow.fit.memory * 1.1)
+    assert (both.fit.width, both.fit.way.gradient) == (64, "backprop")
+    assert both.fit.memory == pytest.approx(narrow.fit.memory)
+
+
+def test_a_small_budget_takes_the_fewest_steps_tied_with_its_best(bench, option, monkeypatch):
+    errors = {5: 18, 10: 30, 20: 6, 40: 6}  # of 60 samples: it is 5 steps that are better within the budget
+    wrong = {k: torch.tensor([1.0] * n + [0.0] * (60 - n)).double() for k, n in errors.items()}
+    made_up = replace(option, prediction=replace(option.prediction, errors=wrong))
+    monkeypatch.setattr(bench, "request", replace(bench.request, distance=0.35, budget=1.0 + 0.064 * 11))
+    plan = make_plan(bench, [made_up], STEPS, told=lambda _: None)
+    assert (plan.judged, plan.steps, plan.fit.width) == (5, 5, 64)
+    assert plan.ranked[0].tied
+    assert plan.curtailed

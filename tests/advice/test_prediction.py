@@ -46,8 +46,7 @@ def test_held_out_errors_are_those_of_gradient_descent_step_by_step(name, reques
     prediction = predict(problem, TANH, [7])
     kernel = infinite_width_kernels(problem.x, activation="tanh", tolerance=1e-6).ntk
     outputs = torch.zeros_like(problem.y)
-    for held in problem.folds:
-        kept = np.setdiff1d(np.arange(len(problem)), held)
+    for held, kept in problem.folds:
         own, cross = kernel[np.ix_(kept, kept)], kernel[np.ix_(held, kept)]
         rate = 1 / torch.linalg.eigvalsh(own)[-1]
         residual = problem.y[kept].clone()
@@ -68,10 +67,11 @@ def test_held_out_errors_are_those_of_gradient_descent_step_by_step(name, reques
 
 
 def test_every_sample_is_held_out_once_and_classes_are_shared(digits):
-    assert sorted(np.concatenate(digits.folds)) == list(range(60))
+    assert sorted(np.concatenate([held for held, _ in digits.folds])) == list(range(60))
     assert len(digits.folds) == FOLDS
-    for held in digits.folds:  # six of each of ten classes, over five folds
+    for held, kept in digits.folds:  # six of each of ten classes, over five folds
         assert np.bincount(digits.labels[held], minlength=10).max() <= 2
+        assert sorted([*held, *kept]) == list(range(60))
 
 
 def test_folds_of_a_regression_are_runs_of_neighbouring_rows():
@@ -79,8 +79,31 @@ def test_folds_of_a_regression_are_runs_of_neighbouring_rows():
     data.setup()
     rows = np.random.default_rng(0).permutation(1000)[:40]
     problem = Problem.of(data.train, rows, 40)
-    spans = sorted((rows[held].min(), rows[held].max()) for held in problem.folds)
+    spans = sorted((rows[held].min(), rows[held].max()) for held, _ in problem.folds)
     assert all(a[1] < b[0] for a, b in pairwise(spans))
+    assert all(len(held) + len(kept) == 40 for held, kept in problem.folds)
+
+
+def test_windows_that_overlap_a_held_one_are_not_trained_on():
+    data = Sine(n_train=40, n_test=20, seed=0, steps=1, center=False, norm=None, targets="raw")
+    data.setup()
+    rows = np.random.default_rng(0).permutation(40)
+    problem = Problem.of(data.train, rows, 40, apart=3)
+    for held, kept in problem.folds:
+        assert abs(rows[held][:, None] - rows[kept][None, :]).min() == 3
+        assert len(kept) in (32 - 2, 32 - 4)  # two rows on one side, or on both
+
+
+def test_one_sample_more_is_a_tie_whatever_the_rounding(digits):
+    template = predict(digits, TANH, [5])
+    for n in range(1, 60, 7):
+        fewer = [1.0] * n + [0.0] * (60 - n)
+        more = [1.0] * (n + 1) + [0.0] * (59 - n)
+        predictions = [
+            made(digits, "relu", fewer, template=template),
+            made(digits, "tanh", more, template=template),
+        ]
+        assert rank(digits, predictions, 5, [5], lambda _: 0)[0].prediction.candidate == TANH
 
 
 def test_what_blows_up_is_refused_with_the_reason(digits):
@@ -132,7 +155,7 @@ def test_the_order_is_noise_then_smoothness_then_width_then_loss(digits):
 def test_noise_is_the_larger_of_samples_and_folds(digits):
     template = predict(digits, TANH, [5])
     whole_fold = np.zeros(60)
-    whole_fold[digits.folds[0]] = 1.0  # what differs is one fold: neighbours are no independent samples
+    whole_fold[digits.folds[0][0]] = 1.0  # what differs is one fold: neighbours are no independent samples
     one = made(digits, "gelu", whole_fold.tolist(), template=template)
     other = made(digits, "tanh", [0.0] * 60, template=template)
     by_folds = np.std([1, 0, 0, 0, 0], ddof=1) / math.sqrt(5)
@@ -154,10 +177,10 @@ def test_a_candidate_is_tied_with_the_best_of_all_steps_not_of_its_own(digits):
     """Noise is not added to noise: few steps for it, then a smooth candidate for it."""
     template = predict(digits, TANH, [5])
     tanh, relu = (np.zeros((2, 60)) for _ in range(2))
-    relu[1, digits.folds[0][:3]] = 1.0  # the best of all
-    relu[0, digits.folds[1][:4]] = 1.0  # other samples, hardly more of them: within noise of it
+    relu[1, digits.folds[0][0][:3]] = 1.0  # the best of all
+    relu[0, digits.folds[1][0][:4]] = 1.0  # other samples, hardly more of them: within noise of it
     tanh[0] = relu[1]  # what it gets wrong, and one more in every fold: beyond noise of it, not of the other
-    for fold in digits.folds:
+    for fold, _ in digits.folds:
         tanh[0, fold[-1]] = 1.0
         tanh[1, fold[:6]] = 1.0
     predictions = [

@@ -79,6 +79,8 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
         (["gammas=100"], "gammas=100: no gradient was measured beyond"),
         (["+study=width_limit"], "study=width_limit: advise chooses this itself"),
         (["model.subtract_initial_output=false"], "speaks of model.subtract_initial_output=true alone"),
+        (["trainer=ddp"], "trainer=ddp: costs are measured on the CPU"),
+        (["trainer.devices=2"], "trainer.devices=2: costs are measured on the CPU"),
         (["model.horizon=0"], "model.horizon=0 must be a positive number"),
         (["out=/dev/null/there"], "out=/dev/null/there cannot be written"),
         (["budget=-1"], "budget=-1.0 must be a positive number"),
@@ -96,6 +98,11 @@ def test_what_cannot_be_advised_on_ends_with_what_to_try(script, arguments, told
     assert re.search(told, done.stderr)
 
 
+def test_no_file_is_left_where_no_advice_can_be_given(script):
+    assert script("advise", *QUICK, "n_train=5", "out=advice.json").returncode == 1
+    assert not Path("advice.json").exists()
+
+
 @pytest.mark.parametrize("dataset", sorted(p.stem for p in (SCRIPTS.parent / "conf/dataset").glob("*.yaml")))
 def test_every_data_set_composes(script, dataset):
     """An override that is refused late: the config was composed, with all its resolvers, before."""
@@ -109,9 +116,23 @@ def test_evidence_needs_runs_of_every_part(script):
 
 
 def test_a_trial_is_on_other_draws_than_the_advice(script):
-    Path("advice.json").write_text(json.dumps({"seed": 2}))
+    advice = {"draw": 2, "dataset": "digits", "overrides": [], "steps": 1}
+    advice |= {"asked": {"widths": [64], "activations": ["tanh"], "gammas": [1], "horizon": 1}}
+    Path("advice.json").write_text(json.dumps(advice | {"given": ["dataset=digits"]}))
     done = script("advise_trial", "advice=advice.json")
     assert "seeds=2 is the draw that the advice was made on" in done.stderr
+    fixed = advice | {"given": ["dataset=digits", "dataset.seed=2"]}
+    Path("advice.json").write_text(json.dumps(fixed))
+    assert "seeds=1 is the draw" in script("advise_trial", "advice=advice.json").stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"steps": 1}'])
+def test_a_file_that_is_no_advice_is_named(script, text):
+    Path("advice.json").write_text(text)
+    done = script("advise_trial", "advice=advice.json")
+    assert done.returncode == 1
+    assert "advice=advice.json" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_trial_needs_its_advice(script):

@@ -63,9 +63,9 @@ TINY = {
 
 TINY |= {
     "advice/gradient": gradient(
-        "activation=tanh", "model.horizon=1,2", "solver=rk4", "solver.steps=5,10", "gradient=backprop"
+        "activation=tanh", "model.horizon=1,2", "solver=rk4", "solver.steps=5,10", "seed=0"
     ),
-    "advice/kinks": gradient("model.horizon=1,2", "solver=midpoint", "solver.steps=5,10"),
+    "advice/kinks": gradient("model.horizon=1,2", "solver=midpoint", "solver.steps=5,10", "seed=0"),
     "advice/training": TINY["gradient_training"]._replace(
         overrides=(*SMALL, "activation=tanh", "gradient.backward.steps=1,2", "seed=0")
     ),

@@ -45,7 +45,7 @@ def stored(experiment, results):
     record.write_provenance(
         {"git": {"commit": "0123456789abcdef", "dirty": False}, "hardware": {"cpu": "C1"}}
     )
-    record.write_summary({"cost/run_seconds": 120.0})
+    record.write_summary({"cost/run_seconds": 120.0, "loss/train": 0.5})
     record.finish("done")
     pd.DataFrame(VERDICTS).to_csv(experiment.index.directory / "horizon_verdicts.csv", index=False)
     (experiment.index.directory / "horizon_medians.csv").write_text("width,loss\n64,0.5\n")
@@ -60,7 +60,7 @@ def test_a_page_holds_the_verdicts_their_reasons_and_where_they_come_from(pages,
     assert "| it grows<br>*a\\|b* | 1.5 (1.25 … 1.75) | 3 | > 1 | **supported** |" in text
     assert "it \\*falls\\*<br>*λ\\_min*" in text
     assert "- `b`: no replicate" in text
-    assert "1 runs (1 done), 2 core minutes" in text
+    assert "1 runs (1 done), 2 core minutes in all, at n_train=256, steps=100; commit" in text
     assert "commit 0123456789; C1" in text
     assert "[horizon_verdicts.csv](horizon_verdicts.csv), [horizon_medians.csv](horizon_medians.csv)" in text
     assert (pages.PAGES / "horizon_medians.csv").read_text() == "width,loss\n64,0.5\n"

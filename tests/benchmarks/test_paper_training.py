@@ -37,7 +37,7 @@ CASES = {
         {"linear_is_singular": "supported", "nonpolynomial_suffices": "supported"},
     ),
     "horizon": Case(
-        (*TINY, DIGITS, SEEDS, "activation=relu", "model.horizon=1.0,2.0"),
+        (*TINY, DIGITS, SEEDS, "activation=relu", "model.horizon=1.0,4.0"),
         12,
         {
             "relu_variance_scaled": "supported",

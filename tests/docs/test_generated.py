@@ -167,3 +167,16 @@ def test_what_is_written_on_a_study_has_its_numbers_from_the_verdicts(path):
         # Half a unit in the last place, with room for how halves are rounded.
         close = abs(scaled - float(mantissa)) <= 0.501 * 10.0**-places
         assert number in given or close.any(), f"docs/paper/{path.stem}.md: {number} is in no verdict"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/paper/index.md"])
+def test_verdicts_are_counted_right(page):
+    verdicts = pd.concat(
+        pd.read_csv(ROOT / "docs" / "paper" / f"{path.stem}_verdicts.csv")["verdict"] for path in STUDIES
+    )
+    counts = verdicts.value_counts()
+    told = (
+        f"of {len(verdicts)} claims {counts['supported']} are supported, {counts['not supported']} are not, "
+        f"and {counts['inconclusive']} are open"
+    )
+    assert told in " ".join((ROOT / page).read_text().split())

@@ -23,7 +23,7 @@ class Advice:
 
     Attributes:
         dataset: the choice of conf/dataset.
-        seed: of the draw that it was made on.
+        draw: the seed of the draw that it was made on; None for data that are not drawn.
         overrides: of benchmarks/run.py, in place of the defaults.
         reasons: one a choice.
         plan: what they come from, with all predictions, the recommended one first.
@@ -35,7 +35,7 @@ class Advice:
     """
 
     dataset: str
-    seed: int
+    draw: int | None
     overrides: list[str]
     reasons: list[Reason]
     plan: Plan
@@ -89,7 +89,7 @@ def advise(
         overrides += [f"steps={plan.steps}", "metrics=cheap"]
     return Advice(
         dataset=bench.config["choices"]["dataset"],
-        seed=int(bench.config["seed"]),
+        draw=bench.config["dataset"].get("seed"),
         overrides=overrides,
         reasons=reasons(bench, plan, refused),
         plan=plan,
@@ -106,9 +106,9 @@ def _standing(bench: Bench, plan: Plan) -> Ranked | None:
     known = [r for r in plan.ranked if r.prediction.candidate == bench.default]
     if known or slow_dual(bench.default.activation):
         return known[0] if known else None
-    outcome = predict(bench.problem, bench.default, [plan.judged])
+    outcome = predict(bench.problem, bench.default, plan.choices)
     if not isinstance(outcome, Prediction):
         return None
     predictions = [*(r.prediction for r in plan.ranked), outcome]
-    ranked = rank(bench.problem, predictions, plan.judged, [plan.judged], lambda _: 0)
+    ranked = rank(bench.problem, predictions, plan.judged, plan.choices, lambda _: 0)
     return next(r for r in ranked if r.prediction is outcome)

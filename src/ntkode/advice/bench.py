@@ -95,6 +95,7 @@ class Bench:
             self.data.train,
             self.data.description["train_indices"],
             request.rows,
+            apart=int(self.config["dataset"].get("window", 0)) + 1,  # windows, and the days that they predict
             sigma_u=positive("model.sigma_u", model["sigma_u"]),
             sigma_v=positive("model.sigma_v", model["sigma_v"]),
         )

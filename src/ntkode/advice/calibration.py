@@ -19,8 +19,6 @@ from ntkode.studies.preparation import build_model, seed_everything, training_mo
 TIMED_STEPS = 12
 LEAST_STEPS = 3
 TIMED_SECONDS = 2.0
-# Steps between evaluations of the test split, as conf/metrics/cheap.yaml has it.
-EVALUATED_EVERY = 10
 MEBIBYTE = 2**20
 
 
@@ -32,6 +30,7 @@ class Cost:
         width: n.
         step: the median over the first steps.
         evaluation: the test split's outputs.
+        every: steps from one evaluation to the next.
         start: λ_max of the full training kernel, for `optimizer.lr=auto`.
         lambda_max: that eigenvalue.
     """
@@ -39,16 +38,21 @@ class Cost:
     width: int
     step: float
     evaluation: float
+    every: int
     start: float
     lambda_max: float
 
     def run(self, steps: int) -> float:
         """Of training so many steps."""
-        return self.start + steps * (self.step + self.evaluation / EVALUATED_EVERY)
+        return self.start + steps * self._each
 
     def steps_within(self, seconds: float) -> int:
         """The most steps of a run that takes no longer; 0 where not one fits."""
-        return max(0, int((seconds - self.start) / (self.step + self.evaluation / EVALUATED_EVERY)))
+        return max(0, int((seconds - self.start) / self._each))
+
+    @property
+    def _each(self) -> float:
+        return self.step + self.evaluation / self.every
 
 
 class _Clock(L.Callback):
@@ -94,7 +98,8 @@ def measure_cost(config: Config, data: DataModule) -> Cost:
     with torch.no_grad():
         _ = model(data.test.x)
     evaluation = time.perf_counter() - began
-    return Cost(int(config["model"]["width"]), clock.step, evaluation, start, largest)
+    width, every = int(config["model"]["width"]), int(config["metrics"]["evaluation"]["every"])
+    return Cost(width, clock.step, evaluation, every, start, largest)
 
 
 def measure_memory(config: Config, data: DataModule) -> float:

@@ -65,19 +65,14 @@ def gradient_costs(path: Path) -> list[GradientCost]:
 
 
 def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[GradientCost]:
-    ratios: dict[str, list[tuple[float, float]]] = {}
+    ratios: dict[str, list[float]] = {}
     for setting in settings:
-        timed = {c["contestant"]: c for c in setting["contestants"] if c["status"] == Status.DONE}
-        base = timed["backprop"]
-        for name, own in timed.items():
-            memory = own["allocated"] / base["allocated"] if "allocated" in own else math.nan
-            ratios.setdefault(name, []).append((own["seconds"] / base["seconds"], memory))
-    for name, pairs in ratios.items():
-        if "-" in name or name == "torchode":  # other libraries
-            continue
-        known = [memory for _, memory in pairs if not math.isnan(memory)]
-        seconds = max(ratio for ratio, _ in pairs)
-        yield GradientCost(name, seconds, max(known, default=math.nan), len(pairs))
+        timed = {c["contestant"]: c["seconds"] for c in setting["contestants"] if c["status"] == Status.DONE}
+        for name, seconds in timed.items():
+            ratios.setdefault(name, []).append(seconds / timed["backprop"])
+    for name, own in ratios.items():
+        if "-" not in name and name != "torchode":  # other libraries
+            yield GradientCost(name, max(own), len(own))
 
 
 def _activation(row: pd.Series) -> str | None:
@@ -122,7 +117,7 @@ def _tolerated(runs: pd.DataFrame) -> Iterator[Tolerated]:
         activation, dataset = cast("tuple[str, str]", key)
         table = enough_table(training_effects(own.reset_index(drop=True)))
         for _, row in table.iterrows():
-            bounds = {name: float(row[name]) for name in ("change", "enough", "too_much", "largest")}
+            bounds = {name: float(row[name]) for name in ("change", "enough", "too_much")}
             yield Tolerated(activation=activation, dataset=dataset, runs=len(own), **bounds)
 
 

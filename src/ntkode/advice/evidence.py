@@ -55,7 +55,6 @@ class Tolerated:
         change: of the final exact loss, relative.
         enough: the largest gradient error up to which no run changed it by more; NaN where none was so good.
         too_much: the next larger error; NaN where none was too large.
-        largest: the largest error tried.
         runs: how many.
     """
 
@@ -64,24 +63,21 @@ class Tolerated:
     change: float
     enough: float
     too_much: float
-    largest: float
     runs: int
 
 
 @dataclass(frozen=True)
 class GradientCost:
-    """Time and memory of a gradient method over those of backprop, same solver and steps (docs/perf).
+    """Time of a gradient method over that of backprop, same solver and steps (docs/perf).
 
     Attributes:
         gradient: the method.
         seconds: ratio of times, the largest of the problems measured.
-        memory: likewise of allocated memory; NaN where it was not measured.
         problems: how many.
     """
 
     gradient: str
     seconds: float
-    memory: float
     problems: int
 
 

@@ -17,6 +17,26 @@ LEAN = {"backprop": "checkpointed"}
 
 
 @dataclass(frozen=True)
+class Fit:
+    """A width that was timed.
+
+    Attributes:
+        way: solver and gradient method.
+        cost: of training by them at that width.
+        memory: that a gradient takes, MiB; None where it was not asked for.
+    """
+
+    way: Way
+    cost: Cost
+    memory: float | None
+
+    @property
+    def width(self) -> int:
+        """n."""
+        return self.cost.width
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to run.
 
@@ -24,37 +44,32 @@ class Plan:
         option: the candidate.
         ranked: all options' predictions after `judged` steps, the candidate's first.
         judged: the number of steps that candidates were compared after.
+        choices: the numbers of steps among which.
         steps: to be run; fewer than judged where the budget bears no more.
         wanted: the width that keeps the distance.
         distance: what it was at that width.
-        width: to be run; narrower than wanted where the budget bears no more.
-        way: solver and gradient method.
-        costs: of the widths that were timed.
-        memory: of one gradient, MiB; None where it was not asked for.
+        fit: what is to be run; narrower than wanted where budget or memory bear no more.
+        timed: all that were timed.
         overrides: of the config.
+        curtailed: whether the budget bears fewer steps than the best prediction takes.
     """
 
     option: Option
     ranked: list[Ranked]
     judged: int
+    choices: tuple[int, ...]
     steps: int
     wanted: int
     distance: KernelDistance
-    width: int
-    way: Way
-    costs: list[Cost]
-    memory: float | None
+    fit: Fit
+    timed: list[Fit]
     overrides: list[str]
-
-    @property
-    def cost(self) -> Cost:
-        """Of the width to be run."""
-        return next(cost for cost in self.costs if cost.width == self.width)
+    curtailed: bool = False
 
     @property
     def seconds(self) -> float:
-        """That training takes, by that cost."""
-        return self.cost.run(self.steps)
+        """That training takes."""
+        return self.fit.cost.run(self.steps)
 
 
 def make_plan(
@@ -62,56 +77,55 @@ def make_plan(
 ) -> Plan:
     """The best candidate after the fewest steps that are tied with the least predicted error.
 
-    Where a budget does not bear that at the width wanted, the width gives way, down to the narrowest; then
-    the steps, and with them, as it may be another after fewer, the candidate.
+    Where budget or memory do not bear that at the width wanted, the width gives way, down to the narrowest;
+    then, to a budget, the steps: the least predicted error is then that of the numbers of steps it bears.
 
     Raises:
         ValueError: memory or budget bear nothing.
         SolverFailure: the ODE of the candidate could not be solved.
     """
-    judged = fewest_steps(bench.problem, [o.prediction for o in options], choices)
-    plan = _planned(bench, options, judged, choices, told)
+    plan = _planned(bench, options, choices, told)
     budget = bench.request.budget
     if budget is None or plan.seconds <= budget:
         return plan
-    borne = [k for k in choices if k <= plan.cost.steps_within(budget)] or [min(choices)]
-    plan = _planned(bench, options, max(borne), borne, told)
-    steps = min(plan.judged, plan.cost.steps_within(budget))
+    borne = [k for k in choices if k <= plan.fit.cost.steps_within(budget)] or [min(choices)]
+    plan = _planned(bench, options, borne, told)
+    steps = min(plan.judged, plan.fit.cost.steps_within(budget))
     if steps < 1:
         raise ValueError(
-            f"budget={budget:g} seconds bear no step of {plan.option.candidate} at width {plan.width}: "
-            f"{plan.cost.run(1):.2g} s; try a smaller n_train, or budget={math.ceil(plan.seconds)}"
+            f"budget={budget:g} seconds bear no step of {plan.option.candidate} at width {plan.fit.width}: "
+            f"{plan.fit.cost.run(1):.2g} s; try a smaller n_train, or budget={math.ceil(plan.seconds)}"
         )
-    return replace(plan, steps=steps)
+    return replace(plan, steps=steps, curtailed=True)
 
 
 def _planned(
-    bench: Bench, options: Sequence[Option], judged: int, choices: Sequence[int], told: Callable[[str], None]
+    bench: Bench, options: Sequence[Option], choices: Sequence[int], told: Callable[[str], None]
 ) -> Plan:
-    """The candidate that is best after `judged` steps, at the widest width that its budget bears."""
+    """The candidate that is best after the fewest steps, at the widest width that budget and memory bear."""
     by_candidate = {option.candidate: option for option in options}
     predictions = [option.prediction for option in options]
+    judged = fewest_steps(bench.problem, predictions, choices)
     ranked = rank(bench.problem, predictions, judged, choices, lambda c: _choice(bench, by_candidate[c]))
     option = by_candidate[ranked[0].prediction.candidate]
     told(f"{option.candidate}: width")
     wanted, distance = bench.width(option)
-    way, memory = _lean_enough(bench, option, wanted)
-    told(f"{option.candidate}: {way.row.solver} with {way.row.steps} steps, timed on this machine")
-    costs = _costs(bench, option, way, wanted, judged)
+    row = option.way.row
+    told(f"{option.candidate}: {row.solver} with {row.steps} steps, timed on this machine")
+    timed = _timed(bench, option, wanted, judged)
     budget = math.inf if bench.request.budget is None else bench.request.budget
-    width = max((c.width for c in costs if c.run(judged) <= budget), default=costs[0].width)
+    fit = max((f for f in timed if f.cost.run(judged) <= budget), key=lambda f: f.width, default=timed[0])
     return Plan(
         option=option,
         ranked=ranked,
         judged=judged,
+        choices=tuple(choices),
         steps=judged,
         wanted=wanted,
         distance=distance,
-        width=width,
-        way=way,
-        costs=costs,
-        memory=memory,
-        overrides=bench.overrides(option.candidate, way, width),
+        fit=fit,
+        timed=timed,
+        overrides=bench.overrides(option.candidate, fit.way, fit.width),
     )
 
 
@@ -119,23 +133,37 @@ def _choice(bench: Bench, option: Option) -> int:
     return next(w for w in bench.request.widths if w >= option.need.width)
 
 
-def _costs(bench: Bench, option: Option, way: Way, wanted: int, steps: int) -> list[Cost]:
-    """Of the width wanted; with a budget, of widths from the narrowest to the first that it does not bear."""
-    budget = bench.request.budget
-    widths = [wanted] if budget is None else [w for w in bench.request.widths if w <= wanted]
-    costs: list[Cost] = []
-    for width in widths:
-        costs.append(bench.cost(bench.overrides(option.candidate, way, width)))
-        if budget is not None and costs[-1].run(steps) > budget:
+def _timed(bench: Bench, option: Option, wanted: int, steps: int) -> list[Fit]:
+    """The width wanted; with a limit, widths from the narrowest to the first that it does not bear.
+
+    Raises:
+        ValueError: the memory does not bear the narrowest.
+    """
+    budget, memory = bench.request.budget, bench.request.memory
+    limited = budget is not None or memory is not None
+    fits: list[Fit] = []
+    for width in [w for w in bench.request.widths if w <= wanted] if limited else [wanted]:
+        try:
+            way, taken = _lean_enough(bench, option, width)
+        except _TooLarge:
+            if not fits:
+                raise
             break
-    return costs
+        fits.append(Fit(way, bench.cost(bench.overrides(option.candidate, way, width)), taken))
+        if budget is not None and fits[-1].cost.run(steps) > budget:
+            break
+    return fits
+
+
+class _TooLarge(ValueError):
+    """No gradient fits the memory."""
 
 
 def _lean_enough(bench: Bench, option: Option, width: int) -> tuple[Way, float | None]:
     """The way, by a gradient method that keeps the memory, and what that takes, MiB.
 
     Raises:
-        ValueError: none does.
+        _TooLarge: none does.
     """
     allowed, way = bench.request.memory, option.way
     if allowed is None:
@@ -146,8 +174,8 @@ def _lean_enough(bench: Bench, option: Option, width: int) -> tuple[Way, float |
         tried[gradient] = bench.memory(bench.overrides(option.candidate, lean, width))
         if tried[gradient] <= allowed:
             return lean, tried[gradient]
-    told = ", ".join(f"{name} {mib:.0f} MiB" for name, mib in tried.items())
-    raise ValueError(
+    told = ", ".join(f"{name} {mib:.2g} MiB" for name, mib in tried.items())
+    raise _TooLarge(
         f"memory={allowed:g} MiB does not bear a gradient at width {width} ({told}): a smaller n_train, "
         f"or memory={math.ceil(min(tried.values()))}"
     )

@@ -72,7 +72,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Refused:
-    """A candidate for which the theory predicts nothing, and why."""
+    """A candidate that is not advised, and why."""
 
     candidate: Candidate
     reason: str
@@ -86,7 +86,7 @@ class Problem:
         x: inputs, (N, d).
         y: targets, (N, k).
         labels: classes, (N,); None for regression.
-        folds: by fold, the indices held out.
+        folds: by fold, the indices held out, and those trained on.
         sigma_u: σ_u.
         sigma_v: σ_v, which scales kernel and learning rate and no prediction.
     """
@@ -94,23 +94,31 @@ class Problem:
     x: Tensor
     y: Tensor
     labels: Tensor | None
-    folds: tuple[np.ndarray, ...]
+    folds: tuple[tuple[np.ndarray, np.ndarray], ...]
     sigma_u: float = 1.0
     sigma_v: float = 1.0
 
     @classmethod
     def of(
-        cls, train: Split, rows: Sequence[int], most: int, *, sigma_u: float = 1.0, sigma_v: float = 1.0
+        cls,
+        train: Split,
+        rows: Sequence[int],
+        most: int,
+        *,
+        apart: int = 1,
+        sigma_u: float = 1.0,
+        sigma_v: float = 1.0,
     ) -> Problem:
         """The first `most` samples of a training split, which are as balanced as the whole, in folds.
 
         Classes are shared equally among the folds. Without classes a fold is a run of neighbouring source
-        rows, so that in a time series no sample is predicted from those that overlap it.
+        rows, and the training leaves out rows that are close to it: in a time series neighbours overlap.
 
         Args:
             train: the training split.
             rows: each sample's row in its source.
             most: samples to use.
+            apart: rows without classes that are less than this apart share data.
             sigma_u: σ_u.
             sigma_v: σ_v.
 
@@ -122,16 +130,17 @@ class Problem:
             given = f"n_train={n}" if n == len(train) else f"rows={n}"
             raise ValueError(f"{given} is too few to hold any out: advice needs {2 * FOLDS} at least")
         if train.labels is None:
-            order = np.argsort(np.asarray(rows[:n]), kind="stable")
-            parts = [order[held] for _, held in KFold(FOLDS).split(order)]
+            folds = _runs_of_rows(np.asarray(rows[:n]), apart)
         else:
             labels = train.labels[:n].numpy()
             fewest = int(np.bincount(labels)[np.unique(labels)].min())
             kind = StratifiedKFold if fewest >= FOLDS else KFold
             splitter = kind(FOLDS, shuffle=True, random_state=0)
-            parts = [held for _, held in splitter.split(labels, labels)]
+            folds = [(held, kept) for kept, held in splitter.split(labels, labels)]
+        if not all(len(kept) for _, kept in folds):
+            raise ValueError(f"n_train={n}: all samples overlap, none is left to predict another from; more")
         labels_used = None if train.labels is None else train.labels[:n]
-        return cls(train.x[:n].double(), train.y[:n].double(), labels_used, tuple(parts), sigma_u, sigma_v)
+        return cls(train.x[:n].double(), train.y[:n].double(), labels_used, tuple(folds), sigma_u, sigma_v)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -140,6 +149,16 @@ class Problem:
     def measure(self) -> str:
         """What `Prediction.error` is."""
         return "held-out loss" if self.labels is None else "held-out error rate"
+
+
+def _runs_of_rows(rows: np.ndarray, apart: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    order = np.argsort(rows, kind="stable")
+    folds = []
+    for _, place in KFold(FOLDS).split(order):
+        held = order[place]
+        first, last = rows[held].min(), rows[held].max()
+        folds.append((held, np.flatnonzero((rows <= first - apart) | (rows >= last + apart))))
+    return folds
 
 
 def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Prediction | Refused:
@@ -163,8 +182,7 @@ def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Pre
         return Refused(candidate, "the kernel is zero")
     rate = 1 / whole.lambda_max
     outputs = {k: torch.empty_like(problem.y) for k in steps}
-    for held in problem.folds:
-        kept = np.setdiff1d(np.arange(len(problem)), held)
+    for held, kept in problem.folds:
         training = LinearisedTraining(kernel[np.ix_(kept, kept)], problem.y[kept])
         for k in steps:
             residual = training.after_steps(1 / training.lambda_max, k)
@@ -212,8 +230,11 @@ class Ranked:
 
     @property
     def tied(self) -> bool:
-        """Whether the least error is not smaller by more than one standard error."""
-        return self.excess <= self.noise
+        """Whether the least error is not smaller by more than one standard error.
+
+        Where one sample differs the two are equal, and rounding must not decide.
+        """
+        return self.excess <= self.noise * (1 + 1e-9)
 
 
 def rank(
@@ -266,7 +287,7 @@ def paired_noise(problem: Problem, one: Prediction, steps: int, other: Predictio
     folds overlap, so that neither is unbiased (Bengio & Grandvalet 2004).
     """
     difference = (one.errors[steps] - other.errors[other_steps]).numpy()
-    means = [difference[held].mean() for held in problem.folds]
+    means = [difference[held].mean() for held, _ in problem.folds]
     by_sample = difference.std(ddof=1) / math.sqrt(len(difference))
     return float(max(by_sample, np.std(means, ddof=1) / math.sqrt(len(means))))
 

@@ -11,7 +11,9 @@ from ntkode.advice.rules import CHANGE, Reason
 
 # Samples below which a held-out error is called thin.
 FEW_SAMPLES = 200
-# Share of the network's λ_max by which the limit's may be off, before it is told.
+# Runs of a setting below which its gradient error is.
+FEW_RUNS = 3
+# Share of the limit's λ_max by which the network's may be off, before it is told.
 FAR_OFF = 0.5
 
 
@@ -52,24 +54,38 @@ def _activation(bench: Bench, plan: Plan, refused: Sequence[Refused]) -> Reason:
 
 
 def _width(bench: Bench, plan: Plan) -> Reason:
-    need, budget = plan.option.need, bench.request.budget
+    need = plan.option.need
     thin = [need.thin] if need.thin else []
     if plan.distance.mean > need.distance:
         thin.append(f"{plan.wanted} is the widest choice, and not wide enough")
-    if plan.width < plan.wanted:
-        thin.append(f"{plan.wanted} is wanted, budget={budget:g} bears no more: {need.at(plan.width):.2f}")
-    timed = ", ".join(f"n = {cost.width}: {cost.step:.2g} s a step" for cost in plan.costs)
+    if plan.fit.width < plan.wanted:
+        thin.append(
+            f"{plan.wanted} is wanted, {_limits(bench)} no more: distance {need.at(plan.fit.width):.2f}"
+        )
+    timed = ", ".join(
+        f"n = {cost.width}: {cost.step:.2g} s a step" for cost in (fit.cost for fit in plan.timed)
+    )
     return Reason(
         "width",
-        str(plan.width),
+        str(plan.fit.width),
         f"the kernel of all outputs within {need.distance:g} of its limit; the distance falls as c/√n",
         f"c = {need.constant:.2f}; measured on these data at {need.measured}, at {plan.distance}; {timed}",
         "; ".join(thin),
     )
 
 
+def _few(runs: int) -> str:
+    return "" if runs >= FEW_RUNS else f"{runs} run{'s' if runs > 1 else ''} of that setting"
+
+
+def _limits(bench: Bench) -> str:
+    given = {"budget": bench.request.budget, "memory": bench.request.memory}
+    told = [f"{name}={value:g}" for name, value in given.items() if value is not None]
+    return " and ".join(told) + (" bear" if len(told) > 1 else " bears")
+
+
 def _solver(bench: Bench, plan: Plan) -> Reason:
-    row = plan.way.row
+    row = plan.fit.way.row
     return Reason(
         "solver, steps",
         f"{row.solver}, {row.steps}",
@@ -77,12 +93,12 @@ def _solver(bench: Bench, plan: Plan) -> Reason:
         f"changes by less than {CHANGE:.0%}",
         f"gradient error {row.error:.2g} at σ_w·T = {row.gamma:g} ({row.activation}, {row.dataset}, runs: "
         f"{row.runs}); training bears {bench.bound_told}",
-        plan.way.thin,
+        "; ".join(filter(None, (plan.fit.way.thin, _few(row.runs)))),
     )
 
 
 def _gradient(bench: Bench, plan: Plan) -> Reason:
-    name, allowed = plan.way.gradient, bench.request.memory
+    name, allowed = plan.fit.way.gradient, bench.request.memory
     cost = next((c for c in bench.evidence.costs if c.gradient == name), None)
     told = (
         []
@@ -90,9 +106,9 @@ def _gradient(bench: Bench, plan: Plan) -> Reason:
         else [f"{cost.seconds:.2f} times the seconds of backprop in {cost.problems} problems"]
     )
     rule = "the cheapest with which that error is kept"
-    if plan.memory is not None:
+    if plan.fit.memory is not None:
         rule = "the fastest of the same gradient within the memory"
-        told.append(f"{plan.memory:.0f} MiB measured here, memory={allowed:g} allows as much")
+        told.append(f"{plan.fit.memory:.0f} MiB measured here, memory={allowed:g} allows as much")
     return Reason("gradient method", name, rule, "; ".join(told))
 
 
@@ -101,26 +117,27 @@ def _rate(bench: Bench, plan: Plan) -> Reason:
     samples, used = len(bench.data.train), len(bench.problem)
     largest = plan.option.prediction.spectrum.lambda_max * samples / used
     scaled = f", scaled from {used} samples" if used < samples else ""
-    far = abs(plan.cost.lambda_max / largest - 1) > FAR_OFF
+    far = abs(plan.fit.cost.lambda_max / largest - 1) > FAR_OFF
     return Reason(
         "learning rate",
-        f"auto ({1 / plan.cost.lambda_max:.3g})",
+        f"auto ({1 / plan.fit.cost.lambda_max:.3g})",
         "1/λ_max of the full training kernel, half of what is stable; optimizer.lr=auto measures it",
-        f"this network's λ_max is {plan.cost.lambda_max:.4g}, that of Θ_∞ {largest:.4g}{scaled}",
-        "predictions are of the limit's rate, a wider network has a larger one" if far else "",
+        f"this network's λ_max is {plan.fit.cost.lambda_max:.4g}, that of Θ_∞ {largest:.4g}{scaled}",
+        "predictions are of the limit's rate, to which a wider network's is closer" if far else "",
     )
 
 
 def _steps(bench: Bench, plan: Plan) -> Reason:
     budget = bench.request.budget
     told = (
-        f"{plan.seconds:.3g} s of training alone, by {plan.cost.step:.2g} s a step and "
-        f"{plan.cost.start:.2g} s for λ_max"
+        f"{plan.seconds:.3g} s of training alone, by {plan.fit.cost.step:.2g} s a step and "
+        f"{plan.fit.cost.start:.2g} s for λ_max"
     )
     if budget is None:
         return Reason("training steps", str(plan.steps), "as the config has it; budget=SECONDS chooses", told)
     rule = "the fewest within one standard error of the least predicted error"
     thin = ["the machine's load at this moment counts"]
-    if plan.steps < plan.judged or plan.width < plan.wanted:
-        thin.append(f"budget={budget:g} bears no more")
+    if plan.curtailed:
+        rule += " of those that the budget bears"
+        thin.append(f"the least error takes more than budget={budget:g} bears")
     return Reason("training steps", str(plan.steps), rule, told, "; ".join(thin))

@@ -81,8 +81,8 @@ def cheapest_way(evidence: Evidence, candidate: Candidate, bound: float) -> Way 
     """The cheapest measured way whose gradient error is at most `bound`; None where there is none.
 
     Of the horizons measured, the nearest below and above σ_w·T count, and of their errors the larger. An
-    activation that was not measured at a horizon so long takes the rows of the least accurate one that was,
-    among those of its class of smoothness or of the next rougher class.
+    activation that was not measured at a horizon so long takes, setting by setting, the largest error of
+    those that were, of its class of smoothness or of the next rougher class.
     """
     rows, stand_in = _rows_of(evidence, candidate)
     costs = {cost.gradient: cost.seconds for cost in evidence.costs}
@@ -106,11 +106,10 @@ def _rows_of(evidence: Evidence, candidate: Candidate) -> tuple[list[GradientErr
     if not peers:
         return [], ""
     closest = max(peers.values())
-    rows = [row for row in evidence.gradient if peers.get(row.activation) == closest]
-    worst = max((row for row in rows if row.gamma >= candidate.gamma), key=lambda row: row.error).activation
+    alike = sorted(name for name, smooth in peers.items() if smooth == closest)
     return (
-        [row for row in rows if row.activation == worst],
-        f"{candidate} was not measured: as {worst}, which is of class {_class(worst)}",
+        [row for row in evidence.gradient if row.activation in alike],
+        f"{candidate} was not measured: as the worst of {', '.join(alike)}, of class {_class(alike[0])}",
     )
 
 

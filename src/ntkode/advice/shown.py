@@ -53,7 +53,7 @@ def plain(advice: Advice, given: Sequence[str], evidence: Evidence) -> dict[str,
     """Everything, for JSON."""
     return {
         "dataset": advice.dataset,
-        "seed": advice.seed,
+        "draw": advice.draw,
         "command": command(advice, given),
         "given": list(given),
         "overrides": advice.overrides,

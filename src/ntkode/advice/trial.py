@@ -140,7 +140,10 @@ def verdicts(runs: pd.DataFrame) -> list[Verdict]:
 
 
 def trial_table(runs: pd.DataFrame) -> Table:
-    """A row a setting, the least mean error first; beside it what the advised one has less."""
+    """A row a setting, the least mean error first; beside it the advised error less this one's.
+
+    With standard errors over seeds, the second's of the paired difference.
+    """
     by_name = {verdict.against: verdict for verdict in verdicts(runs)}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     for header in ("", "test error", "advised less\nthis one", "test loss", "seconds", "done", "setting"):
@@ -151,7 +154,8 @@ def trial_table(runs: pd.DataFrame) -> Table:
     order = grouped["error"].mean().sort_values(na_position="last").index
     for name in order:
         own, verdict = grouped.get_group(name), by_name.get(str(name))
-        error = f"{own['error'].mean():.4g} ± {own['error'].std(ddof=1):.2g}"
+        errors = own["error"].to_numpy()
+        error = f"{errors.mean():.4g} ± {errors.std(ddof=1) / math.sqrt(len(errors)):.2g}"
         beside = "" if verdict is None else f"{verdict.difference:+.2g} ± {verdict.noise:.2g}"
         done = f"{int((own['status'] == Status.DONE).sum())}/{len(own)}"
         seconds, loss = f"{own['seconds'].median():.3g}", f"{own['loss'].mean():.4g}"
