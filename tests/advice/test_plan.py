@@ -112,6 +112,6 @@ def test_a_small_budget_takes_the_fewest_steps_tied_with_its_best(bench, option,
     made_up = replace(option, prediction=replace(option.prediction, errors=wrong))
     monkeypatch.setattr(bench, "request", replace(bench.request, distance=0.35, budget=1.0 + 0.064 * 11))
     plan = make_plan(bench, [made_up], STEPS, told=lambda _: None)
-    assert (plan.judged, plan.steps, plan.fit.width) == (5, 5, 64)
+    assert (plan.judged, plan.steps, plan.fit.width) == (5, 5, 128)  # five steps of 0.128 s fit, too
     assert plan.ranked[0].tied
     assert plan.curtailed
