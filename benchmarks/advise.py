@@ -6,6 +6,7 @@ From the infinite-width theory, computed on the training split, and from stored 
 to paste. No training is run to its end; the first dozen steps of the recommended one are timed.
 """
 
+import difflib
 import json
 import logging
 import sys
@@ -24,7 +25,7 @@ from ntkode.advice.collecting import collect
 from ntkode.advice.composing import composer
 from ntkode.advice.evidence import PACKAGED, Evidence
 from ntkode.advice.prediction import Candidate
-from ntkode.advice.shown import plain, shown
+from ntkode.advice.shown import command, plain, shown
 from ntkode.checks import positive
 from ntkode.command_line import parse_pairs, whole_pair
 from ntkode.integrate import SolverFailure
@@ -39,7 +40,9 @@ KEYS = {
     "budget": "seconds that the training may take on this machine; any unless given",
     "memory": "MiB that a gradient may allocate; any unless given",
     "activations": f"among which to choose; {','.join(ACTIVATIONS)} by default",
-    "gammas": f"sigma_w * T among which to choose; {','.join(f'{g:g}' for g in GAMMAS)} by default",
+    "gammas": (
+        f"sigma_w * T among which to choose, none above 4; {','.join(f'{g:g}' for g in GAMMAS)} by default"
+    ),
     "rows": "training samples that the theory is computed on, at most; 500 by default",
     "distance": "of the kernel from its infinite-width limit that the width is to keep; 0.3 by default",
     "evidence": "a file of benchmarks/advice_evidence.py in place of the package's own",
@@ -47,6 +50,8 @@ KEYS = {
     "out": "a JSON file for the advice and its reasons",
 }
 OTHERS = "any override of benchmarks/run.py that is not advised on: dataset=…, size=…, n_train=…, dtype=…"
+# Keys of the config that resemble KEYS, and are meant as they are.
+OVERRIDES = ("optimizer", "seed", "steps")
 REFUSALS = (OSError, ValueError, NoResults, SolverFailure, Diverged, HydraException, OmegaConfBaseException)
 # What the theory has no word on, or what is advised.
 ADVISED = (
@@ -94,10 +99,11 @@ def main(arguments: list[str]) -> None:
         OmegaConfBaseException,
     ) as error:
         sys.exit(f"advise: {error}")
-    console.print(shown(advice, given, evidence))
+    console.print(shown(advice, evidence))
     if out is not None:
         write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
-        console.print(str(out))
+        console.print(f"\n{out}")
+    print(f"\n{command(advice, given)}")  # in one line, however narrow the terminal: it is to be pasted
 
 
 def check_writable(out: Path) -> None:
@@ -179,6 +185,9 @@ def check(settings: dict[str, str]) -> None:
                 "model.sigma_w": "; gammas=… says among which",
             }
             raise ValueError(f"{key}={value}: advise chooses this itself, leave it out{hint.get(key, '')}")
+        meant = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
+        if meant and key not in OVERRIDES:
+            raise ValueError(f"{given}={value}: there is no such key, is it {meant[0]}={value}?")
         if key in NEEDED and value != NEEDED[key]:
             raise ValueError(f"{key}={value}: the theory speaks of {key}={NEEDED[key]} alone, leave it out")
         if key == "trainer" or key.startswith("trainer."):

@@ -23,6 +23,7 @@ def test_advice_ends_with_a_command_that_a_trial_can_run(script):
         "solver.steps",
         "gradient",
     }
+    assert done.stdout.splitlines()[-1] == advice["command"]
     assert advice["command"].startswith("python benchmarks/run.py dataset=digits n_train=60")
     assert "none of them of digits" in " ".join(done.stdout.split())
     assert len(advice["candidates"]) == 4
@@ -61,6 +62,7 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
     assert 0 < advice["seconds"] <= 30
     assert f"steps={advice['steps']}" in advice["overrides"]
     assert "metrics=cheap" in advice["overrides"]
+    assert advice["command"].count("steps=") == 2  # training and solver: what was given is replaced
     gradient = next(r for r in advice["reasons"] if r["choice"] == "gradient method")
     assert "MiB measured here" in gradient["evidence"]
 
@@ -79,6 +81,8 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
         (["gammas=100"], "gammas=100: no gradient was measured beyond"),
         (["+study=width_limit"], "study=width_limit: advise chooses this itself"),
         (["model.subtract_initial_output=false"], "speaks of model.subtract_initial_output=true alone"),
+        (["activatons=tanh"], "activatons=tanh: there is no such key, is it activations=tanh?"),
+        (["+buget=3"], "is it budget=3"),
         (["trainer=ddp"], "trainer=ddp: costs are measured on the CPU"),
         (["trainer.devices=2"], "trainer.devices=2: costs are measured on the CPU"),
         (["model.horizon=0"], "model.horizon=0 must be a positive number"),

@@ -156,18 +156,19 @@ class Bench:
             self._probes[name] = self._compose([f"activation={name}", *PROBE_SOLVER])
         return self._probes[name]
 
-    def width(self, option: Option) -> tuple[int, KernelDistance]:
-        """The narrowest choice that the law asks for and that keeps the distance, and what it was there.
+    def width(self, option: Option) -> tuple[int, list[KernelDistance]]:
+        """The narrowest choice that the law asks for and that keeps the distance, and what was measured.
 
         The law c/√n holds for wide networks; where a width it asks for is farther from the limit, the next
         wider one is measured. The widest choice where none keeps the distance.
         """
         choices = [w for w in self.request.widths if w >= option.need.width]
+        measured: list[KernelDistance] = []
         for width in choices:
-            measured = self.kernel_distance(option.prediction, width)
-            if measured.mean <= self.request.distance:
+            measured.append(self.kernel_distance(option.prediction, width))
+            if measured[-1].mean <= self.request.distance:
                 break
-        return width, measured
+        return measured[-1].width, measured
 
     def overrides(self, candidate: Candidate, way: Way, width: int) -> list[str]:
         """What makes the config the candidate's."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ntkode.advice.bench import Bench, Option
 from ntkode.advice.calibration import Cost
-from ntkode.advice.prediction import Ranked, fewest_steps, rank
+from ntkode.advice.prediction import Candidate, Ranked, fewest_steps, rank
 from ntkode.advice.rules import Way
 from ntkode.advice.width import KernelDistance
 
@@ -43,11 +43,12 @@ class Plan:
     Attributes:
         option: the candidate.
         ranked: all options' predictions after `judged` steps, the candidate's first.
+        needs: by candidate, the width that the law asks for.
         judged: the number of steps that candidates were compared after.
         choices: the numbers of steps among which.
         steps: to be run; fewer than judged where the budget bears no more.
         wanted: the width that keeps the distance.
-        distance: what it was at that width.
+        distances: what was measured at the widths that the law asks for, last at `wanted`.
         fit: what is to be run; narrower than wanted where budget or memory bear no more.
         timed: all that were timed.
         overrides: of the config.
@@ -56,11 +57,12 @@ class Plan:
 
     option: Option
     ranked: list[Ranked]
+    needs: dict[Candidate, int]
     judged: int
     choices: tuple[int, ...]
     steps: int
     wanted: int
-    distance: KernelDistance
+    distances: list[KernelDistance]
     fit: Fit
     timed: list[Fit]
     overrides: list[str]
@@ -109,7 +111,7 @@ def _planned(
     ranked = rank(bench.problem, predictions, judged, choices, lambda c: _choice(bench, by_candidate[c]))
     option = by_candidate[ranked[0].prediction.candidate]
     told(f"{option.candidate}: width")
-    wanted, distance = bench.width(option)
+    wanted, distances = bench.width(option)
     row = option.way.row
     told(f"{option.candidate}: {row.solver} with {row.steps} steps, timed on this machine")
     timed = _timed(bench, option, wanted, judged)
@@ -118,11 +120,12 @@ def _planned(
     return Plan(
         option=option,
         ranked=ranked,
+        needs={option.candidate: option.need.width for option in options},
         judged=judged,
         choices=tuple(choices),
         steps=judged,
         wanted=wanted,
-        distance=distance,
+        distances=distances,
         fit=fit,
         timed=timed,
         overrides=bench.overrides(option.candidate, fit.way, fit.width),

@@ -11,6 +11,8 @@ from ntkode.advice.rules import CHANGE, Reason
 
 # Samples below which a held-out error is called thin.
 FEW_SAMPLES = 200
+# Samples wrong below which it is likewise.
+FEW_WRONG = 10
 # Runs of a setting below which its gradient error is.
 FEW_RUNS = 3
 # Share of the limit's λ_max by which the network's may be off, before it is told.
@@ -35,6 +37,11 @@ def _activation(bench: Bench, plan: Plan, refused: Sequence[Refused]) -> Reason:
     errors = first.prediction.errors[first.steps]
     floor = "below its resolution: not told from zero" if spectrum.below_resolution else "positive"
     thin = [f"{samples} samples"] if samples < FEW_SAMPLES else []
+    wrong = ""
+    if bench.problem.labels is not None:
+        wrong = f", {int(errors.sum())} of {samples} samples wrong"
+        if errors.sum() < FEW_WRONG:
+            thin.append("few are wrong: candidates are told apart by single samples")
     if samples < of_all:
         thin.append(f"held out of {samples} samples, for a training on {of_all}")
     if refused:
@@ -44,9 +51,9 @@ def _activation(bench: Bench, plan: Plan, refused: Sequence[Refused]) -> Reason:
         f"{candidate.activation.name}, {candidate.gamma / bench.horizon:g}",
         f"training under Θ_∞, {FOLDS}-fold on the training split: of {sum(r.tied for r in plan.ranked)} of "
         f"{len(plan.ranked)} candidates within one standard error of the least error the smoothest, then the "
-        "narrowest, then the least held-out loss; only σ_w·T matters",
+        "one that the law c/√n asks the least width of, then the least held-out loss; only σ_w·T matters",
         f"{bench.problem.measure} {first.prediction.error(first.steps):.4g} ± "
-        f"{float(errors.std()) / len(errors) ** 0.5:.2g} after {first.steps} steps; "
+        f"{float(errors.std()) / len(errors) ** 0.5:.2g} after {first.steps} steps{wrong}; "
         f"φ is {candidate.activation.profile.smoothness_class}; λ_min {spectrum.lambda_min:.2g} "
         f"{floor}, condition number {spectrum.condition_number:.2g}",
         "; ".join(thin),
@@ -56,7 +63,7 @@ def _activation(bench: Bench, plan: Plan, refused: Sequence[Refused]) -> Reason:
 def _width(bench: Bench, plan: Plan) -> Reason:
     need = plan.option.need
     thin = [need.thin] if need.thin else []
-    if plan.distance.mean > need.distance:
+    if plan.distances[-1].mean > need.distance:
         thin.append(f"{plan.wanted} is the widest choice, and not wide enough")
     if plan.fit.width < plan.wanted:
         thin.append(
@@ -69,13 +76,19 @@ def _width(bench: Bench, plan: Plan) -> Reason:
         "width",
         str(plan.fit.width),
         f"the kernel of all outputs within {need.distance:g} of its limit; the distance falls as c/√n",
-        f"c = {need.constant:.2f}; measured on these data at {need.measured}, at {plan.distance}; {timed}",
+        f"c = {need.constant:.2f}, by {need.measured}; the law asks for {need.width}; measured there and on: "
+        f"{', '.join(map(str, plan.distances))}; {timed}",
         "; ".join(thin),
     )
 
 
 def _few(runs: int) -> str:
     return "" if runs >= FEW_RUNS else f"{runs} run{'s' if runs > 1 else ''} of that setting"
+
+
+def _shorter(plan: Plan) -> str:
+    measured, asked = plan.fit.way.row.gamma, plan.option.candidate.gamma
+    return f"not measured below σ_w·T = {measured:g}" if asked < min(measured, 1.0) else ""
 
 
 def _limits(bench: Bench) -> str:
@@ -93,7 +106,7 @@ def _solver(bench: Bench, plan: Plan) -> Reason:
         f"changes by less than {CHANGE:.0%}",
         f"gradient error {row.error:.2g} at σ_w·T = {row.gamma:g} ({row.activation}, {row.dataset}, runs: "
         f"{row.runs}); training bears {bench.bound_told}",
-        "; ".join(filter(None, (plan.fit.way.thin, _few(row.runs)))),
+        "; ".join(filter(None, (plan.fit.way.thin, _few(row.runs), _shorter(plan)))),
     )
 
 
@@ -131,7 +144,7 @@ def _steps(bench: Bench, plan: Plan) -> Reason:
     budget = bench.request.budget
     told = (
         f"{plan.seconds:.3g} s of training alone, by {plan.fit.cost.step:.2g} s a step and "
-        f"{plan.fit.cost.start:.2g} s for λ_max"
+        f"{plan.fit.cost.start:.2g} s for λ_max; the process's start and other metrics come on top"
     )
     if budget is None:
         return Reason("training steps", str(plan.steps), "as the config has it; budget=SECONDS chooses", told)

@@ -65,7 +65,7 @@ def bearable(evidence: Evidence) -> tuple[float, str]:
         )
     told = "; ".join(
         f"{row.activation}: {row.enough:.2g}"
-        + (f", passed at {row.too_much:.2g}" if row.too_much > 0 else ", the largest tried")
+        + (f" (at {row.too_much:.2g} no longer)" if row.too_much > 0 else " (the largest tried)")
         for row in rows
     )
     runs, datasets = sum(row.runs for row in rows), ", ".join(sorted({row.dataset for row in rows}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,28 +14,22 @@ from rich.table import Table
 
 from ntkode.advice.advising import Advice
 from ntkode.advice.evidence import Evidence
-from ntkode.advice.prediction import Ranked
+from ntkode.advice.prediction import Candidate, Ranked
 
 # Candidates that the table shows.
 SHOWN = 12
 
 
 def command(advice: Advice, given: Sequence[str]) -> str:
-    """The command line to paste: what the user gave, then the advice."""
-    return shlex.join(["python", "benchmarks/run.py", *given, *advice.overrides])
+    """The command line to paste: what the user gave, then the advice, which comes in place of it."""
+    keys = {override.partition("=")[0] for override in advice.overrides}
+    kept = [pair for pair in given if pair.partition("=")[0] not in keys]
+    return shlex.join(["python", "benchmarks/run.py", *kept, *advice.overrides])
 
 
-def shown(advice: Advice, given: Sequence[str], evidence: Evidence) -> RenderableType:
-    """Candidates, reasons, where the evidence is from, and the command."""
-    return Group(
-        _candidates(advice),
-        "",
-        _reasons(advice),
-        "",
-        escape(origin(advice, evidence)),
-        "",
-        "[bold]" + escape(command(advice, given)) + "[/bold]",
-    )
+def shown(advice: Advice, evidence: Evidence) -> RenderableType:
+    """Candidates, reasons, and where the evidence is from."""
+    return Group(_candidates(advice), "", _reasons(advice), "", escape(origin(advice, evidence)))
 
 
 def origin(advice: Advice, evidence: Evidence) -> str:
@@ -113,20 +107,24 @@ def _candidates(advice: Advice) -> Table:
         "λ_min",
         "condition\nnumber",
         "class",
+        "width by\nthe law",
+        "tied",
     ):
         table.add_column(header, justify="right")
     rows = list(advice.plan.ranked[:SHOWN])
     if advice.default is not None and advice.default not in rows:
         rows.append(advice.default)
     for r in rows:
-        table.add_row(*_cells(r, r is advice.default))
+        table.add_row(*_cells(r, r is advice.default, advice.plan.needs))
+    if len(advice.plan.ranked) > SHOWN:
+        table.add_row(f"and {len(advice.plan.ranked) - SHOWN} more", style="dim")
     for lost in advice.refused[:SHOWN]:
         candidate = lost.candidate
         table.add_row(escape(candidate.activation.name), f"{candidate.gamma:g}", escape(lost.reason))
     return table
 
 
-def _cells(r: Ranked, default: bool) -> list[str]:
+def _cells(r: Ranked, default: bool, needs: Mapping[Candidate, int]) -> list[str]:
     row = _row(r)
     name = escape(str(row["activation"])) + (" (default)" if default else "")
     floor = f"< {row['resolution']:.1g}" if row["below_resolution"] else f"{row['lambda_min']:.2g}"
@@ -140,6 +138,8 @@ def _cells(r: Ranked, default: bool) -> list[str]:
         floor,
         f"{row['condition_number']:.2g}",
         str(row["smoothness"]),
+        str(needs.get(r.prediction.candidate, "")),
+        "✓" if r.tied else "",
     ]
 
 
