@@ -50,8 +50,6 @@ KEYS = {
     "out": "a JSON file for the advice and its reasons",
 }
 OTHERS = "any override of benchmarks/run.py that is not advised on: dataset=…, size=…, n_train=…, dtype=…"
-# Keys of the config that resemble KEYS, and are meant as they are.
-OVERRIDES = ("optimizer", "seed", "steps")
 REFUSALS = (OSError, ValueError, NoResults, SolverFailure, Diverged, HydraException, OmegaConfBaseException)
 # What the theory has no word on, or what is advised.
 ADVISED = (
@@ -89,15 +87,7 @@ def main(arguments: list[str]) -> None:
             evidence = evidence.joined(collect(load(settings["results"])))
         with composer(CONF, given) as compose:
             advice = advise(request, compose, evidence, notes.print, watched(notes))
-    except (
-        OSError,
-        ValueError,
-        NoResults,
-        SolverFailure,
-        Diverged,
-        HydraException,
-        OmegaConfBaseException,
-    ) as error:
+    except REFUSALS as error:
         sys.exit(f"advise: {error}")
     console.print(shown(advice, evidence))
     if out is not None:
@@ -186,7 +176,7 @@ def check(settings: dict[str, str]) -> None:
             }
             raise ValueError(f"{key}={value}: advise chooses this itself, leave it out{hint.get(key, '')}")
         meant = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
-        if meant and key not in OVERRIDES:
+        if meant:
             raise ValueError(f"{given}={value}: there is no such key, is it {meant[0]}={value}?")
         if key in NEEDED and value != NEEDED[key]:
             raise ValueError(f"{key}={value}: the theory speaks of {key}={NEEDED[key]} alone, leave it out")
