@@ -25,7 +25,7 @@ SWEEPS = tuple(sweep_name([f"experiment=advice/{name}"]) for name in EXPERIMENTS
 KEYS = {
     "results": "the results folders, results by default",
     "sweeps": f"which of their sweeps; {', '.join(SWEEPS)} by default",
-    "perf": "times and memory of the gradient methods; docs/perf/gradients.json by default",
+    "perf": "times of the gradient methods; docs/perf/gradients.json by default",
     "out": "the file to write; the package's own by default",
 }
 

@@ -1,6 +1,6 @@
 """Recommend how to train a Neural ODE on a data set: activation, scale, width, solver, learning rate.
 
-    python benchmarks/advise.py dataset=digits [budget=SECONDS] [size=small] [out=advice.json]
+    python benchmarks/advise.py dataset=digits [budget=SECONDS] [size=small] [out=results/advice.json]
 
 From the infinite-width theory, computed on the training split, and from stored runs. It ends with a command
 to paste. No training is run to its end; the first dozen steps of the recommended one are timed.
@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -142,12 +143,15 @@ def requested(settings: dict[str, str]) -> Request:
             f"activations={','.join(unknown)}: there is no such choice; one of {', '.join(known)}"
         )
     widths = sorted(int(path.stem.removeprefix("w")) for path in (CONF / "width").glob("w*.yaml"))
-    numbers = {key: number(key, settings[key]) for key in ("budget", "memory", "distance") if key in settings}
-    rows = {"rows": whole_pair("rows", settings["rows"])} if "rows" in settings else {}
+    limits: dict[str, Any] = {
+        key: number(key, settings[key]) for key in ("budget", "memory", "distance") if key in settings
+    }
+    if "rows" in settings:
+        limits["rows"] = whole_pair("rows", settings["rows"])
     gammas = (
         [number("gammas", part) for part in settings["gammas"].split(",")] if "gammas" in settings else GAMMAS
     )
-    return Request(activations, tuple(gammas), tuple(widths), **rows, **numbers)  # type: ignore[arg-type]
+    return Request(activations, tuple(gammas), tuple(widths), **limits)
 
 
 def number(key: str, text: str) -> float:

@@ -1,6 +1,6 @@
 """Put advice to the test: train as recommended, by default, and by random choices, and compare test errors.
 
-    python benchmarks/advise_trial.py advice=advice.json [random=6] [seeds=1,2,3] [draw=0] [out=trial.json]
+    python benchmarks/advise_trial.py advice=FILE [random=6] [seeds=1,2,3] [draw=0] [out=FILE]
 
 All take the same number of steps at 1/λ_max, on the same draws of the data. That of the advice is none of
 them, but draws overlap. The runs are stored as a sweep, advice_DATASET.
@@ -38,9 +38,7 @@ def main(arguments: list[str]) -> int:
     register_resolvers()
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     if "advice" not in given:
-        sys.exit(
-            "advise_trial: advice=FILE is missing: make it by python benchmarks/advise.py … out=advice.json"
-        )
+        sys.exit("advise_trial: advice=FILE is missing: make it by python benchmarks/advise.py … out=FILE")
     try:
         advice = read_advice(Path(given["advice"]))
         seeds = [whole_pair("seeds", seed, least=0) for seed in given.get("seeds", "1,2,3").split(",")]

@@ -156,11 +156,11 @@ class Bench:
             self._probes[name] = self._compose([f"activation={name}", *PROBE_SOLVER])
         return self._probes[name]
 
-    def width(self, option: Option) -> tuple[int, list[KernelDistance]]:
-        """The narrowest choice that the law asks for and that keeps the distance, and what was measured.
+    def distances(self, option: Option) -> list[KernelDistance]:
+        """At the widths that the law asks for: from the narrowest to the first that keeps the distance.
 
         The law c/√n holds for wide networks; where a width it asks for is farther from the limit, the next
-        wider one is measured. The widest choice where none keeps the distance.
+        wider one is measured. All of them where none keeps the distance.
         """
         choices = [w for w in self.request.widths if w >= option.need.width]
         measured: list[KernelDistance] = []
@@ -168,7 +168,7 @@ class Bench:
             measured.append(self.kernel_distance(option.prediction, width))
             if measured[-1].mean <= self.request.distance:
                 break
-        return measured[-1].width, measured
+        return measured
 
     def overrides(self, candidate: Candidate, way: Way, width: int) -> list[str]:
         """What makes the config the candidate's."""

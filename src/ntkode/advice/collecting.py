@@ -1,4 +1,4 @@
-"""Evidence from stored runs: what `ntkode.results.load` returns, condensed into laws and tables."""
+"""Evidence from stored runs: what `ntkode.results.load` returns, condensed into tables."""
 
 from __future__ import annotations
 

@@ -47,8 +47,7 @@ class Plan:
         judged: the number of steps that candidates were compared after.
         choices: the numbers of steps among which.
         steps: to be run; fewer than judged where the budget bears no more.
-        wanted: the width that keeps the distance.
-        distances: what was measured at the widths that the law asks for, last at `wanted`.
+        distances: from the limit, at the widths that the law asks for, last at `wanted`.
         fit: what is to be run; narrower than wanted where budget or memory bear no more.
         timed: all that were timed.
         overrides: of the config.
@@ -61,12 +60,16 @@ class Plan:
     judged: int
     choices: tuple[int, ...]
     steps: int
-    wanted: int
     distances: list[KernelDistance]
     fit: Fit
     timed: list[Fit]
     overrides: list[str]
     curtailed: bool = False
+
+    @property
+    def wanted(self) -> int:
+        """The width that keeps the distance, or the widest."""
+        return self.distances[-1].width
 
     @property
     def seconds(self) -> float:
@@ -111,10 +114,10 @@ def _planned(
     ranked = rank(bench.problem, predictions, judged, choices, lambda c: _choice(bench, by_candidate[c]))
     option = by_candidate[ranked[0].prediction.candidate]
     told(f"{option.candidate}: width")
-    wanted, distances = bench.width(option)
+    distances = bench.distances(option)
     row = option.way.row
     told(f"{option.candidate}: {row.solver} with {row.steps} steps, timed on this machine")
-    timed = _timed(bench, option, wanted, judged)
+    timed = _timed(bench, option, distances[-1].width, judged)
     budget = math.inf if bench.request.budget is None else bench.request.budget
     fit = max((f for f in timed if f.cost.run(judged) <= budget), key=lambda f: f.width, default=timed[0])
     return Plan(
@@ -124,7 +127,6 @@ def _planned(
         judged=judged,
         choices=tuple(choices),
         steps=judged,
-        wanted=wanted,
         distances=distances,
         fit=fit,
         timed=timed,

@@ -138,7 +138,7 @@ class Problem:
             splitter = kind(FOLDS, shuffle=True, random_state=0)
             folds = [(held, kept) for kept, held in splitter.split(labels, labels)]
         if not all(len(kept) for _, kept in folds):
-            raise ValueError(f"n_train={n}: all samples overlap, none is left to predict another from; more")
+            raise ValueError(f"{n} samples all overlap, none predicts another: n_train={10 * n}, say")
         labels_used = None if train.labels is None else train.labels[:n]
         return cls(train.x[:n].double(), train.y[:n].double(), labels_used, tuple(folds), sigma_u, sigma_v)
 

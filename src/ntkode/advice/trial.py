@@ -132,10 +132,8 @@ def verdicts(runs: pd.DataFrame) -> list[Verdict]:
     for name in runs["setting"].unique():
         if name != ADVISED and ADVISED in errors and name in errors:
             differences = (errors[ADVISED] - errors[name]).dropna()
-            n = len(differences)
-            noise = float(differences.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-            mean = float(differences.mean()) if n else math.nan
-            found.append(Verdict(name, mean, noise, n, int((differences < 0).sum())))
+            mean, noise = float(differences.mean()), float(differences.sem())
+            found.append(Verdict(name, mean, noise, len(differences), int((differences < 0).sum())))
     return found
 
 
@@ -151,11 +149,10 @@ def trial_table(runs: pd.DataFrame) -> Table:
             header, justify="left" if header in ("", "setting") else "right", no_wrap=header == ""
         )
     grouped = runs.groupby("setting", sort=False)
-    order = grouped["error"].mean().sort_values(na_position="last").index
-    for name in order:
+    errors = grouped["error"].agg(["mean", "sem"]).sort_values("mean", na_position="last")  # of what is done
+    for name in errors.index:
         own, verdict = grouped.get_group(name), by_name.get(str(name))
-        errors = own["error"].to_numpy()
-        error = f"{errors.mean():.4g} ± {errors.std(ddof=1) / math.sqrt(len(errors)):.2g}"
+        error = f"{errors['mean'][name]:.4g} ± {errors['sem'][name]:.2g}"
         beside = "" if verdict is None else f"{verdict.difference:+.2g} ± {verdict.noise:.2g}"
         done = f"{int((own['status'] == Status.DONE).sum())}/{len(own)}"
         seconds, loss = f"{own['seconds'].median():.3g}", f"{own['loss'].mean():.4g}"
