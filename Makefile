@@ -31,7 +31,7 @@ run: install  ## The main job: three activations on MNIST (about 4 minutes on 2 
 paper: install  ## The paper's experiments and their verdicts (about 40 minutes on 2 cores; goes on where it stopped)
 	$(BIN)/python benchmarks/paper.py $(PAPER)
 
-evidence: install  ## What benchmarks/advise.py goes by, measured anew (src/ntkode/advice/evidence.json)
+evidence: install  ## What benchmarks/advise.py goes by, measured anew (src/ntkode/advice/advice_data.json)
 	for part in $(basename $(notdir $(wildcard conf/experiment/advice/*.yaml))); do \
 		$(BIN)/python benchmarks/run.py experiment=advice/$$part || exit 1; done
 	$(BIN)/python benchmarks/advice_evidence.py

@@ -3,7 +3,7 @@
     python benchmarks/advice_evidence.py [results=FOLDER,…] [sweeps=NAME,…] [perf=FILE] [out=FILE]
 
 By default the sweeps are those of conf/experiment/advice, which `make evidence` runs first, and the package's
-own file, src/ntkode/advice/evidence.json, is written anew.
+own file, src/ntkode/advice/advice_data.json, is written anew.
 """
 
 import json
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ntkode.advice.advice_data import PACKAGED, Evidence
 from ntkode.advice.collecting import collect, gradient_costs
-from ntkode.advice.evidence import PACKAGED, Evidence
-from ntkode.command_line import parse_pairs
+from ntkode.cli.pairs import parse_pairs
 from ntkode.results import NoResults, SweepIndex, load, sweep_name, write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent

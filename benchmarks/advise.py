@@ -20,15 +20,15 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import track
 
+from ntkode.advice.advice_data import PACKAGED, Evidence
 from ntkode.advice.advising import advise
-from ntkode.advice.bench import Request
 from ntkode.advice.collecting import collect
 from ntkode.advice.composing import composer
-from ntkode.advice.evidence import PACKAGED, Evidence
+from ntkode.advice.formatting import command, plain, shown
+from ntkode.advice.measurements import Request
 from ntkode.advice.prediction import Candidate
-from ntkode.advice.shown import command, plain, shown
 from ntkode.checks import positive
-from ntkode.command_line import parse_pairs, whole_pair
+from ntkode.cli.pairs import parse_pairs, whole_pair
 from ntkode.integrate import SolverFailure
 from ntkode.results import NoResults, load, write_atomically
 from ntkode.training import Diverged

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from ntkode.advice.composing import composer
 from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
-from ntkode.command_line import parse_pairs, whole_pair
+from ntkode.cli.pairs import parse_pairs, whole_pair
 from ntkode.results import NoResults, write_atomically
 from run import CONF, register_resolvers
 

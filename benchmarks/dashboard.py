@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntkode.command_line import parse_pairs
-from ntkode.report.dashboard import Dashboard, dashboard
+from ntkode.cli.pairs import parse_pairs
 from ntkode.results import write_atomically
-from ntkode.wandb_server import ServerUnavailable, check_key, check_server, server_url
+from ntkode.tracking.dashboard import Dashboard, dashboard
+from ntkode.tracking.wandb_server import ServerUnavailable, check_key, check_server, server_url
 
 if TYPE_CHECKING:
     import wandb

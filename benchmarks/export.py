@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from ntkode.command_line import parse_pairs
+from ntkode.cli.pairs import parse_pairs
 from ntkode.results import NoResults, SweepIndex, export
 
 KEYS = {

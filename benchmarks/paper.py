@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ntkode.command_line import parse_pairs
+from ntkode.cli.pairs import parse_pairs
 from ntkode.report import report_console
-from ntkode.report.claims import Verdict
-from ntkode.report.evidence import Evidence
-from ntkode.report.verdicts import STYLES, numbers
+from ntkode.report.claims.claims import Verdict
+from ntkode.report.claims.verdicts import STYLES, numbers
+from ntkode.report.statistics.intervals import Evidence
 from ntkode.results import RunRecord, Status, SweepIndex, sweep_name
 from run import CONF, INTERRUPTED, given, nearest, register_resolvers, workers
 

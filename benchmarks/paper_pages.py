@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ntkode.command_line import parse_pairs
-from ntkode.report.evidence import Evidence
-from ntkode.report.verdicts import numbers
+from ntkode.cli.pairs import parse_pairs
+from ntkode.report.claims.verdicts import numbers
+from ntkode.report.statistics.intervals import Evidence
 from ntkode.results import load
 from paper import EXPERIMENTS, Experiment
 from run import CONF, description, register_resolvers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ntkode.command_line import parse_pairs
+from ntkode.cli.pairs import parse_pairs
 from ntkode.report import report_console, report_sweep
 from ntkode.report.page import write_page
 from ntkode.results import PAGE, NoResults, SweepIndex

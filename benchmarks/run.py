@@ -26,7 +26,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ntkode.report import SweepMonitor, report_console, report_sweep
+from ntkode.execution import run_job, settle
+from ntkode.execution.gpus import visible_gpus
+from ntkode.execution.monitor import SweepMonitor
+from ntkode.report import report_console, report_sweep
 from ntkode.results import (
     SOURCES_SHA256,
     NoResults,
@@ -39,8 +42,6 @@ from ntkode.results import (
     sweep_name,
     utc_now,
 )
-from ntkode.studies import run_job, settle
-from ntkode.studies.devices import visible_gpus
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RERUN = ("none", "failed", "all")

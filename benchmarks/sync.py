@@ -10,9 +10,9 @@ import sys
 
 from rich.console import Console
 
-from ntkode.command_line import parse_pairs
+from ntkode.cli.pairs import parse_pairs
 from ntkode.results import NoResults
-from ntkode.wandb_sync import ServerUnavailable, offline_files, upload
+from ntkode.tracking.wandb_sync import ServerUnavailable, offline_files, upload
 
 KEYS = {
     "sweep": "which sweep; the newest by default",

@@ -17,14 +17,14 @@ LONGEST = (
     "benchmarks/test_run.py",
     "benchmarks/test_experiments.py",
     "benchmarks/test_paper_training.py",
-    "studies/test_distribution.py",
+    "execution/test_distribution.py",
     "benchmarks/test_paper_script.py",
-    "ntk/test_empirical.py",
+    "ntk/empirical/test_kernel.py",
     "test_readme.py",
     "benchmarks/test_perf_ntk.py",
     "test_conf.py",
-    "test_tracking.py",
-    "test_wandb_sync.py",
+    "tracking/test_trackers.py",
+    "tracking/test_wandb_sync.py",
 )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ntkode.command_line import parse_pairs
+from ntkode.cli.pairs import parse_pairs
 from ntkode.results import RunRecord, SweepIndex, load, load_history, run_id, summarise
 
 KEYS = {

@@ -11,7 +11,7 @@ from markdown_text import cell, code, table
 from ntkode import activations
 from ntkode.activations import Profile
 from ntkode.ntk import dual_activation
-from ntkode.ntk.hermite_series import HermiteSeries
+from ntkode.ntk.infinite_width.duals.hermite_series import HermiteSeries
 
 PRIMES = ("φ", "φ′", "φ″", "φ‴", "φ⁗")
 

@@ -6,6 +6,24 @@ import math
 from typing import Any
 
 
+class SettingError(ValueError):
+    """A config value that cannot be used.
+
+    Attributes:
+        problem: what is wrong, naming the offending value.
+        remedy: the override to type (or the file to repair).
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        # Both in args, so that the error survives pickling on its way out of a job's process.
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}. Try: {self.remedy}"
+
+
 def count(key: str, value: Any, *, least: int = 1) -> int:
     """`value`, if it is an integer ≥ `least`.
 
@@ -37,6 +55,18 @@ def nonnegative(key: str, value: Any) -> float:
     if not _is_finite(value) or value < 0:
         raise ValueError(f"{key}={value} must be a number ≥ 0, as in {key}=1.0")
     return float(value)
+
+
+def whole_number(key: str, value: int, *, least: int, most: int | None = None) -> int:
+    """`value`, if it is a whole number in [least, most].
+
+    Raises:
+        SettingError: it is not; `key` is the override that the message names.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
+        bounds = f"≥ {least}" if most is None else f"from {least} to {most}"
+        raise SettingError(f"{key}={value} is not a whole number {bounds}", f"{key}=N with N {bounds}")
+    return value
 
 
 def _is_finite(value: Any) -> bool:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ntkode.advice.bench import TIMED
 from ntkode.advice.calibration import Cost, measure_cost, measure_memory
+from ntkode.advice.measurements import TIMED
 from ntkode.studies.preparation import build_model, read_data, seed_everything, training_module
 
 GIVEN = ("dataset=digits", "n_train=40", "dataset.n_test=50", "model.width=16", "solver.steps=4")

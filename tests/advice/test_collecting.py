@@ -6,8 +6,8 @@ import math
 import pandas as pd
 import pytest
 
+from ntkode.advice.advice_data import Evidence
 from ntkode.advice.collecting import collect, gradient_costs
-from ntkode.advice.evidence import Evidence
 
 
 def runs(study, rows):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntkode.advice.bench import Bench, Request
+from ntkode.advice.advice_data import Evidence
 from ntkode.advice.calibration import Cost
-from ntkode.advice.evidence import Evidence
+from ntkode.advice.measurements import Bench, Request
 from ntkode.advice.plan import make_plan
 from ntkode.advice.width import WidthNeed
 

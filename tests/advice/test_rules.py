@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ntkode import activations
-from ntkode.advice.evidence import (
+from ntkode.advice.advice_data import (
     PACKAGED,
     Evidence,
     EvidenceUnreadable,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tests.benchmarks.test_paper_training import CASES
 
-from ntkode.report.by_study import EXPERIMENTS
+from ntkode.report.registry import EXPERIMENTS
 from ntkode.results import SweepIndex
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib import get_cachedir
 
-from ntkode.report.claims import Verdict
+from ntkode.report.claims.claims import Verdict
 from ntkode.results import RunRecord, SweepIndex
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "paper.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tests.results.stored import store
-from tests.wandb_fake import KEY, fake_server
+from tests.tracking.wandb_fake import KEY, fake_server
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 

@@ -14,8 +14,8 @@ import yaml
 from matplotlib import get_cachedir
 from matplotlib.image import imread
 
+from ntkode.execution import run_job
 from ntkode.results import RunRecord, SweepIndex
-from ntkode.studies import run_job
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64")

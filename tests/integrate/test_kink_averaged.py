@@ -13,7 +13,7 @@ from ntkode.activations import PiecewiseLinear
 from ntkode.gradients import Objective, loss_gradient
 from ntkode.gradients.reference import relative_error
 from ntkode.integrate import Backprop, CountedField, KinkAveraged, Solver
-from ntkode.integrate.mended import Mended
+from ntkode.integrate.kink_correction import Mended
 from ntkode.losses import SquaredError
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, TimeDependentODE
 

@@ -65,7 +65,7 @@ def test_ray(local, tmp_path):
 
 def test_ray_jobs_at_once_see_gpus_of_their_own(tmp_path):
     need("hydra_ray_launcher", "ray")
-    study = ("study._target_=tests.studies.cells.Sees", "~study.require_metrics", "+study.seconds=3")
+    study = ("study._target_=tests.studies.configs.Sees", "~study.require_metrics", "+study.seconds=3")
     gpus = ("+hydra.launcher.ray.init.num_gpus=2", "hydra.launcher.ray.remote.num_gpus=1")  # as Ray is told
     command = [sys.executable, str(SCRIPT), "-m", "seed=0,1,2,3,4,5", "size=smoke", "dataset=digits", *CHEAP]
     command += [*study, "hydra/launcher=ray_node", "+hydra.launcher.ray.init.num_cpus=2", *gpus, "sweep=s"]

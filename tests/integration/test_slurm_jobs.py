@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration import slurm
-from tests.wandb_offline import read_offline_run
+from tests.tracking.wandb_offline import read_offline_run
 
 from ntkode.results import RunRecord, SweepIndex
 

@@ -5,12 +5,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from ntkode.execution.fork_server import cell_context
 from ntkode.integrate import Solver
 from ntkode.metrics.shared_kernel import shared_kernel
 from ntkode.models import NeuralODE
 from ntkode.ntk import measure_ntk
-from ntkode.ntk.recording import Recorder
-from ntkode.studies.fork_server import cell_context
+from ntkode.ntk.empirical.recording import Recorder
 
 RANKS = 2
 SAMPLES = (1, 5)

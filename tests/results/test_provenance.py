@@ -8,8 +8,8 @@ import numpy
 import pytest
 
 from ntkode.results import SOURCES_SHA256, provenance
+from ntkode.results.code_digest import sources_digest
 from ntkode.results.provenance import code_version, without_secrets
-from ntkode.results.sources import sources_digest
 
 
 def recorded():

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ntkode.execution import run_job
 from ntkode.results import RunRecord, run_id
-from ntkode.studies import run_job
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 from tests.data.made import write_hub_folders
 
+from ntkode.execution import run_job
 from ntkode.results import RunRecord, Status, run_id
-from ntkode.studies import run_job
 
 SMALL = (
     "size=smoke",

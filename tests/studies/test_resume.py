@@ -6,10 +6,11 @@ import signal
 
 import pytest
 import torch
-from tests.wandb_offline import read_offline_run
+from tests.tracking.wandb_offline import read_offline_run
 
+from ntkode.execution import run_job
 from ntkode.results import RunRecord, run_id
-from ntkode.studies import checkpoints, run_job
+from ntkode.studies import checkpoints
 
 # So few samples that metrics=full, whose cost is their square, takes as long as the training.
 SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64", "logger=none")
@@ -25,7 +26,7 @@ def job(composed, tmp_path):
             *SMALL, f"results_dir={tmp_path / folder}", "checkpoint.every_seconds=0", *overrides
         )
         if ended_at is not None:
-            target = "tests.studies.cells.SignallingTracker"
+            target = "tests.studies.configs.SignallingTracker"
             tracker = {"_target_": target, "_partial_": True, "step": ended_at, "signal": int(by)}
             config = config | {"logger": tracker}
         run_job(config, " ".join(overrides))

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from ntkode.execution import run_job
 from ntkode.results import RunRecord, Status, run_id
-from ntkode.studies import run_job
 
 SMALL = ("size=smoke", "dataset=digits", "width=w64", "logger=none", "metrics=none")
 
@@ -113,7 +113,7 @@ def test_a_diverged_run_keeps_what_it_measured(train):
 @pytest.mark.parametrize(("required", "status"), [(False, "done"), (True, "error")])
 def test_a_missing_metric_is_told_and_fails_the_run_where_required(train, required, status):
     study = {"_target_": "ntkode.studies.training.Training", "require_metrics": required}
-    metrics = {"never": {"_target_": "tests.studies.cells.NeverMeasured"}}
+    metrics = {"never": {"_target_": "tests.studies.configs.NeverMeasured"}}
     record = train("optimizer.lr=0.01", "steps=2", study=study, metrics=metrics)
     assert record.status["status"] == status
     assert record.summary()["metrics_missing"] == ["never/measured"]

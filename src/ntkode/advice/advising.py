@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ntkode.advice.bench import Bench, Compose, Option, Request
-from ntkode.advice.evidence import Evidence
+from ntkode.advice.advice_data import Evidence
+from ntkode.advice.measurements import Bench, Compose, Option, Request
 from ntkode.advice.plan import Plan, make_plan
 from ntkode.advice.prediction import Candidate, Prediction, Problem, Ranked, Refused, predict, rank
 from ntkode.advice.reasons import reasons

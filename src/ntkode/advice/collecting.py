@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from ntkode import activations
-from ntkode.advice.evidence import Evidence, GradientCost, GradientError, Source, Tolerated
-from ntkode.report.gradient_training import enough_table, training_effects
-from ntkode.report.grouping import numbers
+from ntkode.advice.advice_data import Evidence, GradientCost, GradientError, Source, Tolerated
+from ntkode.report.gradients.training import enough_table, training_effects
+from ntkode.report.tables.labels import numbers
 from ntkode.results import Status
 
 _STUDY, _DATASET = "config.choices.study", "config.choices.dataset"

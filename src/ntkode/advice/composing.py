@@ -10,7 +10,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from ntkode.advice.bench import Compose
+from ntkode.advice.measurements import Compose
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ntkode.advice.bench import Bench, Option
 from ntkode.advice.calibration import Cost
+from ntkode.advice.measurements import Bench, Option
 from ntkode.advice.prediction import Candidate, Ranked, fewest_steps, rank
 from ntkode.advice.rules import Way
 from ntkode.advice.width import KernelDistance

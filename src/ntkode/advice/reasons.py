@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkode.advice.bench import Bench
+from ntkode.advice.measurements import Bench
 from ntkode.advice.plan import Plan
 from ntkode.advice.prediction import FOLDS, Refused
 from ntkode.advice.rules import CHANGE, Reason

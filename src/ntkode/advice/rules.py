@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ntkode import activations
 from ntkode.activations import Activation
-from ntkode.advice.evidence import Evidence, GradientError
+from ntkode.advice.advice_data import Evidence, GradientError
 from ntkode.advice.prediction import Candidate
 
 # Change of the final loss by which the bound on the gradient's error is read off.

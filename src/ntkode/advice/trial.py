@@ -16,9 +16,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from ntkode.advice.bench import Compose
+from ntkode.advice.measurements import Compose
+from ntkode.execution import run_job
 from ntkode.results import Status, load, run_id
-from ntkode.studies import run_job
 
 ADVISED, DEFAULT, RANDOM = "advised", "default", "random"
 SOLVERS = ("euler", "midpoint", "rk4")
@@ -48,7 +48,7 @@ def settings_of(advice: Mapping[str, Any], random: int, draw: int) -> list[Setti
     a gradient method, all uniformly; the learning rate is 1/λ_max for all, or most random ones would diverge.
 
     Args:
-        advice: as `ntkode.advice.shown.plain` gives it.
+        advice: as `ntkode.advice.formatting.plain` gives it.
         random: how many.
         draw: the seed of the draw.
     """

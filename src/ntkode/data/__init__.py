@@ -1,7 +1,7 @@
 """Data sets under one contract: drawn, prepared and described the same way, whatever their source."""
 
-from ntkode.data.checks import DataError
 from ntkode.data.climate import DailyClimate
+from ntkode.data.errors import DataError
 from ntkode.data.images import CIFAR10, MNIST, Digits
 from ntkode.data.module import DataModule, Split
 from ntkode.data.synthetic import Sine, Sphere, Spirals

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ntkode.data.checks import DataError, whole_number
+from ntkode.checks import whole_number
+from ntkode.data.errors import DataError
 from ntkode.data.module import DataModule
 from ntkode.data.preprocessing import Floats
 from ntkode.data.sources import Array, Source, Table

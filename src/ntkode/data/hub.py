@@ -8,7 +8,7 @@ from threading import Thread
 
 import numpy as np
 
-from ntkode.data.checks import DataError
+from ntkode.data.errors import DataError
 from ntkode.data.sources import sha256
 
 log = logging.getLogger(__name__)

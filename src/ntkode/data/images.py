@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntkode.data.checks import DataError, check_finite, whole_number
+from ntkode.checks import whole_number
+from ntkode.data.errors import DataError, check_finite
 from ntkode.data.hub import HubDataset
 from ntkode.data.module import DataModule
 from ntkode.data.parquet import read_parquet_images

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ntkode.checks import whole_number
 from ntkode.data.batches import Batch, BatchSchedule, loader
-from ntkode.data.checks import DataError, check_finite, whole_number
 from ntkode.data.coincidences import coincidences
+from ntkode.data.errors import DataError, check_finite
 from ntkode.data.preprocessing import Floats, Preprocessing, Rows, draw
 from ntkode.data.sources import Array, Source
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ntkode.data.checks import DataError
+from ntkode.data.errors import DataError
 from ntkode.data.sources import Array, Table
 
 # Modes of 8-bit pictures by their number of channels.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkode.data.checks import DataError
+from ntkode.data.errors import DataError
 from ntkode.data.sources import Array, Source, random_generator
 
 Rows = NDArray[np.intp]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ntkode.data.checks import DataError
+from ntkode.data.errors import DataError
 from ntkode.data.preprocessing import Floats
 
 VARIABLES = ("meantemp", "humidity", "wind_speed", "meanpressure")

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from ntkode.integrate.fields import CountedField, LayeredField
 from ntkode.integrate.first_order import first_order_only
-from ntkode.integrate.mended import Mended, layers_of, mended_steps, midpoint, pieces_of
+from ntkode.integrate.kink_correction import Mended, layers_of, mended_steps, midpoint, pieces_of
 from ntkode.integrate.solver import Solver
 
 # A further term of the exponential's series below this share of the adjoint is the last.

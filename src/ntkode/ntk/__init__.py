@@ -1,22 +1,30 @@
 """Neural Tangent Kernels: empirical and infinite-width kernels, matrix-free products, spectra."""
 
-from ntkode.ntk.distributed import distributed_ntk, measure_distributed_ntk
-from ntkode.ntk.dual_activations import dual_activation, slow_dual
-from ntkode.ntk.empirical import MeasuredKernel, empirical_ntk, measure_ntk
-from ntkode.ntk.engine import KernelReport
-from ntkode.ntk.infinite_width import BlowUpError, Kernels, RungeKutta, infinite_width_kernels
-from ntkode.ntk.lanczos import SpectralMeasure, lanczos
-from ntkode.ntk.matching import Match, MatchHidden, MatchHorizon, MatchNTK, Network, Scales, UnreachableTarget
-from ntkode.ntk.network_limit import network_limit
-from ntkode.ntk.operator import (
+from ntkode.ntk.empirical.distributed import distributed_ntk, measure_distributed_ntk
+from ntkode.ntk.empirical.engine import KernelReport
+from ntkode.ntk.empirical.kernel import MeasuredKernel, empirical_ntk, measure_ntk
+from ntkode.ntk.empirical.operator import (
     AutogradOperator,
     FactoredOperator,
     KernelOperator,
     TraceEstimate,
     kernel_operator,
 )
-from ntkode.ntk.precision import REPRODUCIBLE_BYTES
-from ntkode.ntk.recording import NotRecordableError
+from ntkode.ntk.empirical.precision import REPRODUCIBLE_BYTES
+from ntkode.ntk.empirical.recording import NotRecordableError
+from ntkode.ntk.infinite_width.duals.dispatch import dual_activation, slow_dual
+from ntkode.ntk.infinite_width.kernels import BlowUpError, Kernels, RungeKutta, infinite_width_kernels
+from ntkode.ntk.infinite_width.matching import (
+    Match,
+    MatchHidden,
+    MatchHorizon,
+    MatchNTK,
+    Network,
+    Scales,
+    UnreachableTarget,
+)
+from ntkode.ntk.infinite_width.network_limit import network_limit
+from ntkode.ntk.lanczos import SpectralMeasure, lanczos
 from ntkode.ntk.spectrum import (
     NonFiniteKernelError,
     Spectrum,

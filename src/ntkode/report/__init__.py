@@ -6,14 +6,12 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from ntkode.report.by_study import report_of, reports
-from ntkode.report.figures import save, training_figure
-from ntkode.report.progress import SweepMonitor
-from ntkode.report.tables import comparison, labels, render
+from ntkode.report.registry import report_of, reports
+from ntkode.report.tables.comparison import comparison, labels, render
+from ntkode.report.training.curves import save, training_figure
 from ntkode.results import SweepIndex, load, write_atomically
 
 __all__ = [
-    "SweepMonitor",
     "comparison",
     "labels",
     "render",

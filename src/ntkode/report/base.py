@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import RenderableType
 
-from ntkode.report.claims import Judgement
+from ntkode.report.claims.claims import Judgement
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 Stands apart: imports nothing else of ntkode, and neither torch nor lightning, so reading results is quick.
 """
 
-from ntkode.results.damage import damaged_file, mend
+from ntkode.results.code_digest import SOURCES_SHA256
 from ntkode.results.export import export
 from ntkode.results.identity import job_name, run_id, sweep_name
 from ntkode.results.load import NoResults, load, load_history
 from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, hardware, package_versions, provenance
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
-from ntkode.results.sources import SOURCES_SHA256
+from ntkode.results.repair import damaged_file, mend
 from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
 from ntkode.results.sweeps import PAGE, SweepIndex
 

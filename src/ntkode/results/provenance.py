@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from ntkode.results.sources import SOURCES_SHA256
+from ntkode.results.code_digest import SOURCES_SHA256
 from ntkode.results.storage import utc_now
 
 PACKAGES = (

@@ -1,6 +1,5 @@
-"""Studies: each computes one cell, and declares how cells become claims."""
+"""Studies: each computes one run, and its report turns runs into claims."""
 
 from ntkode.studies.base import Config, Study, build
-from ntkode.studies.isolation import run_job, settle
 
-__all__ = ["Config", "Study", "build", "run_job", "settle"]
+__all__ = ["Config", "Study", "build"]

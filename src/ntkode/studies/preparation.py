@@ -8,17 +8,21 @@ from pathlib import Path
 import lightning as L
 import torch
 
+from ntkode.checks import whole_number
 from ntkode.data import DataModule
-from ntkode.data.checks import whole_number
+from ntkode.integrate import Solver
 from ntkode.losses import check_loss
 from ntkode.models import NeuralODE, ODEModel
 from ntkode.ntk import Match, Network
+from ntkode.ranks import ranks
 from ntkode.results import RunRecord, hardware, provenance, utc_now
 from ntkode.studies.base import Config, build
 from ntkode.tracking import Tracker
 from ntkode.training import TrainingModule
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
+# Methods whose steps depend on no other sample; those that meet a tolerance meet it for the whole batch.
+UNCOUPLED = ("euler", "midpoint", "rk4")
 
 
 def seed_everything(config: Config) -> None:
@@ -196,3 +200,27 @@ def append_row(record: RunRecord, tracker: Tracker, step: int, values: Mapping[s
     record.append({"step": step, **values})
     for logger in tracker.loggers:
         logger.log_metrics(dict(values), step=step)
+
+
+def check_split(data: DataModule, model: ODEModel) -> None:
+    """Refuse a cell that several ranks would not train as one process does.
+
+    Raises:
+        ValueError: the samples of a step do not divide among the ranks, or a solver couples them.
+    """
+    if ranks() == 1:
+        return
+    key = "n_train" if data.batch_size is None else "optimizer.batch_size"
+    samples = data.batch_size or data.n_train
+    if samples % ranks():
+        fitting = max(1, samples // ranks()) * ranks()
+        raise ValueError(
+            f"{key}={samples} samples a step do not divide among trainer.devices={ranks()}: {key}={fitting}"
+        )
+    solvers = {"solver": model.solver, "solver@gradient.backward": getattr(model.gradient, "backward", None)}
+    for name, solver in solvers.items():
+        if isinstance(solver, Solver) and solver.method not in UNCOUPLED:
+            raise ValueError(
+                f"{name}={solver.method} couples the samples of a step, which trainer=ddp splits: "
+                f"take {name}=rk4, or trainer=cpu"
+            )

@@ -14,9 +14,9 @@ from ntkode.ranks import from_first, rank
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
-from ntkode.studies.distribution import check_split
 from ntkode.studies.preparation import (
     build_model,
+    check_split,
     read_data,
     replay,
     scales_told,

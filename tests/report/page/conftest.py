@@ -6,12 +6,13 @@ import pytest
 from tests.report.conftest import store_run
 from tests.report.page.markup import Markup
 
-from ntkode.report import by_study, training
-from ntkode.report.claims import Above, Below, Claim, Claims
-from ntkode.report.evidence import Mean
+from ntkode.report import registry as by_study
+from ntkode.report.claims.claims import Above, Below, Claim, Claims
+from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.page import write_page
-from ntkode.report.replicates import value
-from ntkode.report.verdicts import WithVerdicts
+from ntkode.report.statistics.intervals import Mean
+from ntkode.report.statistics.replicates import value
+from ntkode.report.training import comparison as training
 from ntkode.results import SweepIndex
 
 HOSTILE = "</script><script>alert('λ')</script><b>"

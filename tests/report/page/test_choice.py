@@ -6,9 +6,9 @@ import pytest
 from tests.report.conftest import store_run
 from tests.report.page.conftest import ask
 
-from ntkode.report import by_study
+from ntkode.report import registry as by_study
 from ntkode.report.page import write_page
-from ntkode.report.page.chosen import Chosen, choose
+from ntkode.report.page.choice import Chosen, choose
 from ntkode.results import NoResults, SweepIndex
 
 

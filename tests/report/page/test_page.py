@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tests.report.page.conftest import HOSTILE
 
-from ntkode.report.claims import Verdict
+from ntkode.report.claims.claims import Verdict
 from ntkode.results import load
 
 

@@ -9,13 +9,13 @@ import pytest
 from tests.report.conftest import store_run
 from tests.report.page.conftest import provenance
 
-from ntkode.report.claims import Above, Below, Claim, Judgement, Verdict, Within
-from ntkode.report.evidence import Evidence
+from ntkode.report.claims.claims import Above, Below, Claim, Judgement, Verdict, Within
 from ntkode.report.page.about import ABOUT, about
 from ntkode.report.page.curves import MOST_POINTS, curves
 from ntkode.report.page.intervals import WIDTH, glance
 from ntkode.report.page.origins import origins_of
-from ntkode.report.written import written
+from ntkode.report.statistics.intervals import Evidence
+from ntkode.report.tables.rendering import written
 from ntkode.results import load, load_history
 
 CONF = Path(__file__).resolve().parents[3] / "conf"

@@ -10,14 +10,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ntkode.report.claims import Verdict
-from ntkode.report.latex import to_latex
-from ntkode.report.page.chosen import choose
+from ntkode.report.claims.claims import Verdict
+from ntkode.report.page.choice import choose
 from ntkode.report.page.contents import claim_table, claims_of, tables_of
 from ntkode.report.page.intervals import WIDTH
 from ntkode.report.page.origins import Origins, origins_of
 from ntkode.report.page.pictures import save_all
 from ntkode.report.page.sections import Omission, Section, make_sections
+from ntkode.report.tables.latex import to_latex
 from ntkode.results import NoResults, utc_now, write_atomically
 
 __all__ = ["NAME", "Page", "write_page"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from ntkode.report.claims import Judgement
+from ntkode.report.claims.claims import Judgement
+from ntkode.report.claims.verdicts import numbers
 from ntkode.report.page.intervals import Glance, glance
 from ntkode.report.page.origins import Origins
 from ntkode.report.page.sections import Section
-from ntkode.report.verdicts import numbers
-from ntkode.report.written import missing, written
+from ntkode.report.tables.rendering import missing, written
 
 FEW = 12
 """Rows up to which a table of runs is shown unfolded."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ntkode.report.style import COLOURS
-from ntkode.report.tables import comparison
-from ntkode.report.written import missing, written
+from ntkode.report.figures.style import COLOURS
+from ntkode.report.tables.comparison import comparison
+from ntkode.report.tables.rendering import missing, written
 
 MOST_POINTS = 200
 """Of a curve: more cannot be told apart at a chart's width."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ntkode.report.claims import Above, Below, Judgement, Within
+from ntkode.report.claims.claims import Above, Below, Judgement, Within
 
 WIDTH = 120
 _MARGIN = 8

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ntkode.report.tables import MISSING
+from ntkode.report.formatting import MISSING
 from ntkode.results import RecordUnreadable, RunRecord
 
 DIGITS = 8

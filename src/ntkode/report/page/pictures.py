@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from ntkode.report.figures import save
+from ntkode.report.training.curves import save
 
 LARGEST_SVG = 1_000_000
 """Bytes of SVG above which the page holds pixels instead: pictures of very many points."""

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from ntkode.report.base import Report
-from ntkode.report.by_study import reports
 from ntkode.report.page.about import About, about, place
-from ntkode.report.page.chosen import Chosen, names_of
+from ntkode.report.page.choice import Chosen, names_of
 from ntkode.report.page.curves import curves
-from ntkode.report.tables import labels
+from ntkode.report.registry import reports
+from ntkode.report.tables.comparison import labels
 from ntkode.results import NoResults, Status, load, load_history
 
 

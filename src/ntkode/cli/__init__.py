@@ -1,0 +1,1 @@
+"""The command line: overrides, choices, resolvers, and one module per command."""

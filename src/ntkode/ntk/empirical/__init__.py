@@ -1,0 +1,1 @@
+"""Empirical kernels: recorded calls, their contraction, and matrix-free products."""

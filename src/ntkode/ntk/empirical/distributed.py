@@ -1,0 +1,205 @@
+"""One kernel by the ranks of a torch.distributed group, each with a share of the samples."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ntkode.ntk.empirical.contraction import Factor, Gradients, OuterProducts
+from ntkode.ntk.empirical.engine import Engine, Options
+from ntkode.ntk.empirical.factors import CompressionFailed, RecordedFactors
+from ntkode.ntk.empirical.kernel import MeasuredKernel
+
+Factors = dict[str, Factor]
+R = TypeVar("R")
+
+
+def distributed_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    *,
+    group: dist.ProcessGroup | None = None,
+    **options: Any,
+) -> Tensor:
+    """`empirical_ntk`, the samples split over the ranks of a process group.
+
+    Every rank differentiates its share, sends the derivatives round in the compressed form in which they
+    are contracted, and computes its rows; of a symmetric kernel each block once. All ranks call it with
+    equal arguments, each on its own device, and all get the kernel.
+
+    Args:
+        model: see `empirical_ntk`; the same parameters on every rank.
+        x1: inputs of shape (N1, …).
+        x2: inputs of shape (N2, …).
+        group: the ranks; all of them unless given.
+        **options: as `empirical_ntk` takes them, but for `blocks`; `max_bytes` bounds the recording alone:
+            a rank holds the derivatives of its own share and of one other.
+
+    Returns:
+        The kernel, equal to one process's up to the order of sums, and to what a compression may leave out.
+
+    Raises:
+        ValueError: fewer samples than ranks, `blocks`, or as `empirical_ntk`.
+        Exception: what fails on one rank is raised on all, with a note that names the rank.
+    """
+    return measure_distributed_ntk(model, x1, x2, group=group, **options).kernel
+
+
+@torch.enable_grad()
+def measure_distributed_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    *,
+    group: dist.ProcessGroup | None = None,
+    **options: Any,
+) -> MeasuredKernel:
+    """The kernel of `distributed_ntk`, with the report of `measure_ntk`; errors are the largest of any rank.
+
+    Arguments, keywords and errors are those of `distributed_ntk`.
+    """
+    rank, ranks = dist.get_rank(group), dist.get_world_size(group)
+    if min(len(x1), len(x1 if x2 is None else x2)) < ranks:
+        raise ValueError(f"{len(x1)} samples are fewer than the group's {ranks} ranks")
+    if options.get("blocks"):
+        raise ValueError("blocks=True is for one process: take empirical_ntk")
+    rows, columns = _shares(len(x1), ranks), _shares(len(x1 if x2 is None else x2), ranks)
+    engine = _engine(model, x1, x2, Options(**options), rows[rank], group)
+    mine, sent = _own(engine, rows[rank], columns[rank], group)
+    kernels = engine.zeros()
+    for owner in range(ranks):
+        theirs = _broadcast(sent if owner == rank else None, owner, group, engine.x1.device)
+        if engine.x2 is not None or _computes(rank, owner):
+            engine.add(kernels, mine, mine if theirs is sent is mine else theirs, rows[rank], columns[owner])
+    kernel = kernels[""]
+    dist.all_reduce(kernel, group=group)  # every entry comes from one rank
+    report = _together(engine.report, group)
+    return MeasuredKernel({"": engine.arranged(kernel)}, report)
+
+
+def _engine(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None,
+    options: Options,
+    share: slice,
+    group: dist.ProcessGroup | None,
+) -> Engine:
+    """An engine for this rank's share, which holds derivatives in the same way as the others'."""
+    engine = _together(lambda: Engine(model, x1, x2, options, share), group)
+    recorded = _gathered(isinstance(engine.factors, RecordedFactors), group)
+    if any(recorded) and not all(recorded):  # some samples tell that the calls can't stand for the model
+        options = replace(options, method="jacobian")
+        return _together(lambda: Engine(model, x1, x2, options, share), group)
+    if isinstance(engine.factors, RecordedFactors):
+        engine.factors.choices = _broadcast_object(engine.factors.choices, 0, group)
+    return engine
+
+
+def _shares(samples: int, ranks: int) -> list[slice]:
+    bounds = [samples * j // ranks for j in range(ranks + 1)]
+    return [slice(start, end) for start, end in pairwise(bounds)]
+
+
+def _computes(rank: int, other: int) -> bool:
+    """Whether `rank` computes the block with `other`'s samples: of the two one does, and evenly so."""
+    if rank == other:
+        return True
+    return (rank < other) == ((rank + other) % 2 == 0)
+
+
+def _own(
+    engine: Engine, rows: slice, columns: slice, group: dist.ProcessGroup | None
+) -> tuple[Factors, Factors]:
+    """Derivatives of this rank's rows and columns, compressed on all ranks or on none."""
+
+    def own() -> tuple[Factors, Factors]:
+        mine = engine.factors(engine.x1[rows])
+        return mine, mine if engine.x2 is None else engine.factors(engine.x2[columns])
+
+    try:
+        found = _together(own, group)
+    except CompressionFailed as failure:
+        engine.stop_compressing(failure)
+        found = _together(own, group)
+    if isinstance(engine.factors, RecordedFactors):
+        for error in ("compression_error", "coupling"):
+            setattr(engine.factors, error, max(_gathered(getattr(engine.factors, error), group)))
+    return found
+
+
+def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
+    """What `work` gives on this rank; what it fails of on one rank is raised on all, which wait for it."""
+    result: R | None = None
+    failure: Exception | None = None
+    try:
+        result = work()
+    except Exception as error:
+        failure = error
+    found = [(rank, f) for rank, f in enumerate(_gathered(_portable(failure), group)) if f is not None]
+    if not found:
+        return cast(R, result)
+    # What can't be mended comes first.
+    rank, first = min(found, key=lambda one: isinstance(one[1], CompressionFailed))
+    if rank == dist.get_rank(group) and failure is not None:
+        raise failure
+    first.add_note(f"on rank {rank}")
+    raise first from failure
+
+
+def _portable(failure: Exception | None) -> Exception | None:
+    """The failure as other processes can be given it."""
+    try:
+        pickle.loads(pickle.dumps(failure))
+    except Exception:
+        return RuntimeError(f"{type(failure).__name__}: {failure}")
+    return failure
+
+
+def _gathered(value: R, group: dist.ProcessGroup | None) -> list[R]:
+    """Every rank's value, on every rank."""
+    values: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(values, value, group=group)
+    return values
+
+
+def _broadcast(
+    factors: Factors | None, owner: int, group: dist.ProcessGroup | None, device: torch.device
+) -> Factors:
+    """The owner's derivatives, on every rank."""
+    parts = {name: _tensors(f) for name, f in factors.items()} if factors is not None else {}
+    shapes = {name: [(t.shape, t.dtype) for t in tensors] for name, tensors in parts.items()}
+    shapes = _broadcast_object(shapes, owner, group)
+    received: Factors = {}
+    for name, of_tensors in shapes.items():
+        tensors = parts.get(name) or [torch.empty(s, dtype=d, device=device) for s, d in of_tensors]
+        for tensor in tensors:
+            dist.broadcast(tensor, _global(owner, group), group=group)
+        received[name] = OuterProducts(*tensors) if len(tensors) == 2 else Gradients(*tensors)
+    return received if factors is None else factors
+
+
+def _tensors(factor: Factor) -> list[Tensor]:
+    if isinstance(factor, OuterProducts):
+        return [factor.inputs.contiguous(), factor.cotangents.contiguous()]
+    return [factor.values.contiguous()]
+
+
+def _broadcast_object(value: Any, owner: int, group: dist.ProcessGroup | None) -> Any:
+    holder = [value]
+    backend = dist.get_backend(group)
+    device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else None
+    dist.broadcast_object_list(holder, _global(owner, group), group=group, device=device)
+    return holder[0]
+
+
+def _global(rank: int, group: dist.ProcessGroup | None) -> int:
+    return rank if group is None else dist.get_global_rank(group, rank)

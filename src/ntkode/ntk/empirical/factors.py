@@ -1,0 +1,162 @@
+"""Derivatives of samples, held in the form that makes their kernel cheapest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ntkode.ntk.empirical import compression, contraction
+from ntkode.ntk.empirical.compression import Basis
+from ntkode.ntk.empirical.contraction import Factor, Gradients, OuterProducts
+from ntkode.ntk.empirical.layout import Layout
+from ntkode.ntk.empirical.planning import CANDIDATES, Choice, Cost, Weight, cheapest
+from ntkode.ntk.empirical.recording import Calls, Recorder, Recording
+from ntkode.ntk.spectrum import NonFiniteKernelError
+
+logger = logging.getLogger("ntkode.ntk")
+
+# Samples recorded at a time: more fall out of a core's cache, fewer waste its multipliers.
+CHUNK = 128
+# One sample's error may be as many times the tolerance that the root mean square keeps.
+WORST = 10
+
+
+class CompressionFailed(RuntimeError):
+    """The calls of other samples are not spanned by those that the basis was fitted on."""
+
+
+@dataclass
+class RecordedFactors:
+    """Per-sample derivatives of a model's trained parameters from recorded calls.
+
+    Args:
+        recorder: of the model.
+        k: number of outputs.
+        layout: how they end up in the kernel.
+        method: one of `planning.CANDIDATES`.
+        tolerance: relative error of the derivatives that a compression may make.
+        cost: by which to choose.
+        max_bytes: memory to stay below while recording; a sample's derivatives take a hundredth at most
+            if any choice allows it.
+
+    Attributes:
+        choices: what was chosen, by weight, once started.
+        coupling: see `Recorder.coupling`, once started.
+        compression_error: the largest root mean square of it over a chunk of samples so far.
+    """
+
+    recorder: Recorder
+    k: int
+    layout: Layout
+    method: str
+    tolerance: float
+    cost: Cost
+    max_bytes: int
+    choices: dict[str, Choice] = field(default_factory=dict)
+    coupling: float = 0.0
+    compression_error: float = 0.0
+
+    def start(self, x: Tensor) -> None:
+        """Check that samples are independent, and choose how to hold each weight's derivative.
+
+        Raises:
+            NotRecordableError: see `Recorder`.
+            NonFiniteKernelError: an input or cotangent is not finite.
+        """
+        self.coupling, numbers = self.recorder.coupling(x)
+        # Calls, their cotangents and graph in the solve's dtype, and their copies in the kernel's.
+        recorded = numbers * (4 * x.element_size() + 2 * self.layout.dtype.itemsize)
+        self._chunk_rows = max(1, min(CHUNK, self.max_bytes // max(1, recorded)))
+        rows = x[: self._chunk_rows]
+        self._first = rows, self._recorded(rows)
+        for name, calls in self._first[1].calls.items():
+            self.choices[name] = self._choice(calls)
+            logger.debug("derivative by %s: %s", name, self.choices[name])
+
+    def __call__(self, x: Tensor) -> dict[str, Factor]:
+        """Derivatives of the outputs of all rows of x, by the parameter's name.
+
+        Raises:
+            NotRecordableError, NonFiniteKernelError: as `start`.
+            CompressionFailed: samples of x are not spanned by those seen first.
+        """
+        parts = [self._factors(self._recording(rows)) for rows in x.split(self._chunk_rows)]
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+    def bytes_a_row(self) -> int:
+        """Memory that the derivatives of one sample take, once started."""
+        whole = sum(g.numel() // g.shape[1] for g in self._first[1].gradients.values())
+        # Half as much again for the float32 copies of outer products.
+        numbers = whole + sum(3 * choice.numbers // 2 for choice in self.choices.values())
+        return numbers * self.layout.dtype.itemsize
+
+    def without_compression(self, x: Tensor) -> RecordedFactors:
+        """The same for rows like those of x, started anew, with all calls taken as they are."""
+        exact = replace(self, method="uncompressed", choices={}, compression_error=0.0)
+        exact.start(x)
+        return exact
+
+    def _recording(self, x: Tensor) -> Recording:
+        first, recording = self._first
+        same = (x.data_ptr(), x.shape, x.stride()) == (first.data_ptr(), first.shape, first.stride())
+        return recording if same else self._recorded(x)
+
+    def _recorded(self, x: Tensor) -> Recording:
+        recording = self.recorder(x, self.layout.seeds(self.k))
+        for name, calls in recording.calls.items():
+            total = sum(float(some.inputs.sum()) + float(some.cotangents.sum()) for some in calls)
+            if total - total != 0:
+                raise NonFiniteKernelError(
+                    f"the derivative by {name!r} is NaN or infinite: the model's output is not finite"
+                )
+        return recording
+
+    def _factors(self, recording: Recording) -> dict[str, Factor]:
+        factors: dict[str, Factor] = {}
+        for name, calls in recording.calls.items():
+            terms = self.layout.outer_products(self._compressed(name, calls))
+            factors[name] = contraction.build(terms) if self.choices[name].contraction == "build" else terms
+        return factors | {name: self.layout.gradients(g) for name, g in recording.gradients.items()}
+
+    def _compressed(self, name: str, calls: list[Calls]) -> list[Calls]:
+        bases = self.choices[name].bases
+        if bases is None:
+            return calls
+        return [self._terms(name, basis, some) for basis, some in zip(bases, calls, strict=True)]
+
+    def _terms(self, name: str, basis: Basis, calls: Calls) -> Calls:
+        terms = basis(calls)
+        error = compression.error(calls, terms)
+        self.compression_error = max(self.compression_error, error.rms)
+        if error.rms > self.tolerance or error.worst > WORST * self.tolerance:
+            raise CompressionFailed(
+                f"the calls of {name} compress to {error.rms:.1e} (worst sample {error.worst:.1e}), not to "
+                f"{self.tolerance:.1e}"
+            )
+        return terms
+
+    def _choice(self, calls: list[Calls]) -> Choice:
+        candidates = CANDIDATES[self.method]
+        weight = Weight.of(calls, self.layout)
+        bases = None
+        # Two calls or fewer have nothing in common worth finding.
+        if any(compressed for compressed, _ in candidates) and max(weight.calls) > 2:
+            bases = tuple(compression.fit(compression.samples(some), self.tolerance) for some in calls)
+        choices = [Choice(weight, way, bases if compressed else None) for compressed, way in candidates]
+        return cheapest(choices, self.cost, self.max_bytes / (100 * self.layout.dtype.itemsize))
+
+
+def _joined(parts: Sequence[Factor]) -> Factor:
+    """Derivatives of consecutive chunks as one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = [part.values for part in parts if isinstance(part, Gradients)]
+    if whole:
+        return Gradients(torch.cat(whole, dim=1))
+    terms = [part for part in parts if isinstance(part, OuterProducts)]
+    inputs = torch.cat([part.inputs for part in terms], dim=2)
+    return OuterProducts(inputs, torch.cat([part.cotangents for part in terms], dim=3))

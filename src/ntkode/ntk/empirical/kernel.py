@@ -1,0 +1,133 @@
+"""The empirical Neural Tangent Kernel Θ(x, x') = Σ_θ ∂f(x)/∂θ · ∂f(x')/∂θ at the model's parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from ntkode.ntk.empirical.engine import Engine, KernelReport, Method, Options
+from ntkode.ntk.empirical.layout import Outputs
+from ntkode.ntk.spectrum import Spectrum, spectrum
+
+
+@dataclass(frozen=True)
+class MeasuredKernel:
+    """A kernel with the report on its making.
+
+    Attributes:
+        blocks: the kernel's share by the parameter's name, or all of it under "".
+        report: how it was computed, and how well.
+    """
+
+    blocks: dict[str, Tensor] = field(repr=False)
+    report: KernelReport
+
+    @property
+    def kernel(self) -> Tensor:
+        """The kernel over all parameters."""
+        first, *others = self.blocks.values()
+        return sum(others, first)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Its spectrum, with a floor under λ_min that knows the error of ∂f/∂θ.
+
+        Raises:
+            ValueError: a kernel between two sets of inputs.
+        """
+        return spectrum(self.kernel, jacobian_error=self.report.jacobian_error)
+
+
+@overload
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = ...,
+    *,
+    method: Method = ...,
+    outputs: Outputs = ...,
+    blocks: Literal[False] = ...,
+    dtype: torch.dtype | None = ...,
+    tolerance: float | None = ...,
+    max_bytes: int | None = ...,
+) -> Tensor: ...
+@overload
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = ...,
+    *,
+    method: Method = ...,
+    outputs: Outputs = ...,
+    blocks: Literal[True],
+    dtype: torch.dtype | None = ...,
+    tolerance: float | None = ...,
+    max_bytes: int | None = ...,
+) -> dict[str, Tensor]: ...
+def empirical_ntk(
+    model: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    *,
+    method: Method = "auto",
+    outputs: Outputs = "trace",
+    blocks: bool = False,
+    dtype: torch.dtype | None = None,
+    tolerance: float | None = None,
+    max_bytes: int | None = None,
+) -> Tensor | dict[str, Tensor]:
+    """Θ between the rows of x1 and x2 (x1 itself unless given), over all trained parameters.
+
+    An `ODEModel` is differentiated by backpropagation through a fixed-step solve: its own solver's, or
+    RK4 in place of an adaptive one, whose steps would couple the samples (`measure_ntk` reports to what
+    accuracy). The model is not changed.
+
+    Args:
+        model: maps (N, …) to (N, k), each row by itself.
+        x1: inputs of shape (N1, …).
+        x2: inputs of shape (N2, …).
+        method: `pairs` and `build` contract recorded calls (see `ntk.contraction`), `compressed` fewer
+            terms that stand for them (see `ntk.compression`); `jacobian` takes one backward pass a sample
+            and output and works for any model; `auto` takes what costs the fewest operations within the
+            memory budget.
+        outputs: `trace` = (1/k) Σ_c Θ_cc of shape (N1, N2); `full` of shape (N1·k, N2·k), with sample
+            the slow and output the fast index; `sum` = Σ_{c,e} Θ_ce, shape (N1, N2).
+        blocks: return each parameter's share by its name; they add up to the kernel.
+        dtype: in which everything is computed. Unless given, the solve runs in the model's own dtype and
+            all that follows in float64, which gives λ_min to 1e-5 at a condition number of 1e6.
+        tolerance: relative error of ∂f/∂θ that a compression may make, checked on every sample; unless given
+            3e-6 with a float32 solve and 1e-12 with float64, each below the rounding of the solve.
+        max_bytes: memory to take, the kernel included; a quarter of what is free unless given.
+
+    Returns:
+        The kernel, on the inputs' device, in float64 unless `dtype` says otherwise.
+
+    Raises:
+        ValueError: an unknown method or outputs, inputs that are not finite or of unequal shape, or a
+            budget that does not hold the kernel.
+        NotRecordableError: any method but `auto` and `jacobian` on a model with other than recorded calls.
+        NonFiniteKernelError: a derivative that is not finite.
+    """
+    options = Options(method, outputs, blocks, dtype, tolerance, max_bytes)
+    measured = _measured(model, x1, x2, options)
+    return measured.blocks if blocks else measured.kernel
+
+
+def measure_ntk(model: nn.Module, x1: Tensor, x2: Tensor | None = None, **options: Any) -> MeasuredKernel:
+    """The kernel of `empirical_ntk`, with a report on how it was computed and how well.
+
+    Arguments, keywords and errors are those of `empirical_ntk`.
+    """
+    return _measured(model, x1, x2, Options(**options))
+
+
+@torch.enable_grad()
+def _measured(model: nn.Module, x1: Tensor, x2: Tensor | None, options: Options) -> MeasuredKernel:
+    engine = Engine(model, x1, x2, options)
+    kernels = engine.kernels()
+    return MeasuredKernel(
+        {name: engine.arranged(kernel) for name, kernel in kernels.items()}, engine.report()
+    )

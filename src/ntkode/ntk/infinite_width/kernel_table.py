@@ -1,0 +1,179 @@
+"""Kernels of many pairs from few: Chebyshev interpolation in log q, log q' and the angle θ of the inputs.
+
+A kernel depends on a pair of inputs through q = K0(x, x), q' and θ = arccos(K0(x, x')/√(qq')) alone. In θ
+even ReLU's kernels are smooth, where in cos θ they are not. Inputs of equal norm leave one variable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.polynomial import chebyshev
+from torch import Tensor
+
+from ntkode.ntk.infinite_width.pair_kernel import Limits, PairKernel
+
+HELD_OUT = 64
+_FIRST_ANGLES = 16
+_GROWTH = 1.4
+_SAFETY = 3.0  # pairs that were not held out may err more than those that were
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval of one variable; of no length where all inputs share its value."""
+
+    low: float
+    high: float
+
+    @property
+    def is_point(self) -> bool:
+        """Whether the variable is constant to rounding."""
+        return self.high - self.low <= 1e-13 * max(1.0, abs(self.high))
+
+    def nodes(self, count: int) -> Tensor:
+        """Chebyshev nodes (of the first kind)."""
+        unit = torch.from_numpy(chebyshev.chebpts1(count))
+        return self.low + (self.high - self.low) * (1 + unit) / 2
+
+    def basis(self, x: Tensor, count: int) -> Tensor:
+        """T_j(x), j < count, shape (count, *x.shape)."""
+        if count == 1:
+            return torch.ones_like(x)[None]
+        unit = (2 * x - (self.low + self.high)) / (self.high - self.low)
+        rows = [torch.ones_like(x), unit]
+        for _ in range(count - 2):
+            rows.append(2 * unit * rows[-1] - rows[-2])
+        return torch.stack(rows[:count])
+
+
+@dataclass(frozen=True)
+class KernelTable:
+    """Chebyshev coefficients of (NNGP, NTK), with the error that held-out pairs showed.
+
+    Attributes:
+        norms: range of log q.
+        angles: range of θ.
+        coefficients: shape (2, n_q, n_q, n_θ).
+        error: largest difference to direct evaluation at held-out pairs, or direct evaluation's own error.
+    """
+
+    norms: Range
+    angles: Range
+    coefficients: Tensor
+    error: float
+
+    def __call__(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
+        """(NNGP, NTK) of shape (N1, N2), from q of shapes (N1,), (N2,) and cosines of shape (N1, N2)."""
+        n_q, n_theta = self.coefficients.shape[2:]
+        coefficients = self.coefficients.to(cosine.device)
+        first, second = (self.norms.basis(q.log(), n_q) for q in (q1, q2))
+        # Contiguous in the pairs, for the recurrence in θ.
+        by_pair = torch.einsum("ai,cabt->ctib", first, coefficients) @ second
+        unit = self.angles.basis(torch.acos(cosine), min(2, n_theta))
+        result = by_pair[:, 0].clone()
+        before, now = unit[0], unit[-1]
+        for k in range(1, n_theta):
+            result.addcmul_(by_pair[:, k], now)
+            before, now = now, 2 * unit[1] * now - before
+        return result[0], result[1]
+
+    def at_pairs(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> Tensor:
+        """(NNGP, NTK) of single pairs, shape (2, P)."""
+        n_q, n_theta = self.coefficients.shape[2:]
+        first, second = (self.norms.basis(q.log(), n_q) for q in (q1, q2))
+        third = self.angles.basis(torch.acos(cosine), n_theta)
+        return torch.einsum("cabt,ap,bp,tp->cp", self.coefficients.to(cosine.device), first, second, third)
+
+
+def tabulate(
+    kernel: PairKernel, norms: Range, angles: Range, held_out: tuple[Tensor, ...], tolerance: float, most: int
+) -> KernelTable | None:
+    """A table whose held-out error is within the tolerance, or None where that takes more than `most` solves.
+
+    Args:
+        kernel: evaluated at the Chebyshev nodes, where q ≤ q', and at the held-out pairs.
+        norms: range of log q.
+        angles: range of θ.
+        held_out: q, q' and cosines of pairs from the data, each of shape (P,).
+        tolerance: on either kernel; relative for values above one.
+        most: bound on the number of pairs solved.
+    """
+    n_q = 1 if norms.is_point else 5 + math.ceil(2 * (norms.high - norms.low))
+    n_theta = 1 if angles.is_point else _FIRST_ANGLES
+    direct = kernel.pairs(*held_out)
+    expected = torch.stack([direct.nngp, direct.ntk])
+    while (n_q * (n_q + 1) // 2) * n_theta <= most:
+        most -= (n_q * (n_q + 1) // 2) * n_theta
+        coefficients, solve_error, scale = _fit(kernel, norms, angles, n_q, n_theta, held_out[0].device)
+        table = KernelTable(norms, angles, coefficients, 0.0)
+        shown = float(((table.at_pairs(*held_out) - expected).abs() / expected.abs().clamp_min(1.0)).max())
+        error = max(_SAFETY * shown, float(direct.error.max()), solve_error)
+        if _SAFETY * shown <= tolerance:
+            return KernelTable(norms, angles, coefficients, error)
+        n_q, n_theta = _grown(coefficients, n_q, n_theta, 0.1 * tolerance * scale)
+    return None
+
+
+def tabulate_diagonal(
+    diagonal: Callable[[Tensor], Limits], q: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor, float]:
+    """(NNGP, NTK, error) at x = x' for many q of shape (P,), by interpolation in log q where that pays."""
+    logs = q.log()
+    norms = Range(float(logs.min()), float(logs.max()))
+    count = 1 if norms.is_point else 8 + math.ceil(3 * (norms.high - norms.low))
+    held_out = q[torch.linspace(0, len(q) - 1, 16).long().unique().to(q.device)]
+    while 3 * (count + len(held_out)) < len(q):
+        nodes = norms.nodes(count).exp().to(q.device)
+        at_nodes, direct = diagonal(nodes), diagonal(held_out)
+        coefficients = torch.stack([at_nodes.nngp, at_nodes.ntk]) @ _transform(count).T.to(q.device)
+        expected = torch.stack([direct.nngp, direct.ntk])
+        difference = coefficients @ norms.basis(held_out.log(), count) - expected
+        shown = float((difference.abs() / expected.abs().clamp_min(1.0)).max())
+        if _SAFETY * shown <= tolerance:
+            nngp, ntk = coefficients @ norms.basis(logs, count)
+            return nngp, ntk, max(_SAFETY * shown, float(at_nodes.error.max()))
+        count = math.ceil(_GROWTH * count)
+    limits = diagonal(q)
+    return limits.nngp, limits.ntk, float(limits.error.max())
+
+
+def _fit(
+    kernel: PairKernel, norms: Range, angles: Range, n_q: int, n_theta: int, device: torch.device
+) -> tuple[Tensor, float, float]:
+    """Coefficients of shape (2, n_q, n_q, n_θ), the solves' own error and the size of the kernel."""
+    q = norms.nodes(n_q).exp().to(device)
+    cosine = angles.nodes(n_theta).cos().to(device)
+    i, j = torch.triu_indices(n_q, n_q, device=device)
+    limits = kernel.pairs(
+        q[i].repeat_interleave(n_theta), q[j].repeat_interleave(n_theta), cosine.repeat(len(i))
+    )
+    found = torch.stack([limits.nngp, limits.ntk]).reshape(2, len(i), n_theta)
+    values = found.new_empty(2, n_q, n_q, n_theta)
+    values[:, i, j] = found
+    values[:, j, i] = found
+    in_q, in_theta = _transform(n_q).to(device), _transform(n_theta).to(device)
+    coefficients = torch.einsum("ai,bj,tk,cijk->cabt", in_q, in_q, in_theta, values)
+    return coefficients, float(limits.error.max()), max(1.0, float(values.abs().max()))
+
+
+def _transform(count: int) -> Tensor:
+    """Matrix from values at the Chebyshev nodes to coefficients."""
+    values = chebyshev.chebvander(chebyshev.chebpts1(count), count - 1)
+    return torch.from_numpy(np.linalg.inv(values))
+
+
+def _grown(coefficients: Tensor, n_q: int, n_theta: int, floor: float) -> tuple[int, int]:
+    """More nodes in the variables whose last coefficients are still large; in all, where none are."""
+    tail_q = float(coefficients[:, -2:].abs().amax()) if n_q > 1 else 0.0
+    tail_theta = float(coefficients[..., -2:].abs().amax()) if n_theta > 1 else 0.0
+    both = tail_q <= floor and tail_theta <= floor
+    if n_q > 1 and (both or tail_q > floor):
+        n_q = math.ceil(_GROWTH * n_q)
+    if n_theta > 1 and (both or tail_theta > floor):
+        n_theta = math.ceil(_GROWTH * n_theta)
+    return n_q, n_theta

@@ -1,0 +1,1 @@
+"""Shared style and panels of figures."""

@@ -1,0 +1,176 @@
+"""The picture of study=gradient_accuracy: the gradient's error against resolution and against cost."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.gradients.points import START, Group, of_group
+from ntkode.report.statistics.power_law import PowerLaw
+
+_TITLE = "Relative error of the gradient at initialisation; its order is minus the slope"
+_YLABEL = r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$"
+_COSTS = {
+    "nfe": ("Evaluations of the field", "forward and backward"),
+    "seconds": ("Time of a gradient", "seconds"),
+    "memory": ("Memory of a gradient", "MiB"),
+}
+_XLABELS = {"steps": "steps", "tolerance": "1 / tolerance"}
+_DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.5, 2)))
+_MOST_COLUMNS = 4
+# A law whose order at the end differs by more is none.
+_BENDS = 0.25
+_PANEL_HEIGHT, _COST_HEIGHT = 4.1, 3.9
+_LEGEND: dict[str, Any] = {
+    "title": "order (at the two finest)",
+    "fontsize": 8,
+    "title_fontsize": 8,
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, -0.17),  # under the axis: lines of all slopes leave no corner free
+    "frameon": False,
+    "handlelength": 1.6,
+    "labelspacing": 0.3,
+    "columnspacing": 1.2,
+}
+
+_Styles = dict[str, dict[str, Any]]
+
+
+def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Figure:
+    """Above, a panel a method: error against resolution, with fitted laws and their orders. Below: cost.
+
+    Where the order at the two finest resolutions is another one, medians are joined in place of the law.
+
+    Colours tell activations, dashes and markers (below) methods. Light points are seeds, full ones medians,
+    hollow ones errors that the reference or rounding hides, which no fit takes in.
+    """
+    points = points[(points["moment"] == START) & (points["y"] > 0)]
+    methods = list(dict.fromkeys(points["method"]))
+    columns = max(1, min(len(methods), _MOST_COLUMNS if len(methods) != 6 else 3))
+    rows = max(1, math.ceil(len(methods) / columns))
+    figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + _COST_HEIGHT), layout="constrained")
+    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    above, below = figure.subfigures(
+        2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, _COST_HEIGHT]
+    ).flat
+    above.suptitle(_TITLE, fontsize=13)
+    colours = _colours(list(dict.fromkeys(points["activation"])))
+    _draw_orders(above, points, laws, colours, (rows, columns))
+    _draw_costs(below, points, colours, _method_styles(methods))
+    return figure
+
+
+def _draw_orders(
+    figure: SubFigure,
+    points: pd.DataFrame,
+    laws: Mapping[Group, PowerLaw],
+    colours: _Styles,
+    shape: tuple[int, int],
+) -> None:
+    methods = list(dict.fromkeys(points["method"])) or [""]
+    panels = figure.subplots(*shape, sharey=True, squeeze=False)
+    for axes, method in zip(panels.flat, methods, strict=False):
+        frame(axes, method, _YLABEL if axes in panels[:, 0] else "")
+        own = points[points["method"] == method]
+        if own.empty:
+            say_empty(axes)
+            continue
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(_XLABELS[own["resolution"].iloc[0]])
+        handles = [
+            _draw_law(axes, of_group(own, group), law, colours[group.activation], group.activation)
+            for group, law in laws.items()
+            if group.method == method
+        ]
+        axes.legend(handles=handles, ncols=max(2, 4 // shape[1]), **_LEGEND)
+        if own["resolution"].iloc[0] == "steps":
+            _plain_sizes(axes, sorted(own["x"].unique()))
+        grid(axes)
+    for axes in panels.flat[len(methods) :]:
+        axes.set_axis_off()
+
+
+def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, Any], name: str) -> Line2D:
+    for sure, fill in ((True, style["color"]), (False, "white")):
+        own = points[points["known"] == sure]
+        if own.empty:
+            continue
+        look: dict[str, Any] = {**style, "linestyle": "", "markerfacecolor": fill}
+        if own["seed"].nunique() > 1:
+            axes.plot(own["x"], own["y"], **look, markersize=3, alpha=0.45)
+        median = own.groupby("x")["y"].median()
+        axes.plot(median.index, median, **look, markersize=6, mew=0.9 if fill == "white" else 0)
+    known = points[points["known"]]
+    if abs(law.slope - law.end_slope) <= _BENDS:
+        ends = [known["x"].min(), known["x"].max()]
+        axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.3)
+    else:  # no one power law: the medians joined
+        axes.plot(known.groupby("x")["y"].median(), color=style["color"], linewidth=1.3)
+    order = "–" if math.isnan(law.slope) else f"{-law.slope:.1f} ({-law.end_slope:.1f})"
+    return Line2D([], [], **style, linewidth=1.3, markersize=5, label=f"{name}  {order}".strip())
+
+
+def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, methods: _Styles) -> None:
+    panels = figure.subplots(1, len(_COSTS), sharey=True)
+    for axes, (column, (title, xlabel)) in zip(panels, _COSTS.items(), strict=True):
+        frame(axes, title, _YLABEL if column == "nfe" else "")
+        axes.set_xlabel(xlabel)
+        own = points[points["known"] & (points[column] > 0)]
+        if own.empty:
+            say_empty(axes)
+            continue
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for (activation, method), group in own.groupby(["activation", "method"], sort=False):
+            medians = group.groupby("x")[[column, "y"]].median()
+            look = {**methods[str(method)], "color": colours[str(activation)]["color"]}
+            axes.plot(medians[column], medians["y"], **look, linewidth=1.1, markersize=4, alpha=0.85)
+        _plain_costs(axes)
+        grid(axes)
+    handles = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]
+    if len(handles) > 1:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+
+
+def _colours(names: list[str]) -> _Styles:
+    """Colour and marker by activation; shades from dark to light where one number alone tells them apart."""
+    settings = [name.rpartition(", ") for name in names]
+    if len(names) > 2 and len({s[0] for s in settings}) == 1 and all("=" in s[2] for s in settings):
+        shades = [matplotlib.colormaps["viridis"](0.92 * k / (len(names) - 1)) for k in range(len(names))]
+        ordered = [matplotlib.colors.to_hex(shade) for shade in shades]
+    else:
+        ordered = [COLOURS[k % len(COLOURS)] for k in range(len(names))]
+    return {
+        name: {"color": colour, "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
+        for k, (name, colour) in enumerate(zip(names, ordered, strict=True))
+    }
+
+
+def _method_styles(names: list[str]) -> _Styles:
+    """Dashes and marker by method."""
+    return {
+        name: {"linestyle": _DASHES[k % len(_DASHES)], "marker": MARKERS[k % len(MARKERS)]}
+        for k, name in enumerate(names)
+    }
+
+
+def _plain_sizes(axes: Axes, sizes: list[float]) -> None:
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xticks([], minor=True)
+
+
+def _plain_costs(axes: Axes) -> None:
+    """Readable numbers on an axis of costs, whatever its decades."""
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1, 3)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

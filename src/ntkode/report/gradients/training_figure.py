@@ -1,0 +1,104 @@
+"""The picture of study=gradient_training: what became of the training, against the gradient's error."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+
+_XLABEL = r"relative error of the gradient at the start"
+# Values that differ by less are drawn as near as they are.
+_LEAST_RANGE = 0.1
+# column → title, label, whether 1 is what the most accurate gradient gives
+_PANELS = {
+    "lambda_min_ratio": ("Smallest eigenvalue of the NTK at the end", "over that of the most accurate", True),
+    "rate_ratio": ("Decay rate of the loss", "over that of the most accurate", True),
+    "accuracy": ("Test accuracy", "share of test samples", False),
+}
+
+
+def gradient_training_figure(effects: pd.DataFrame, bounds: Sequence[float]) -> Figure:
+    """Four panels over the gradient's error: change of the exact loss with bounds, λ_min, rate, accuracy.
+
+    A colour an activation; light points are seeds, joined ones medians over the seeds of a setting. In the
+    first panel hollow points are runs whose loss came out lower than that of the most accurate gradient.
+
+    Args:
+        effects: see `ntkode.report.gradients.training.training_effects`.
+        bounds: changes to mark.
+    """
+    figure = Figure(figsize=(10, 7.6), layout="constrained")
+    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    groups = list(dict.fromkeys(effects["group"]))
+    styles: dict[str, dict[str, Any]] = {
+        group: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+        for k, group in enumerate(groups)
+    }
+    loss, *others = figure.subplots(2, 2, sharex=True).flat
+    _draw_change(loss, effects, styles, bounds)
+    for axes, (column, (title, ylabel, relative)) in zip(others, _PANELS.items(), strict=True):
+        frame(axes, title, ylabel)
+        if _draw(axes, effects, styles, column):
+            if relative:
+                axes.axhline(1, color="0.5", linestyle=":", linewidth=1, zorder=1)
+            _widen(axes)
+            grid(axes)
+    for axes in figure.axes[2:]:
+        axes.set_xlabel(_XLABEL)
+    figure.align_ylabels()
+    handles = [Line2D([], [], **style, linewidth=1.4, label=group) for group, style in styles.items()]
+    if (effects["loss_ratio"] < 1).any():
+        lower: dict[str, Any] = {"marker": "o", "mfc": "white", "ls": "", "color": "0.4"}
+        handles.append(Line2D([], [], **lower, label="hollow: the loss came out lower"))
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 7), frameon=False)
+    return figure
+
+
+def _draw_change(
+    axes: Axes, effects: pd.DataFrame, styles: dict[str, dict[str, Any]], bounds: Sequence[float]
+) -> None:
+    frame(axes, "Change of the final loss of the ODE", r"$|L\,/\,L_{\mathrm{most\ accurate}} - 1|$")
+    changes = effects.assign(change=(effects["loss_ratio"] - 1).abs())
+    changes = changes[changes["change"] > 0]
+    if not _draw(axes, changes, styles, "change"):
+        return
+    axes.set_yscale("log")
+    lower = changes[changes["loss_ratio"] < 1]
+    for group, own in lower.groupby("group"):
+        axes.plot(own["error"], own["change"], **styles[str(group)], ls="", mfc="white", markersize=5)
+    for bound in bounds:
+        axes.axhline(bound, color="0.5", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+        axes.annotate(
+            f"{bound:.0%}", (0, bound), xycoords=("axes fraction", "data"), xytext=(3, 2),
+            textcoords="offset points", color="0.4", fontsize=9,
+        )  # fmt: skip
+    grid(axes)
+
+
+def _widen(axes: Axes) -> None:
+    """At least a range in which what is nearly equal looks so."""
+    low, high = axes.get_ylim()
+    missing = max(0.0, _LEAST_RANGE - (high - low)) / 2
+    axes.set_ylim(low - missing, high + missing)
+
+
+def _draw(axes: Axes, effects: pd.DataFrame, styles: dict[str, dict[str, Any]], column: str) -> bool:
+    """Points and medians by group; returns whether there was anything to draw."""
+    own = effects[effects[column].notna()]
+    if own.empty:
+        say_empty(axes)
+        return False
+    axes.set_xscale("log")
+    for group, style in styles.items():
+        points = own[own["group"] == group]
+        if points["seed"].nunique() > 1:
+            axes.plot(points["error"], points[column], **style, ls="", markersize=3.5, alpha=0.4, mew=0)
+        medians = points.groupby("setting")[["error", column]].median().sort_values("error")
+        axes.plot(medians["error"], medians[column], **style, linewidth=1.4, markersize=5.5)
+    return True

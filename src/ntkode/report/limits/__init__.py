@@ -1,0 +1,1 @@
+"""Reports on the limits of width and depth."""

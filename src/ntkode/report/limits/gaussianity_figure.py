@@ -1,0 +1,98 @@
+"""The picture of study=gaussianity: Q–Q plots over quantities that fall with the width."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.limits.scaling_figure import Scaling, draw_panel
+from ntkode.report.statistics.power_law import PowerLaw
+from ntkode.results import Status
+
+_PREFIX = "quantile/"
+_MOST_PANELS = 4
+_SHOWN = ("excess kurtosis", "correlation of squares")
+AD_RATIO = "process/ad_ratio"
+"""The column that holds Anderson and Darling's statistic of combinations of outputs over its 5 % value."""
+
+
+def gaussianity_figure(
+    runs: pd.DataFrame, points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling
+) -> Figure:
+    """Above, an activation a panel, quantiles of f/√NNGP less the normal ones; beneath, what falls with n."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    done = runs[runs["status"] == Status.DONE]
+    top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    chosen = "config.choices.activation"
+    names = list(done[chosen].unique())[:_MOST_PANELS] if chosen in done else []
+    panels = top.subplots(1, max(1, len(names)), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=False):
+        _quantiles(axes, str(name), done[done[chosen] == name], scaling.size)
+    if not names:
+        say_empty(panels[0])
+    panels[0].set_ylabel("quantile less the normal one")
+    groups = list(dict.fromkeys(points["group"]))
+    quantities = [quantity for quantity in scaling.quantities if quantity.name in _SHOWN]
+    *beneath, last = bottom.subplots(1, len(quantities) + 1)
+    for axes, quantity in zip(beneath, quantities, strict=True):
+        frame(axes, quantity.title, quantity.ylabel)
+        axes.set_xlabel(scaling.xlabel)
+        own = points[points["quantity"] == quantity.name]
+        if own.empty:
+            say_empty(axes)
+        else:
+            draw_panel(axes, own, groups, laws, quantity)
+    _tests(last, done, names, scaling)
+    return figure
+
+
+def _tests(axes: Axes, done: pd.DataFrame, names: list[Any], scaling: Scaling) -> None:
+    """The statistic of combinations of outputs, and the value that 5 % of normal ones exceed."""
+    frame(axes, r"Normality of $\Sigma_i a_i f(x_i)$", "Anderson–Darling over its 5 % value")
+    axes.set_xlabel(scaling.xlabel)
+    if AD_RATIO not in done or done[AD_RATIO].isna().all():
+        say_empty(axes)
+        return
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.axhline(1, color="0.4", linewidth=0.9, linestyle=(0, (4, 3)), label="5 % value")
+    for number, name in enumerate(names):
+        own = done[done["config.choices.activation"] == name]
+        style: dict[str, Any] = {
+            "color": COLOURS[number % len(COLOURS)],
+            "marker": MARKERS[number % len(MARKERS)],
+        }
+        axes.plot(own[scaling.size], own[AD_RATIO], **style, linestyle="", markersize=3, alpha=0.45, mew=0)
+        median = own.groupby(scaling.size)[AD_RATIO].median()
+        axes.plot(median.index, median, **style, linewidth=1.2, markersize=6, mec="white", label=str(name))
+    axes.legend(frameon=False, fontsize=9)
+    sizes = sorted(done[scaling.size].unique())
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.minorticks_off()
+    grid(axes)
+
+
+def _quantiles(axes: Axes, name: str, runs: pd.DataFrame, size: str) -> None:
+    """Means over seeds, a line a width, darker the wider."""
+    frame(axes, f"{name}: quantiles over initialisations", "")
+    axes.set_xlabel("normal quantile")
+    axes.axhline(0, color="0.6", linewidth=0.8)
+    columns = sorted(
+        (str(c) for c in runs if str(c).startswith(_PREFIX) and "." in str(c) and str(c).count(".") == 1),
+        key=lambda column: float(column.removeprefix(_PREFIX)),
+    )
+    at = np.array([float(column.removeprefix(_PREFIX)) for column in columns])
+    sizes = sorted(runs[size].unique()) if size in runs else []
+    colours = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 1, max(1, len(sizes))))
+    for width, colour in zip(sizes, colours, strict=False):
+        mean = runs.loc[runs[size] == width, columns].astype(float).mean()
+        axes.plot(at, mean.to_numpy() - at, color=colour, linewidth=1.4, label=f"{width:g}")
+    if len(columns):
+        axes.legend(title="width", frameon=False, fontsize=8, title_fontsize=8, ncols=2)
+    grid(axes)

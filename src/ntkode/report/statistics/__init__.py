@@ -1,0 +1,1 @@
+"""Statistics over runs: replicates, intervals, power laws."""

@@ -1,0 +1,196 @@
+"""The comparison of runs as a table: what differs between them, and what came out."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from ntkode.report.formatting import MISSING, three_digits
+from ntkode.results import Status
+from ntkode.results.identity import NOT_IDENTIFYING
+
+
+class Measure(NamedTuple):
+    """A column of numbers in the table."""
+
+    metric: str  # column of `ntkode.results.load`
+    name: str  # column of `comparison`
+    header: str  # column of `render`
+
+
+RESOLUTION = Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
+TRAINING = (
+    Measure("loss/train", "final loss", "final\nloss"),
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Measure("ntk/lambda_min.min", "lambda_min minimum", "λ_min\nleast"),
+    Measure("ntk/lambda_min", "lambda_min end", "λ_min\nend"),
+    Measure("gradient/relative_error", "gradient error", "gradient\nerror"),
+    Measure("loss/decay_rate", "measured decay rate", "rate\nmeas."),
+    Measure("loss/predicted_rate", "predicted decay rate", "rate\npred."),
+    Measure("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
+    Measure("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
+    Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
+    RESOLUTION,
+)
+_HEADERS = {measure.name: measure.header for measure in TRAINING}
+_TOLD = ("status", "run_id", "message", "remedy")
+
+_STYLES = {Status.DONE: "green", Status.RUNNING: "cyan", Status.INTERRUPTED: "yellow"}
+_FAILED_STYLE = "red"
+
+
+def comparison(runs: pd.DataFrame, measures: Sequence[Measure] = TRAINING) -> pd.DataFrame:
+    """One row a run: what tells it from the others, its measures, its status.
+
+    Args:
+        runs: what `ntkode.results.load` returns.
+        measures: which numbers to tell; those of training by default.
+
+    Returns:
+        First `activation` and every other choice or config key in which the runs differ, then the measures
+        that any run has (numbers at full precision, NaN where missing), then status, run_id, message, remedy.
+    """
+    columns = {_short(name): runs[name] for name in _telling_columns(runs)}
+    for measure in measures:
+        if measure.metric in runs and runs[measure.metric].notna().any():
+            columns[measure.name] = runs[measure.metric]
+    return pd.DataFrame({**columns, **{name: runs[name] for name in _TOLD}}).reset_index(drop=True)
+
+
+def labels(runs: pd.DataFrame) -> dict[str, str]:
+    """What to call each run among `runs` by run_id: the values in which they differ, such as `tanh, w512`.
+
+    Seeds are no part of it: runs that differ in nothing else share a label.
+    """
+    names = [name for name in _telling_columns(runs) if name != "config.seed"]
+    differing = [name for name in names if _differs(runs[name])] or names
+    told = {}
+    for _, run in runs.iterrows():
+        parts = [_label_part(name, run[name]) for name in differing if not _missing(run[name])]
+        told[str(run["run_id"])] = ", ".join(parts) or str(run["run_id"])
+    return told
+
+
+def render(table: pd.DataFrame) -> Group:
+    """A `comparison` for the terminal: 3 significant digits, failures explained beneath.
+
+    A λ_min at or below its resolution is noise, and shown as `<` the resolution.
+    """
+    shown = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # tight: a default sweep fits 100 columns
+    names = [name for name in map(str, table) if name not in (RESOLUTION.name, *_TOLD[1:])]
+    for name in names:
+        if name in _HEADERS:
+            shown.add_column(_HEADERS[name], justify="right", no_wrap=True)
+        else:  # text may break over lines, a status may not
+            shown.add_column(_header(name, names), overflow="fold", no_wrap=name == "status")
+    for _, run in table.iterrows():
+        shown.add_row(*(_cell(name, run) for name in names))
+    return Group(shown, *failures(table))
+
+
+def failures(table: pd.DataFrame) -> list[str]:
+    """An empty line and a line for each failed run of a `comparison`; none where none failed."""
+    failed = [run for _, run in table.iterrows() if run["status"] not in (Status.DONE, Status.RUNNING)]
+    return [*([""] if failed else []), *map(_note, failed)]
+
+
+def _telling_columns(runs: pd.DataFrame) -> list[str]:
+    """`config.…` columns that tell the runs apart, `config.choices.activation` always first."""
+    columns = [str(name) for name in runs]
+    choices = [name for name in columns if name.startswith("config.choices.")]
+    choices = [name for name in choices if _short(name).split("/")[0] not in NOT_IDENTIFYING]
+    telling = [name for name in choices if _differs(runs[name]) or name == "config.choices.activation"]
+    telling.sort(key=lambda name: name != "config.choices.activation")
+    groups = {name.removeprefix("config.choices."): name for name in telling}
+    for name in columns:
+        path = name.split(".")
+        if path[0] != "config" or path[1] in NOT_IDENTIFYING or not _differs(runs[name]):
+            continue
+        # What a choice has brought along says nothing new: width=w256 sets width and model.width.
+        chosen = [choice for group, choice in groups.items() if _brings(group, path[1:])]
+        if not any(_determines(runs[choice], runs[name]) for choice in chosen):
+            telling.append(name)
+    return _without_copies(runs, telling)
+
+
+def _brings(group: str, path: list[str]) -> bool:
+    """Whether a choice of `group` may set the key: `solver` what is in a `solver`, `solver@a.b` in `a.b`."""
+    package = group.partition("@")[2]
+    return f".{package}." in f".{'.'.join(path)}." if package else group in path
+
+
+def _without_copies(runs: pd.DataFrame, names: list[str]) -> list[str]:
+    """Leave out keys that hold what a key of the same last name holds, as `dataset.steps` does of `steps`."""
+    kept: dict[tuple[str, ...], str] = {}
+    for name in names:
+        kept.setdefault((name.rpartition(".")[2], *_comparable(runs[name])), name)
+    return list(kept.values())
+
+
+def _comparable(column: pd.Series) -> pd.Series:
+    return column.map(lambda value: MISSING if _missing(value) else json.dumps(value, default=str))
+
+
+def _differs(column: pd.Series) -> bool:
+    return bool(_comparable(column).nunique() > 1)
+
+
+def _determines(choice: pd.Series, key: pd.Series) -> bool:
+    return bool((_comparable(key).groupby(_comparable(choice)).nunique() <= 1).all())
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _short(name: str) -> str:
+    """`activation` of `config.choices.activation`, `optimizer.lr` of `config.optimizer.lr`."""
+    return name.removeprefix("config.").removeprefix("choices.")
+
+
+def _header(name: str, names: list[str]) -> str:
+    """`lr` for `optimizer.lr`, unless another key ends in the same word."""
+    last = name.rpartition(".")[2]
+    return (
+        last if [other.rpartition(".")[2] for other in names].count(last) == 1 else name.replace(".", ".\n")
+    )
+
+
+def _label_part(name: str, value: Any) -> str:
+    text = _written(value)
+    return text if name.startswith("config.choices.") else f"{name.rpartition('.')[2]}={text}"
+
+
+def _written(value: Any) -> str:
+    # A whole number beside a missing one comes out of pandas as a float.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _cell(name: str, run: pd.Series) -> str:
+    value = run[name]
+    if _missing(value):
+        return MISSING
+    if name == "status":
+        return f"[{_STYLES.get(value, _FAILED_STYLE)}]{value}[/]"
+    if name.startswith("lambda_min") and value <= run.get(RESOLUTION.name, -math.inf):
+        return f"<{three_digits(run[RESOLUTION.name])}"
+    if name in _HEADERS:
+        return three_digits(value)
+    return escape(_written(value))
+
+
+def _note(run: pd.Series) -> str:
+    """Why a run failed and what to try, as rich markup."""
+    told = " → ".join(
+        str(run[name]) for name in ("message", "remedy") if not _missing(run[name]) and run[name]
+    )
+    style = _STYLES.get(run["status"], _FAILED_STYLE)
+    return f"[{style}]{run['status']}[/] {escape(str(run['run_id']))}: {escape(told) or 'no message'}"

@@ -1,0 +1,123 @@
+"""The report of experiment=paper/activation: activations at σ = 1 and at matched scales."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ntkode.report.base import Report
+from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
+from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.figures.paper_panels import blank, draw_by_name, legend, styles_of
+from ntkode.report.figures.style import frame
+from ntkode.report.statistics.intervals import GeometricMean
+from ntkode.report.statistics.intervals import Measure as Measured
+from ntkode.report.statistics.replicates import ratio, value
+from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.labels import numbers
+from ntkode.report.tables.medians import median_report
+from ntkode.report.training.claims import RATE, SHARE, with_ratios
+from ntkode.results import Status, load_history
+
+NAME = "activation"
+ACTIVATION, MATCH = "config.choices.activation", "config.choices.match"
+ERROR = "gradient/relative_error.first"
+SMOOTH = ("tanh", "softplus", "gelu", "silu")
+KINKED = "relu"
+SCALES = {"none": "σ = 1", "ntk": "matched", "hidden": "hidden matched"}
+MEASURES = (
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure(RATE, "decay rate", "rate\nat end"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Measure(SHARE, "least lambda_min share", "least\nshare"),
+    Measure("ntk/condition_number.first", "condition number", "λ_max/\nλ_min"),
+    Measure(ERROR, "gradient error start", "gradient\nerror"),
+    Measure("output/variance.first", "output variance", "output\nvar."),
+    Measure("cost/run_seconds", "seconds", ""),
+)
+PANELS: Sequence[tuple[str, str, str, bool]] = (
+    ("loss/ratio", "Training loss at the end", "$L\\,/\\,L_0$", True),
+    (RATE, "Decay rate at the end", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$", True),
+    ("accuracy/test", "Test accuracy", "share of test samples", False),
+    ("ntk/lambda_min.first", "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}(\Theta_0)$", True),
+    ("ntk/condition_number.first", "Condition of the NTK", r"$\lambda_{\max}\,/\,\lambda_{\min}$", True),
+    (ERROR, "Relative error of the gradient", r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$", True),
+)
+
+
+def report(runs: pd.DataFrame, results_dir: Path) -> Report:
+    """`activation.csv`, a row a run; `activation_medians.csv`; the picture; the verdicts."""
+    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
+    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+
+
+def claims(runs: pd.DataFrame) -> Claims:
+    """At each of the scales among the runs: smooth φ train faster than relu, and have better gradients."""
+    told: list[Claim] = []
+    tried = set(runs[ACTIVATION])
+    for match in runs[MATCH].dropna().unique():
+        own, scale = {MATCH: match}, SCALES.get(match, match)
+        needs = f"runs of {KINKED} and of smooth activations with several seeds"
+        kinked = {**own, ACTIVATION: KINKED}
+        for activation in (name for name in SMOOTH if name in tried):
+            smooth = {**own, ACTIVATION: activation}
+            told.append(
+                Claim(
+                    f"{activation}_trains_better_{match}",
+                    f"{scale}: {activation}, which is smooth, trains faster than {KINKED}",
+                    PAPER,
+                    f"decay rate at the end, {activation} / {KINKED}, paired by seed",
+                    GeometricMean(ratio(value(RATE, smooth), value(RATE, kinked)), needs),
+                    Above(1.0),
+                )
+            )
+        told.append(
+            Claim(
+                f"{KINKED}_gradient_error_{match}",
+                f"{scale}: {KINKED}'s gradient is less accurate than that of every smooth activation",
+                PAPER,
+                f"gradient error at the start, {KINKED} / largest of the smooth ones",
+                GeometricMean(ratio(value(ERROR, kinked), _largest(own, tried)), needs),
+                Above(1.0),
+            )
+        )
+    return Claims(NAME, tuple(told))
+
+
+def _largest(own: dict[str, object], tried: set[str]) -> Measured:
+    """The largest gradient error of the smooth activations, in each replicate."""
+    errors = [value(ERROR, {**own, ACTIVATION: name}) for name in SMOOTH if name in tried]
+
+    def measured(runs: pd.DataFrame) -> pd.Series:
+        columns = [error(runs) for error in errors]
+        return pd.concat(columns, axis=1).max(axis=1, skipna=False) if columns else pd.Series(dtype=float)
+
+    return measured
+
+
+def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
+    keys = {ACTIVATION: "activation", MATCH: "scales"}
+    return median_report(NAME, runs, keys, MEASURES, figure(runs))
+
+
+def figure(runs: pd.DataFrame) -> Figure:
+    """Six quantities, a column an activation; where no run is done there is a ×.
+
+    Args:
+        runs: what `ntkode.results.load` returns.
+    """
+    picture, panels = blank(2, 3, (13.5, 7.6))
+    done = runs[runs["status"] == Status.DONE]
+    places = [str(name) for name in runs[ACTIVATION].dropna().unique()]
+    styles = styles_of([SCALES.get(m, str(m)) for m in runs[MATCH].dropna().unique()])
+    name = done[MATCH].map(lambda match: SCALES.get(match, match))
+    for axes, (column, title, ylabel, log) in zip(panels, PANELS, strict=True):
+        points = pd.DataFrame({"place": done[ACTIVATION], "y": numbers(done, column), "name": name})
+        draw_by_name(axes, points, places, styles, log=log)
+        frame(axes, title, ylabel)
+    missing = Line2D([], [], ls="", marker="x", color="0.4", label="no run ended well")
+    legend(picture, styles, *([missing] if len(done) < len(runs) else []))
+    return picture

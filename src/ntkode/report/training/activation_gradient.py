@@ -1,0 +1,139 @@
+"""The report of experiment=paper/activation_gradient: does relu's gradient error show in its loss?"""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ntkode.report.base import Report
+from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
+from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend, styles_of
+from ntkode.report.figures.style import frame, grid
+from ntkode.report.statistics.intervals import GeometricMean
+from ntkode.report.statistics.replicates import ratio, replicate, value
+from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.labels import numbers
+from ntkode.report.tables.medians import median_report
+from ntkode.report.training.activation import ACTIVATION, ERROR, MATCH, SCALES
+from ntkode.report.training.claims import RATE
+from ntkode.results import Status, load_history
+
+NAME = "activation_gradient"
+METHOD = "config.choices.gradient"
+ORDINARY, ACCURATE = "backprop", "kink_averaged"
+GAP = "sup |ΔL| / L₀"
+VISIBLE = 0.01
+"""Share of L_0 by which two loss curves must differ for the difference to count as visible."""
+MEASURES = (
+    Measure(ERROR, "gradient error start", "gradient\nerror"),
+    Measure(GAP, "loss gap", "sup |ΔL|\n/ L₀"),
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure(RATE, "decay rate", "rate\nat end"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("cost/run_seconds", "seconds", ""),
+)
+
+
+def report(runs: pd.DataFrame, results_dir: Path) -> Report:
+    """`activation_gradient.csv`, a row a run; the medians; the picture; the verdicts."""
+    history = load_history(results_dir, runs["run_id"])
+    return WithVerdicts(_numbers, claims(runs))(with_gap(runs, history), results_dir)
+
+
+def with_gap(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a column `GAP`: sup_k |L_k − L'_k| / L_0, L' the run with `ACCURATE` gradients.
+
+    It stands with the ordinary run of the same activation, scales and replicate; NaN where one of the two did
+    not reach the end, and with all other runs.
+    """
+    done = runs[runs["status"] == Status.DONE]
+    key = [ACTIVATION, MATCH, "replicate"]
+    told = done.assign(replicate=replicate(done))[[*key, METHOD, "run_id"]]
+    pairs = told[told[METHOD] == ORDINARY].merge(
+        told[told[METHOD] == ACCURATE], on=key, suffixes=("", "_accurate")
+    )
+    curves = (
+        history.pivot(index="step", columns="run_id", values="loss/train") if len(pairs) else pd.DataFrame()
+    )
+    gaps = {
+        one: float((curves[one] - curves[other]).abs().max() / curves[one].iloc[0])
+        for one, other in zip(pairs["run_id"], pairs["run_id_accurate"], strict=True)
+    }
+    return runs.assign(**{GAP: runs["run_id"].map(lambda run_id: gaps.get(run_id, math.nan))})
+
+
+def claims(runs: pd.DataFrame) -> Claims:
+    """On each activation and scale among the runs: the error is real, and it shows in the loss."""
+    told: list[Claim] = []
+    for activation in runs[ACTIVATION].dropna().unique():
+        for match in runs[MATCH].dropna().unique():
+            own, scale = {ACTIVATION: activation, MATCH: match}, SCALES.get(match, match)
+            needs = f"runs of {activation} with gradient={ORDINARY} and gradient={ACCURATE} and several seeds"
+            ordinary, accurate = ({**own, METHOD: method} for method in (ORDINARY, ACCURATE))
+            told += [
+                Claim(
+                    f"{activation}_gradient_error_{match}",
+                    f"{scale}: {activation}'s gradient by backprop is less accurate than it could be",
+                    "ntkode (docs/perf/gradients.md)",
+                    f"gradient error at the start, {ORDINARY} / {ACCURATE}",
+                    GeometricMean(ratio(value(ERROR, ordinary), value(ERROR, accurate)), needs),
+                    Above(1.0),
+                ),
+                Claim(
+                    f"{activation}_error_shows_{match}",
+                    f"{scale}: {activation}'s gradient error shows in its loss",
+                    PAPER,
+                    f"largest distance of the loss curves of {ORDINARY} and {ACCURATE} / L₀",
+                    GeometricMean(value(GAP, ordinary), needs),
+                    Above(VISIBLE),
+                ),
+            ]
+    return Claims(NAME, tuple(told))
+
+
+def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
+    keys = {ACTIVATION: "activation", MATCH: "scales", METHOD: "gradient"}
+    history = load_history(results_dir, runs["run_id"])
+    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
+
+
+def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Gradient error by method; the loss curves by method; the largest distance between them.
+
+    Args:
+        runs: with the column of `with_gap`.
+        history: of the runs.
+    """
+    picture, (errors, losses, gaps) = blank(1, 3, (13.5, 4.4))
+    done = runs[runs["status"] == Status.DONE]
+    methods = [str(name) for name in runs[METHOD].dropna().unique()]
+    styles = styles_of(methods)
+    scales = runs[MATCH].dropna().unique()
+    places = [SCALES.get(match, str(match)) for match in scales]
+    place = done[MATCH].map(lambda match: SCALES.get(match, match))
+    for axes, column in ((errors, ERROR), (gaps, GAP)):
+        points = pd.DataFrame({"place": place, "y": numbers(done, column), "name": done[METHOD]})
+        if column == GAP:
+            points = points[points["name"] == ORDINARY]
+        draw_by_name(axes, points, places, {m: styles[m] for m in points["name"].unique()})
+    frame(errors, "Relative error of the gradient", r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$")
+    frame(gaps, "Distance of the two loss curves", r"$\sup_k|L_k - L'_k|\,/\,L_0$")
+    gaps.axhline(VISIBLE, color="0.5", ls=(0, (4, 3)), lw=1)
+    gaps.annotate(
+        f"visible: {VISIBLE:.0%}", (0, VISIBLE), xycoords=("axes fraction", "data"), xytext=(3, 3),
+        textcoords="offset points", color="0.4", fontsize=9,
+    )  # fmt: skip
+    for match, dashes in zip(scales, ("-", (0, (5, 3)), (0, (1, 1))), strict=False):
+        own = done[done[MATCH] == match]
+        for number, method in enumerate(methods):
+            names = dict.fromkeys(own.loc[own[METHOD] == method, "run_id"], method)
+            # One curve lies on the other: the first is drawn broad and pale beneath.
+            look = {"linewidth": 5, "alpha": 0.35} if number == 0 else {"linewidth": 1.3, "linestyle": dashes}
+            draw_curves(losses, history, names, "loss/ratio", styles, **look)
+    frame(losses, "Training loss" + (" (dashed: matched)" if len(scales) > 1 else ""), "$L_k\\,/\\,L_0$")
+    losses.set_xlabel("training step $k$")
+    grid(losses)
+    legend(picture, styles)
+    return picture

@@ -1,0 +1,157 @@
+"""The report of experiment=paper/activation_polynomial: must φ be non-polynomial, or only not linear?"""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ntkode.report.base import Report
+from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims
+from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.figures.paper_panels import blank, draw_curves, legend, styles_of
+from ntkode.report.figures.style import frame, grid
+from ntkode.report.statistics.intervals import GeometricMean, Mean
+from ntkode.report.statistics.replicates import ratio, value
+from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.labels import numbers
+from ntkode.report.tables.medians import median_report
+from ntkode.report.training.activation import ACTIVATION
+from ntkode.report.training.claims import RATE
+from ntkode.results import Status, load_history
+
+NAME = "activation_polynomial"
+SEEN = "least lambda_min over resolution"
+RATES_RATIO = "rate at end over rate at start"
+NONPOLYNOMIAL, POLYNOMIAL, LINEAR = "tanh", "quadratic", "identity"
+FLOOR = 1e-6
+"""What a λ_min is drawn and compared as at least, by its resolution: one may be zero to the last digit."""
+MEASURES = (
+    Measure("ntk/lambda_min.min", "least lambda_min", "λ_min\nleast"),
+    Measure("ntk/resolution.max", "resolution", "resolu-\ntion"),
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure("loss/decay_rate/0-20", "rate at start", "rate\n0–20"),
+    Measure(RATE, "decay rate", "rate\nat end"),
+    Measure(RATES_RATIO, "rates ratio", "end/\nstart"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("cost/run_seconds", "seconds", ""),
+)
+
+
+def report(runs: pd.DataFrame, results_dir: Path) -> Report:
+    """`activation_polynomial.csv`, a row a run; the medians; the picture; the verdicts."""
+    runs = with_resolved(runs)
+    return WithVerdicts(_numbers, claims())(runs, results_dir)
+
+
+def with_resolved(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with columns `SEEN` and `RATES_RATIO`.
+
+    `SEEN` is the size of λ_min's least value by its resolution: below 1 nothing tells it from zero.
+    """
+    resolution = numbers(runs, "ntk/resolution.max")
+    seen = numbers(runs, "ntk/lambda_min.min") / resolution.where(resolution > 0, math.nan)
+    rates = numbers(runs, RATE) / numbers(runs, "loss/decay_rate/0-20")
+    return runs.assign(**{SEEN: seen.abs().clip(lower=FLOOR), RATES_RATIO: rates})
+
+
+def claims() -> Claims:
+    """A positive λ_min and convergence: with a non-polynomial φ, a polynomial and a linear one."""
+
+    def seen(activation: str) -> GeometricMean:
+        return GeometricMean(
+            value(SEEN, {ACTIVATION: activation}), f"runs of {activation} with several seeds"
+        )
+
+    quantity = "|least λ_min of the NTK in training| / its resolution"
+    both = f"runs of {POLYNOMIAL} and {NONPOLYNOMIAL} with several seeds"
+    rates = [value(RATE, {ACTIVATION: name}) for name in (POLYNOMIAL, LINEAR, NONPOLYNOMIAL)]
+    return Claims(
+        NAME,
+        (
+            Claim(
+                "nonpolynomial_suffices",
+                f"A non-polynomial φ ({NONPOLYNOMIAL}) keeps λ_min positive throughout training",
+                PAPER,
+                quantity,
+                seen(NONPOLYNOMIAL),
+                Above(1.0),
+            ),
+            Claim(
+                "linear_is_singular",
+                f"A linear φ ({LINEAR}) has a singular NTK where there are more samples than features",
+                PAPER,
+                quantity,
+                seen(LINEAR),
+                Below(1.0),
+            ),
+            Claim(
+                "nonpolynomial_is_necessary",
+                f"λ_min is positive for non-polynomial φ only: with a polynomial ({POLYNOMIAL}) it is zero",
+                "converse of the paper's theorem, which it does not claim for the ODE",
+                quantity,
+                seen(POLYNOMIAL),
+                Below(1.0),
+            ),
+            Claim(
+                "polynomial_trains_worse",
+                f"A polynomial φ ({POLYNOMIAL}) converges more slowly than a non-polynomial one",
+                "converse of the paper's theorem, which it does not claim for the ODE",
+                f"decay rate at the end, {POLYNOMIAL} / {NONPOLYNOMIAL}, paired by seed",
+                GeometricMean(ratio(rates[0], rates[2]), both),
+                Below(1.0),
+            ),
+            Claim(
+                "linear_stalls",
+                f"A linear φ ({LINEAR}) stalls: its rate falls to under a quarter of {NONPOLYNOMIAL}'s",
+                PAPER,
+                f"decay rate at the end, {LINEAR} / {NONPOLYNOMIAL}, paired by seed",
+                Mean(ratio(rates[1], rates[2]), both.replace(POLYNOMIAL, LINEAR)),
+                Below(0.25),
+            ),
+        ),
+    )
+
+
+def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
+    keys = {ACTIVATION: "activation"}
+    history = load_history(results_dir, runs["run_id"])
+    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
+
+
+def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """λ_min by its resolution, the loss curves, and the rate at the end.
+
+    Args:
+        runs: with the columns of `with_resolved`.
+        history: of the runs.
+    """
+    picture, (seen, losses, rates) = blank(1, 3, (13.5, 4.4))
+    done = runs[runs["status"] == Status.DONE]
+    places = [str(name) for name in runs[ACTIVATION].dropna().unique()]
+    styles = styles_of(places)
+    for axes, column in ((seen, SEEN), (rates, RATE)):
+        # One name a place, in its middle.
+        for place, name in enumerate(places):
+            own = numbers(done[done[ACTIVATION] == name], column)
+            axes.plot([place] * len(own), own, **styles[name], ls="", alpha=0.6, mew=0)
+            if own.notna().any():
+                axes.plot([place - 0.2, place + 0.2], [own.median()] * 2, color=styles[name]["color"], lw=2)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(places)), places)
+        axes.set_xlim(-0.6, len(places) - 0.4)
+        grid(axes)
+    low = seen.get_ylim()[0]
+    seen.axhspan(min(low, 0.1), 1, color="0.9", zorder=0)
+    seen.set_ylim(min(low, 0.1), None)
+    seen.annotate("noise: not to be told from zero", (0.03, 0.03), xycoords="axes fraction", color="0.4")
+    frame(seen, "Least eigenvalue of the NTK by its resolution", r"$|\min_k\lambda_{\min}|$ / resolution")
+    frame(rates, "Decay rate at the end", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$")
+    draw_curves(
+        losses, history, dict(zip(done["run_id"], done[ACTIVATION], strict=True)), "loss/ratio", styles
+    )
+    frame(losses, "Training loss", "$L_k\\,/\\,L_0$")
+    losses.set_xlabel("training step $k$")
+    grid(losses)
+    legend(picture, styles)
+    return picture

@@ -1,0 +1,162 @@
+"""The picture of a training sweep, a line a run; and how pictures are saved."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+
+_PREDICTION: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.9, "marker": ""}
+_LIMIT: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9, "marker": ""}
+# history column → how to draw it and what to call it
+_PREDICTIONS = {
+    "loss/predicted_ratio": (_PREDICTION, "predicted by the NTK at the start"),
+    "loss/predicted_ratio_limit": (_LIMIT, "predicted by its infinite-width limit"),
+}
+
+_Style = dict[str, Any]
+
+
+def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """Loss, λ_min, gradient error and NTK drift against the training step, a line a run.
+
+    The loss panel also shows, where the history holds them, thin and dashed the loss that gradient descent
+    linearised at θ₀ would have (`loss/predicted_ratio`), and dotted the one under the infinite-width limit's
+    kernel (`loss/predicted_ratio_limit`).
+
+    Args:
+        history: what `ntkode.results.load_history` returns.
+        labels: what to call each run, by run_id; runs of one label (seeds) share a colour.
+    """
+    figure = Figure(figsize=(10, 6.8), layout="constrained")
+    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    loss, lambda_min, gradient_error, drift = figure.subplots(2, 2, sharex=True).flat
+    styles = _styles(labels)
+
+    predicted = [p for p in _PREDICTIONS if _draw(loss, history, styles, p, **_PREDICTIONS[p][0])]
+    measured = _draw(loss, history, styles, "loss/ratio")
+    _finish(loss, "Training loss relative to its start", "$L_k\\,/\\,L_0$", empty=not (predicted or measured))
+
+    if predicted:
+        lines = [
+            Line2D([], [], color="0.4", **_PREDICTIONS[p][0], label=_PREDICTIONS[p][1]) for p in predicted
+        ]
+        loss.legend(handles=lines, frameon=False, fontsize=9, loc="best")
+
+    shown = _draw(lambda_min, _floored(history, lambda_min), styles, "ntk/lambda_min")
+    _finish(lambda_min, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$", empty=not shown)
+
+    shown = _draw(gradient_error, history, styles, "gradient/relative_error")
+    ylabel = r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$"
+    _finish(gradient_error, "Relative error of the gradient", ylabel, empty=not shown)
+
+    shown = _draw(drift, history, styles, "ntk/drift", scale="linear")
+    ylabel = r"$\|\Theta_k - \Theta_0\|_F\,/\,\|\Theta_0\|_F$"
+    _finish(drift, "Relative change of the NTK (probe)", ylabel, empty=not shown)
+
+    for axes in (gradient_error, drift):
+        axes.set_xlabel("training step")
+    figure.align_ylabels()
+    _legend(figure, labels, styles)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `<stem>.png` (160 dpi) and `<stem>.pdf`; returns their paths."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    png, pdf = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf"))
+    figure.savefig(png, dpi=160)
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it finds the dates of matplotlib's fonts strange
+    # Fonts as outlines that journals accept, and no date: the same numbers give the same file.
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(pdf, metadata={"CreationDate": None})
+    return [png, pdf]
+
+
+def _styles(labels: dict[str, str]) -> dict[str, _Style]:
+    """Line style by run_id; a label's colour, then its dashes and marker once the colours are used up."""
+    names = list(dict.fromkeys(labels.values()))
+    dashes = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+    by_label: dict[str, _Style] = {}
+    for index, name in enumerate(names):
+        again, colour = divmod(index, len(COLOURS))
+        by_label[name] = {
+            "color": COLOURS[colour],
+            "linestyle": dashes[again % len(dashes)],
+            "marker": MARKERS[(colour + again) % len(MARKERS)],
+            "markersize": 3.5,
+            # Runs of one label are seeds: thinner, so that they read as a bundle.
+            "linewidth": 1.6 if list(labels.values()).count(name) == 1 else 0.8,
+        }
+    return {run_id: by_label[label] for run_id, label in labels.items()}
+
+
+def _draw(
+    axes: Axes,
+    history: pd.DataFrame,
+    styles: dict[str, _Style],
+    metric: str,
+    scale: str = "log",
+    **changes: Any,
+) -> bool:
+    """Draw a metric of every run; returns whether there was anything to draw."""
+    if metric not in history:
+        return False
+    axes.set_yscale(scale)
+    values = history[metric].astype(float)
+    drawable = history[np.isfinite(values) & ((values > 0) | (scale == "linear"))].sort_values("step")
+    by_run = dict(iter(drawable.groupby("run_id")))
+    for run_id, style in styles.items():
+        if run_id not in by_run:
+            continue
+        series = by_run[run_id]
+        marker = style["marker"] if _sparse(series["step"]) else ""
+        axes.plot(series["step"], series[metric], **{**style, "marker": marker, **changes})
+    return not by_run.keys().isdisjoint(styles)
+
+
+def _sparse(steps: pd.Series) -> bool:
+    """Whether a metric was measured so rarely that a reader wants to see where."""
+    return len(steps) <= 60 and steps.max() - steps.min() >= 2 * (len(steps) - 1)
+
+
+def _floored(history: pd.DataFrame, axes: Axes) -> pd.DataFrame:
+    """The history with λ_min raised to its resolution, which `axes` then marks: what lies below is noise."""
+    if not {"ntk/lambda_min", "ntk/resolution"} <= set(history):
+        return history
+    noise = history["ntk/lambda_min"] <= history["ntk/resolution"]
+    if noise.any():
+        floor = history.loc[noise, "ntk/resolution"].max()
+        axes.axhline(floor, color="0.6", linestyle=":", linewidth=1, zorder=1)
+        axes.annotate(
+            "resolution", (1, floor), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.5"
+        )
+    return history.assign(
+        **{"ntk/lambda_min": history["ntk/lambda_min"].mask(noise, history["ntk/resolution"])}
+    )
+
+
+def _finish(axes: Axes, title: str, ylabel: str, *, empty: bool) -> None:
+    frame(axes, title, ylabel)
+    if empty:
+        say_empty(axes)
+    else:
+        grid(axes)
+
+
+def _legend(figure: Figure, labels: dict[str, str], styles: dict[str, _Style]) -> None:
+    run_of = {label: run_id for run_id, label in labels.items()}
+    handles = [Line2D([], [], **styles[run_id], label=label) for label, run_id in run_of.items()]
+    columns = max(1, min(len(handles), 110 // (max(map(len, run_of), default=0) + 8)))  # of about 110 letters
+    if len(handles) <= 4 * columns:
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    else:
+        figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8, handlelength=3)

@@ -1,0 +1,127 @@
+"""The report of experiment=paper/datasets: does what holds on MNIST hold on other data?"""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ntkode.report.base import Report
+from ntkode.report.claims.claims import Claim, Claims
+from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend, styles_of
+from ntkode.report.figures.style import frame, grid
+from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.labels import numbers
+from ntkode.report.tables.medians import median_report
+from ntkode.report.training.activation import ACTIVATION
+from ntkode.report.training.claims import (
+    EXCESS,
+    GUARANTEED,
+    LEAST_SHARE,
+    RATE,
+    SHARE,
+    converges,
+    least,
+    stays_positive,
+    with_ratios,
+)
+from ntkode.results import Status, load_history
+
+NAME = "datasets"
+DATASET = "config.choices.dataset"
+MEASURES = (
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure(RATE, "decay rate", "rate\nat end"),
+    Measure(GUARANTEED, "guaranteed rate", "rate\nguar."),
+    Measure("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
+    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Measure(SHARE, "least lambda_min share", "least\nshare"),
+    Measure("ntk/drift", "NTK drift", "NTK\ndrift"),
+    Measure("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
+    Measure("loss/test", "test loss", "test\nloss"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("cost/run_seconds", "seconds", ""),
+)
+
+
+def report(runs: pd.DataFrame, results_dir: Path) -> Report:
+    """`datasets.csv`, a row a run; `datasets_medians.csv`; the picture; the verdicts."""
+    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
+    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+
+
+def claims(runs: pd.DataFrame) -> Claims:
+    """Linear convergence and a positive λ_min on each data set, for the activation that does worst there."""
+    told: list[Claim] = []
+    for name in runs[DATASET].dropna().unique():
+        where = f"{name}, whichever activation: "
+        needs = f"runs on {name} with several seeds, all done"
+        told += [
+            converges(name, where, least(EXCESS, runs, ACTIVATION, {DATASET: name}), needs),
+            stays_positive(name, where, least(SHARE, runs, ACTIVATION, {DATASET: name}), needs),
+        ]
+    return Claims(NAME, tuple(told))
+
+
+def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
+    keys = {DATASET: "data", ACTIVATION: "activation"}
+    history = load_history(results_dir, runs["run_id"])
+    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
+
+
+def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Above, loss curves on each data set; below, rates, λ_min at the start, its least share, and the drift.
+
+    Args:
+        runs: with the columns of `with_ratios`.
+        history: of the runs.
+    """
+    places = [str(name) for name in runs[DATASET].dropna().unique()]
+    columns = max(4, len(places))
+    picture, panels = blank(2, columns, (3.6 * columns, 7.6))
+    styles = styles_of([str(name) for name in runs[ACTIVATION].dropna().unique()])
+    done = runs[runs["status"] == Status.DONE]
+    for axes, place in zip(panels, places, strict=False):
+        own = done[done[DATASET] == place]
+        names = dict(zip(own["run_id"], own[ACTIVATION], strict=True))
+        if own.empty:
+            axes.text(0.5, 0.5, "no run is done", transform=axes.transAxes, ha="center", color="0.5")
+        else:
+            draw_curves(axes, history, names, "loss/ratio", styles)
+            dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
+            draw_curves(axes, history, names, "loss/predicted_ratio", styles, shade=0, **dashed)
+            grid(axes)
+        axes.set_xlabel("training step $k$")
+        frame(axes, place, "$L_k\\,/\\,L_0$" if place == places[0] else "")
+    titles = {
+        RATE: ("Decay rate at the end (thin: guaranteed)", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$", True),
+        "ntk/lambda_min.first": ("λ_min of the NTK (probe)", r"$\lambda_{\min}(\Theta_0)$", True),
+        SHARE: (
+            "Least λ_min in training",
+            r"$\min_k\lambda_{\min}(\Theta_k)/\lambda_{\min}(\Theta_0)$",
+            False,
+        ),
+        "ntk/drift": ("Change of the NTK", r"$\|\Theta_k - \Theta_0\|_F/\|\Theta_0\|_F$", True),
+    }
+    for axes, (column, (title, ylabel, log)) in zip(panels[columns:], titles.items(), strict=False):
+        points = pd.DataFrame({"place": done[DATASET], "y": numbers(done, column), "name": done[ACTIVATION]})
+        draw_by_name(axes, points, places, styles, log=log)
+        frame(axes, title, ylabel)
+    rates, _, share, _ = panels[columns : columns + 4]
+    for at, place in enumerate(places):
+        for k, (name, style) in enumerate(styles.items()):
+            own = done[(done[DATASET] == place) & (done[ACTIVATION] == name)]
+            middle = at + 0.7 * ((k + 0.5) / len(styles) - 0.5)
+            for bound in numbers(own, GUARANTEED).loc[lambda rates: rates > 0]:
+                rates.plot([middle - 0.1, middle + 0.1], [bound] * 2, color=style["color"], lw=0.8)
+    share.axhline(LEAST_SHARE, color="0.5", ls=(0, (4, 3)), lw=1)
+    share.set_ylim(0, None)
+    for axes in panels[columns + 4 :]:
+        axes.set_axis_off()
+    legend(
+        picture,
+        styles,
+        Line2D([], [], color="0.4", ls=(0, (3, 2)), label="predicted by the NTK at the start"),
+    )
+    return picture

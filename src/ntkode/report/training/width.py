@@ -1,0 +1,171 @@
+"""The report of experiment=paper/training_width: convergence, λ_min, drift, test loss against the width."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ntkode.report.base import Report
+from ntkode.report.claims.claims import PAPER, Below, Claim, Claims
+from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.figures.paper_panels import Styles, blank, draw_by_size, draw_curves, legend, styles_of
+from ntkode.report.figures.style import frame, grid
+from ntkode.report.statistics.intervals import Mean
+from ntkode.report.statistics.power_law import fit_power_law
+from ntkode.report.statistics.replicates import slope, value
+from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.labels import numbers
+from ntkode.report.tables.medians import median_report
+from ntkode.report.training.claims import (
+    EXCESS,
+    GUARANTEED,
+    LEAST_SHARE,
+    RATE,
+    SHARE,
+    converges,
+    least,
+    stays_positive,
+    with_ratios,
+)
+from ntkode.results import Status, load_history
+
+NAME = "training_width"
+WIDTH, ACTIVATION = "config.model.width", "config.choices.activation"
+MEASURES = (
+    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Measure(RATE, "decay rate", "rate\nat end"),
+    Measure(GUARANTEED, "guaranteed rate", "rate\nguar."),
+    Measure("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
+    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Measure(SHARE, "least lambda_min share", "least\nshare"),
+    Measure("ntk/drift", "NTK drift", "NTK\ndrift"),
+    Measure("params/distance", "parameter distance", "param.\ndist."),
+    Measure("loss/test", "test loss", "test\nloss"),
+    Measure("accuracy/test", "test accuracy", "test\nacc."),
+    Measure("cost/run_seconds", "seconds", ""),
+)
+# column → what falls as a power of the width, and the exponent that the claim allows at most
+FALLING = {
+    "ntk/drift": ("drift", "the NTK's change in training falls at least as n^(−1/2)", -0.5),
+    "params/distance": (
+        "distance",
+        "the parameters' relative distance from their start falls with the width",
+        0.0,
+    ),
+    "loss/prediction_gap": (
+        "linearisation",
+        "training comes closer to its linearisation with the width",
+        0.0,
+    ),
+}
+
+
+def report(runs: pd.DataFrame, results_dir: Path) -> Report:
+    """`training_width.csv`, a row a run; `training_width_medians.csv`; the picture; the verdicts."""
+    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
+    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+
+
+def claims(runs: pd.DataFrame) -> Claims:
+    """Four kinds of claims on each activation among the runs."""
+    told: list[Claim] = []
+    widest = numbers(runs, WIDTH).max()
+    for activation in runs[ACTIVATION].dropna().unique():
+        own = {ACTIVATION: activation}
+        several = f"runs of {activation} with several seeds"
+        told.append(converges(activation, f"{activation}: ", least(EXCESS, runs, WIDTH, own), several))
+        share = value(SHARE, {**own, WIDTH: widest})
+        told.append(stays_positive(activation, f"{activation}, width {widest:g}: ", share, several))
+        told += [
+            Claim(
+                f"{activation}_{short}",
+                f"{activation}: {statement}",
+                PAPER,
+                f"exponent of {column} in the width",
+                Mean(slope(column, WIDTH, own), f"{several} at two widths or more"),
+                Below(bound),
+            )
+            for column, (short, statement, bound) in FALLING.items()
+        ]
+    return Claims(NAME, tuple(told))
+
+
+def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
+    keys = {ACTIVATION: "activation", WIDTH: "width"}
+    history = load_history(results_dir, runs["run_id"])
+    return median_report(
+        NAME, runs, keys, MEASURES, figure(runs, history), "medians over seeds; rates over the last window"
+    )
+
+
+def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Loss curves of the least and the greatest width, rates, λ_min's share, drift, distance, test loss.
+
+    Args:
+        runs: with the columns of `with_ratios`.
+        history: of the runs.
+    """
+    picture, panels = blank(2, 3, (13.5, 7.6))
+    styles = styles_of([str(name) for name in runs[ACTIVATION].dropna().unique()])
+    _draw_losses(panels[0], runs, history, styles)
+    done = runs[runs["status"] == Status.DONE]
+    points = partial(_points, done)
+    if draw_by_size(panels[1], points(RATE), styles):
+        draw_by_size(panels[1], points(GUARANTEED), styles, ls=(0, (3, 2)), lw=0.9, markersize=0)
+    frame(panels[1], "Decay rate at the end (dashed: guaranteed)", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$")
+    if draw_by_size(panels[2], points(SHARE), styles, log=False):
+        panels[2].axhline(LEAST_SHARE, color="0.5", ls=(0, (4, 3)), lw=1)
+        panels[2].set_ylim(0, None)
+    frame(
+        panels[2], "Least λ_min in training", r"$\min_k\lambda_{\min}(\Theta_k)\,/\,\lambda_{\min}(\Theta_0)$"
+    )
+    titles = {
+        "ntk/drift": ("Change of the NTK", r"$\|\Theta_k - \Theta_0\|_F\,/\,\|\Theta_0\|_F$"),
+        "params/distance": ("Distance of the parameters", r"$\|\theta_k - \theta_0\|\,/\,\|\theta_0\|$"),
+    }
+    for axes, (column, (title, ylabel)) in zip(panels[3:5], titles.items(), strict=True):
+        if draw_by_size(axes, points(column), styles):
+            _slopes(axes, done, column, styles)
+        frame(axes, title, ylabel)
+    draw_by_size(panels[5], points("loss/test"), styles)
+    frame(panels[5], "Test loss", "mean loss a sample")
+    for axes in panels[1:]:
+        axes.set_xlabel("width $n$")
+    legend(picture, styles)
+    return picture
+
+
+def _points(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    return pd.DataFrame({"x": numbers(runs, WIDTH), "y": numbers(runs, column), "name": runs[ACTIVATION]})
+
+
+def _draw_losses(axes: Axes, runs: pd.DataFrame, history: pd.DataFrame, styles: Styles) -> None:
+    widths = numbers(runs, WIDTH)
+    handles = []
+    ends: tuple[tuple[float, Literal["solid", "dashed"]], ...]
+    ends = (widths.max(), "solid"), (widths.min(), "dashed")
+    for width, line in ends:
+        own = runs[widths == width]
+        names = dict(zip(own["run_id"], own[ACTIVATION], strict=True))
+        draw_curves(axes, history, names, "loss/ratio", styles, linestyle=line)
+        handles.append(Line2D([], [], color="0.4", linestyle=line, label=f"width {width:g}"))
+    axes.legend(handles=handles, frameon=False, fontsize=9)
+    axes.set_xlabel("training step $k$")
+    frame(axes, "Training loss", "$L_k\\,/\\,L_0$")
+    grid(axes)
+
+
+def _slopes(axes: Axes, runs: pd.DataFrame, column: str, styles: Styles) -> None:
+    """The exponents, beside the names' markers."""
+    handles: Sequence[Line2D] = []
+    points = _points(runs, column).assign(seed=runs["config.seed"])
+    for name, style in styles.items():
+        own = points[(points["name"] == name) & (points["y"] > 0)]
+        if own["x"].nunique() >= 2:
+            handles = [*handles, Line2D([], [], **style, label=f"{fit_power_law(own)}")]
+    axes.legend(handles=handles, frameon=False, fontsize=9, title="slope", title_fontsize=9)

@@ -1,0 +1,130 @@
+import pytest
+import torch
+from tests.ntk.empirical.recorded_models import Switched
+from torch import nn
+
+from ntkode.integrate import Solver
+from ntkode.models import NeuralODE
+from ntkode.ntk import measure_ntk
+from ntkode.ntk.empirical import compression
+from ntkode.ntk.empirical.recording import Recorder
+
+TOLERANCES = (1e-3, 1e-4, 1e-6, 1e-8, 1e-10)
+
+
+def recorded(model, x, weight):
+    (calls,) = Recorder(model)(x, torch.eye(2)).calls[weight]
+    return calls
+
+
+def solved(activation):
+    torch.manual_seed(0)
+    model = NeuralODE(8, 32, 2, activation=activation, solver=Solver("rk4", steps=10)).double()
+    return recorded(model, torch.randn(80, 8, dtype=torch.float64), "W")
+
+
+class ConvolutionalODE(nn.Module):
+    """Ten Euler steps of one convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.field, self.out = nn.Conv1d(2, 2, 3, padding=1), nn.Linear(10, 2)
+
+    def forward(self, x):
+        h = x.view(len(x), 2, 5)
+        for _ in range(10):
+            h = h + 0.1 * self.field(h).tanh()
+        return self.out(h.flatten(1))
+
+
+def convolved():
+    torch.manual_seed(0)
+    return recorded(ConvolutionalODE().double(), torch.randn(30, 10, dtype=torch.float64), "field.weight")
+
+
+def derivatives(calls):
+    """J by sample, whole."""
+    a, g = calls.inputs.double(), calls.cotangents.double()
+    parts = [
+        torch.stack(
+            [
+                torch.einsum("blnq,blnp->nbqp", calls.layer.channels(g[c, k]), calls.layer.patches(a[c]))
+                for k in range(g.shape[1])
+            ]
+        )
+        for c in range(len(a))
+    ]
+    return torch.stack(parts).sum(0).transpose(0, 1).flatten(1)
+
+
+def error(basis, calls):
+    exact = derivatives(calls)
+    return float((derivatives(basis(calls)) - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "convolution"])
+def test_the_error_stays_below_the_tolerance_and_the_rank_grows_with_it(activation):
+    calls = convolved() if activation == "convolution" else solved(activation)
+    ranks = []
+    for tolerance in TOLERANCES:
+        basis = compression.fit(compression.samples(calls), tolerance)
+        # Fitted to a tail of half the tolerance on 64 of 80 samples: the others leave a little more.
+        assert error(basis, calls) < tolerance
+        ranks.append(basis.rank)
+    assert ranks == sorted(ranks)
+    assert ranks[0] < len(calls.inputs) / 3
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "relu"])
+def test_the_tail_and_the_probes_estimate_the_error(activation):
+    calls = solved(activation)
+    for tolerance in TOLERANCES[:3]:
+        basis = compression.fit(compression.samples(calls), tolerance)
+        true = error(basis, calls)
+        # The tail knows nothing of the samples left out. The error is nearly of one mode, which the samples
+        # share, so that their estimates do not average: 16 products of two normals give a norm to a half.
+        assert true / 5 < basis.tail < 2 * true
+        estimate = compression.error(calls, basis(calls))
+        assert true / 2 < estimate.rms < 2 * true
+        assert estimate.rms < estimate.worst < 10 * true
+
+
+def test_smooth_solves_need_few_terms():
+    # DESIGN: four to eight terms do for the 40 calls of ten RK4 steps; a kink needs more.
+    smooth, kinked = (compression.fit(solved(name), 1e-6).rank for name in ("tanh", "relu"))
+    assert smooth <= 6 < kinked
+
+
+def test_calls_that_all_vanish_compress_to_one_zero_term():
+    calls = solved("tanh")
+    nothing = compression.Calls(calls.layer, calls.inputs * 0, calls.cotangents * 0)
+    basis = compression.fit(nothing, 1e-6)
+    assert basis.rank == 1
+    assert basis.tail == 0
+    assert derivatives(basis(nothing)).abs().max() == 0
+
+
+def test_samples_that_are_not_spanned_are_taken_as_they_are():
+    torch.manual_seed(0)
+    model = Switched(6).double()
+    # The basis is fitted on the first chunk, which knows one of the courses.
+    x = torch.randn(300, 6, dtype=torch.float64)
+    x[:, 0] = -1
+    x[200:, 0] = 1
+    measured = measure_ntk(model, x, method="compressed", tolerance=1e-6)
+    assert all(choice.bases is None for choice in measured.report.choices.values())
+    exact = measure_ntk(model, x, method="jacobian").kernel
+    # No compression is left: the same products in another order.
+    assert float((measured.kernel - exact).norm() / exact.norm()) < 1e-12
+
+
+def test_a_few_odd_samples_among_many_are_noticed():
+    torch.manual_seed(0)
+    model = Switched(6).double()
+    x = torch.randn(300, 6, dtype=torch.float64)
+    x[:, 0] = -1
+    x[250:255, 0] = 1
+    kernel = measure_ntk(model, x, method="compressed", tolerance=1e-6).kernel
+    exact = measure_ntk(model, x, method="build").kernel
+    # Twice the tolerance of the derivatives, and the estimate's own spread.
+    assert float(((kernel - exact).diagonal() / exact.diagonal()).abs().max()) < 1e-5

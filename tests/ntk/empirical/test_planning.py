@@ -1,0 +1,66 @@
+import torch
+
+from ntkode.ntk.empirical.compression import Basis
+from ntkode.ntk.empirical.planning import Choice, Weight, cheapest, kernel_flops, product_numbers
+
+WAYS = ("pairs", "build")
+
+
+def weight(p=100, q=100, calls=40, positions=1, outputs=1, separate=1):
+    return Weight(p, q, 1, (positions,), (calls,), outputs, separate)
+
+
+def chosen(w, samples=1000, most=float("inf"), bases=None):
+    choices = [Choice(w, way, some) for way in WAYS for some in ({None, bases})]
+    return cheapest(choices, kernel_flops(samples, samples), most)
+
+
+def basis(calls, rank):
+    mixing = torch.zeros(calls, rank, dtype=torch.float64)
+    return (Basis(mixing, mixing, torch.ones(calls, dtype=torch.float64)),)
+
+
+def test_one_call_of_a_wide_layer_is_never_built():
+    assert chosen(weight(p=1000, q=1000, calls=1)).contraction == "pairs"
+
+
+def test_many_calls_of_a_narrow_layer_are_built():
+    assert chosen(weight(p=4, q=4, calls=400)).contraction == "build"
+
+
+def test_the_turn_is_where_the_operations_are_equal():
+    # Pairs cost C²(p + q) a pair of samples, built derivatives pq: equal at C² = pq/(p + q), here 50.
+    assert chosen(weight(calls=6), samples=10**6).contraction == "pairs"
+    assert chosen(weight(calls=8), samples=10**6).contraction == "build"
+
+
+def test_a_low_rank_is_taken_and_a_useless_one_is_not():
+    w = weight(calls=40)
+    assert chosen(w, bases=basis(40, 3)).bases is not None
+    assert chosen(w, bases=basis(40, 40)).bases is None
+
+
+def test_the_memory_bound_is_kept_where_it_can_be():
+    w = weight(p=4, q=4, calls=400)
+    built = Choice(w, "build").numbers
+    assert (built, Choice(w, "pairs").numbers) == (16, 400 * 8)
+    # Cheap, but too large by one number: the other way, though it costs more.
+    wide = weight(p=1000, q=1000, calls=40)
+    narrow = chosen(wide, samples=10, most=1000 * 1000 - 1)
+    assert narrow.contraction == "pairs"
+    # Nothing fits: the smallest.
+    assert chosen(w, most=1).numbers == 16
+
+
+def test_products_read_the_smaller_form():
+    w = weight(p=10, q=10, calls=40)
+    assert cheapest([Choice(w, way) for way in WAYS], product_numbers, 1e9).contraction == "build"
+    assert product_numbers(Choice(w, "build")) == 100
+
+
+def test_terms_count_positions_and_outputs():
+    w = weight(calls=5, positions=7, outputs=3, separate=3)
+    assert Choice(w, "pairs").terms == 35
+    assert Choice(w, "pairs").numbers == 35 * (100 + 3 * 100)
+    assert Choice(w, "build").numbers == 3 * 100 * 100
+    assert Choice(w, "pairs", basis(5, 2)).terms == 14

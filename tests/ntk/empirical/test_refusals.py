@@ -1,0 +1,255 @@
+"""What the recorder cannot see it refuses, by the parameter's name."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.ntk.empirical.recorded_models import (
+    EXACT,
+    HandWrittenLinear,
+    Model,
+    Unseen,
+    convolved,
+    inputs,
+    linear,
+    made,
+    one_by_one,
+    relative,
+    solved,
+)
+from torch import nn
+from torch.nn.utils import parametrizations
+from torchdiffeq import odeint_adjoint
+
+from ntkode.ntk import NotRecordableError, empirical_ntk, measure_ntk
+from ntkode.ntk.empirical import tape
+from ntkode.ntk.empirical.layers import convolution
+from ntkode.ntk.empirical.recording import Recorder
+
+
+def gradientless(m, x):
+    with torch.no_grad():
+        scale = F.linear(x, m.W)
+    return F.linear(x, m.V) * scale
+
+
+def without_mean(m, x, *, stop=False):
+    h = m.a(x).tanh()
+    mean = h.mean(0)
+    return m.b(h - (mean.detach() if stop else mean))
+
+
+def attended(m, x):
+    h = m.e(x).view(len(x), 3, 4)
+    return m.a(h, h, h, need_weights=False)[0].flatten(1)[:, :2]
+
+
+def over_rows(m, x):
+    return torch.func.vmap(lambda y: (y.view(3, 2) @ m.W).tanh().flatten())(x)
+
+
+BROKEN_UP = {
+    # name → (model, what the error tells)
+    "W and W.T": (lambda: Model(lambda m, x: (x @ m.W.T).tanh() @ m.W, W=(6, 6)), "'W' is used both as W"),
+    "W and W.T, not square": (lambda: Model(lambda m, x: (x @ m.W.T).tanh() @ m.W, W=(4, 6)), "as W and as"),
+    "F.linear and @": (lambda: Model(lambda m, x: F.linear(x, m.W).tanh() @ m.W, W=(6, 6)), "'W' is used"),
+    "two numbers of groups": (
+        lambda: Model(
+            lambda m, x: F.conv1d(
+                F.conv1d(x.view(len(x), 2, 3), m.W, padding=1).tanh().view(len(x), 4, 3),
+                m.W,
+                groups=2,
+                padding=1,
+            ).flatten(1),
+            W=(4, 2, 3),
+        ),
+        "numbers of groups",
+    ),
+    "Linear and convolution": (
+        lambda: Model(
+            lambda m, x: F.conv1d(F.linear(x, m.W).view(len(x), 6, 1), m.W[:, :, None]).flatten(1), W=(6, 6)
+        ),
+        "'W' is used by __getitem__",
+    ),
+    "weight and elementwise": (
+        lambda: Model(lambda m, x: F.linear((x[:, None, :] * m.W).sum(1), m.W), W=(6, 6)),
+        "'W' is a weight in one place",
+    ),
+    "bias of one entry": (lambda: Model(lambda m, x: F.linear(x, m.W, m.b), W=(4, 6), b=(1,)), "by linear"),
+    "bias without dimensions": (lambda: Model(lambda m, x: F.linear(x, m.W, m.b), W=(4, 6), b=()), "linear"),
+    "weight as bias": (
+        lambda: Model(lambda m, x: F.linear(F.linear(x, m.V), m.W, m.W), V=(1, 6), W=(1, 1)),
+        "'W' is used by linear",
+    ),
+    "weight of one dimension": (lambda: Model(lambda m, x: F.linear(x, m.w)[:, None], w=(6,)), "'w'"),
+    "x @ w": (lambda: Model(lambda m, x: (x @ m.w).tanh()[:, None], w=(6,)), "'w' is used by matmul"),
+    "+=": (lambda: Model(lambda m, x: (x * 2).__iadd__(m.p).tanh(), p=(6,)), "'p' is used by add_"),
+    "add_": (lambda: Model(lambda m, x: (x * 2).add_(m.p).tanh(), p=(6,)), "'p' is used by add_"),
+    "add, alpha": (lambda: Model(lambda m, x: torch.add(x, m.p, alpha=2).tanh(), p=(6,)), "used by add;"),
+    "add, by name": (lambda: Model(lambda m, x: torch.add(x, other=m.p).tanh(), p=(6,)), "used by add;"),
+    "addcmul": (lambda: Model(lambda m, x: torch.addcmul(x, x, m.p).tanh(), p=(6,)), "used by addcmul"),
+    "without the batch": (lambda: Model(lambda m, x: (2 - m.p) * x, p=(6,)), "'p' is used by __rsub__"),
+    "beside a constant": (
+        lambda: Model(lambda m, x: x[:, :3] * (torch.arange(3.0, dtype=x.dtype) * m.p), p=()),
+        "depend on one another",
+    ),
+    "PReLU": (lambda: nn.Sequential(linear(6, 4), nn.PReLU(4), linear(4)), r"module '1' \(PReLU\)"),
+    "no_grad": (lambda: Model(gradientless, W=(2, 6), V=(2, 6)), "'W' is used by linear without gradients"),
+    "autograd.Function": (
+        lambda: Model(lambda m, x: HandWrittenLinear.apply(m.a(x).tanh(), m.W), a=linear(6, 5), W=(2, 5)),
+        "'W' is used by .* without gradients",
+    ),
+    "unseen": (
+        lambda: Model(
+            lambda m, x: m.b(Unseen.apply(m.a(x).tanh(), m.W)), a=linear(6, 5), W=(5, 5), b=linear(5)
+        ),
+        "'W' has another derivative",
+    ),
+    "odeint_adjoint": (
+        lambda: solved(solve=odeint_adjoint, method="rk4", options={"step_size": 0.25}),
+        "'w.weight' of module 'w'",
+    ),
+    "bilinear": (lambda: Model(lambda m, x: F.bilinear(x, x, m.W), W=(2, 6, 6)), "'W' is used by bilinear"),
+    "einsum": (lambda: Model(lambda m, x: torch.einsum("ni,oi->no", x, m.W), W=(2, 6)), "used by einsum"),
+    "torch.ops": (lambda: Model(lambda m, x: torch.ops.aten.linear(x, m.W), W=(2, 6)), "'W' is used by"),
+    "weight norm": (lambda: parametrizations.weight_norm(linear()), "parametrizations.weight"),
+    "spectral norm": (lambda: parametrizations.spectral_norm(linear()).eval(), "parametrizations.weight"),
+    "layer norm": (lambda: nn.Sequential(linear(6, 5), nn.LayerNorm(5), linear(5)), r"'1' \(LayerNorm\)"),
+    "batch norm": (
+        lambda: nn.Sequential(linear(6, 5), nn.BatchNorm1d(5), linear(5)).eval(),
+        r"'1' \(BatchNorm1d\)",
+    ),
+    "attention": (
+        lambda: Model(attended, e=linear(6, 12), a=nn.MultiheadAttention(4, 2, batch_first=True)),
+        r"'a' \(MultiheadAttention\)",
+    ),
+    "GRU cell": (
+        lambda: Model(lambda m, x: m.g(x, x.new_zeros(len(x), 4)), g=nn.GRUCell(6, 4)),
+        r"'g' \(GRUCell\)",
+    ),
+    "transposed convolution": (lambda: convolved(nn.ConvTranspose1d(2, 3, 2), 2, 3), r"\(ConvTranspose1d\)"),
+    "Conv3d": (lambda: convolved(nn.Conv3d(1, 3, (1, 2, 2)), 1, 1, 2, 3), r"module 'c' \(Conv3d\)"),
+    "positions as rows": (
+        lambda: Model(lambda m, x: m.a(x.reshape(-1, 3)).view(len(x), -1), a=linear(3)),
+        r"module 'a' \(Linear\)",
+    ),
+    "positions first": (
+        lambda: Model(
+            lambda m, x: m.a(x.view(len(x), 3, 2).transpose(0, 1)).tanh().transpose(0, 1).flatten(1),
+            a=linear(2),
+        ),
+        "depend on one another",
+    ),
+    "rows reversed inside": (
+        lambda: Model(lambda m, x: m.b(m.a(x.flip(0)).tanh()).flip(0), a=linear(6, 5), b=linear(5)),
+        "depend on one another",
+    ),
+    "input less its mean": (
+        lambda: Model(lambda m, x: m.a(x - x.mean(0)), a=linear()),
+        "depend on one another",
+    ),
+    "state less its mean": (
+        lambda: Model(without_mean, a=linear(6, 5), b=linear(5)),
+        "depend on one another",
+    ),
+    "coupled, in a softmax": (
+        lambda: nn.Sequential(Model(without_mean, a=linear(6, 5), b=linear(5)), nn.Softmax(1)),
+        "depend on one another",
+    ),
+    "less a constant mean": (
+        lambda: Model(lambda m, x: without_mean(m, x, stop=True), a=linear(6, 5), b=linear(5)),
+        "another derivative",
+    ),
+    "vmap": (lambda: Model(lambda m, x: torch.func.vmap(m.a)(x), a=linear()), r"module 'a' \(Linear\)"),
+    "vmap over what looks like rows": (lambda: Model(over_rows, W=(2, 2)), "'W' is used by matmul"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN_UP)
+def test_what_cannot_be_recorded_is_named_and_left_to_the_jacobian(name):
+    build, told = BROKEN_UP[name]
+    model, x = made(build), inputs()
+    for method in ("pairs", "build", "compressed"):
+        with pytest.raises(NotRecordableError, match=told):
+            empirical_ntk(model, x, method=method)
+    measured = measure_ntk(model, x, outputs="full")
+    assert measured.report.method == "jacobian"
+    assert relative(measured.kernel, one_by_one(model, x, x)) < EXACT
+
+
+def test_compiled_modules_are_left_to_the_jacobian():
+    torch.manual_seed(0)
+    inner = torch.jit.script(nn.Sequential(nn.Tanh(), linear(5)).double())
+    model, x = nn.Sequential(linear(6, 5).double(), inner), inputs()
+    with pytest.raises(NotRecordableError, match=r"module '1' \(RecursiveScriptModule\) is compiled"):
+        empirical_ntk(model, x, method="pairs")
+    assert relative(empirical_ntk(model, x, outputs="full"), one_by_one(model, x, x)) < EXACT
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (lambda: nn.Sequential(linear(6, 5), nn.Dropout(0.5), linear(5)), r"'1' \(Dropout\)"),
+        (lambda: Model(lambda m, x: m.b(F.dropout(m.a(x))), a=linear(6, 5), b=linear(5)), "random numbers"),
+        (
+            lambda: Model(attended, e=linear(6, 12), a=nn.MultiheadAttention(4, 2, 0.5, batch_first=True)),
+            "random numbers",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["auto", "pairs"])
+def test_a_random_output_has_no_kernel(build, told, method):
+    with pytest.raises(NotRecordableError, match=told):
+        empirical_ntk(made(build), inputs(), method=method)
+
+
+def test_modules_that_couple_the_batch_are_named():
+    model = made(lambda: nn.Sequential(linear(6, 5), nn.BatchNorm1d(5), linear(5)))
+    with pytest.raises(NotRecordableError, match=r"module '1' \(BatchNorm1d\)"):
+        Recorder(model)
+
+
+def test_a_row_from_which_coupling_cannot_be_seen_does_not_hide_it():
+    # The first inputs are a single row, the second ones a batch.
+    model = made(lambda: Model(without_mean, a=linear(6, 5), b=linear(5)))
+    with pytest.raises(NotRecordableError, match="depend on one another"):
+        empirical_ntk(model, inputs(1), inputs(5), method="pairs")
+
+
+def test_a_parameter_of_another_model_is_not_ignored():
+    class Held(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = linear()
+            self.function = lambda x: self.inner(x)  # a copy's lambda holds on to the original
+
+        def forward(self, x):
+            return self.function(x)
+
+    with pytest.raises(ValueError, match="not among its parameters"):
+        empirical_ntk(made(Held), inputs())
+
+
+@pytest.mark.parametrize("options", [None, {"first_step": 0.1}])
+def test_adaptive_solves_in_a_plain_module_say_to_what_accuracy(options):
+    # The steps follow the batch, within the tolerance of 1e-7: so far and no further from one row's kernel.
+    model, x = made(lambda: solved(method="dopri5", rtol=1e-7, atol=1e-9, options=options)), inputs()
+    measured = measure_ntk(model, x, method="pairs", outputs="full")
+    error = relative(measured.kernel, one_by_one(model, x, x))
+    assert EXACT < measured.report.coupling < 1e-4
+    # The coupling was measured on one row of three: others may be some times as far.
+    assert error < 30 * measured.report.coupling
+
+
+def test_the_recorded_derivative_is_verified(monkeypatch):
+    def padded_at_the_near_end(weight, **options):
+        layer = convolution(weight, **options)
+        top, bottom, left, right = layer.padding
+        return replace(layer, padding=(top, bottom, right, left))
+
+    # A defect in the recorder itself.
+    monkeypatch.setattr(tape, "convolution", padded_at_the_near_end)
+    model = made(lambda: convolved(nn.Conv1d(1, 3, 4, padding="same", dilation=3), 1, 6))
+    with pytest.raises(NotRecordableError, match=r"'c.weight' of module 'c' \(Conv1d\) has another"):
+        empirical_ntk(model, inputs(), method="pairs")

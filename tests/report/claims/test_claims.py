@@ -1,0 +1,219 @@
+"""Claims on made-up results: supported, not supported, inconclusive, and what allows no verdict."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ntkode.report.claims.claims import Above, Below, Claim, Claims, Verdict, Within
+from ntkode.report.claims.verdicts import numbers, verdict_table
+from ntkode.report.statistics.intervals import Exact, GeometricMean, Mean, Share
+from ntkode.report.statistics.replicates import difference, ratio, slope, value
+
+TANH = {"config.choices.activation": "tanh"}
+
+
+def made_up(values, status="done"):
+    """A run a seed with this `error`; a list in place of a number: one each of several widths."""
+    rows = []
+    for seed, given in enumerate(values):
+        for width, error in zip((64, 128, 256), given if isinstance(given, list) else [given], strict=False):
+            rows.append({"config.seed": seed, "config.choices.activation": "tanh", "status": status})
+            rows[-1] |= {"config.model.width": width, "error": error}
+    return pd.DataFrame(rows)
+
+
+def claim(evidence, expectation):
+    return Claim("c", "the error is small", "nobody", "error", evidence, expectation)
+
+
+def verdict(evidence, expectation, runs):
+    return claim(evidence, expectation).judge(runs)
+
+
+ERROR = Mean(value("error", TANH), "runs of tanh")
+# Mean 1, standard deviation 0.1: Student's interval of 5 is 1 ± 2.776·0.1/√5.
+FIVE = made_up(1 + 0.1 * np.array([-1, -1, 0, 1, 1]))
+HALF = 2.7764451 * 0.1 / math.sqrt(5)
+
+
+def test_the_interval_is_students():
+    found = ERROR(FIVE)
+    assert found.estimate == pytest.approx(1)
+    assert (found.low, found.high) == pytest.approx((1 - HALF, 1 + HALF))
+    assert found.replicates == 5
+
+
+@pytest.mark.parametrize(
+    ("expectation", "expected"),
+    [
+        (Within(0.8, 1.2), Verdict.SUPPORTED),
+        (Above(0.8), Verdict.SUPPORTED),
+        (Below(1.2), Verdict.SUPPORTED),
+        (Within(0.2, 0.8), Verdict.NOT_SUPPORTED),
+        (Within(1.2, 2), Verdict.NOT_SUPPORTED),
+        (Above(1.2), Verdict.NOT_SUPPORTED),
+        (Below(0.8), Verdict.NOT_SUPPORTED),
+        (Within(0.95, 1.05), Verdict.INCONCLUSIVE),  # the interval holds all that is expected, and more
+        (Within(1, 2), Verdict.INCONCLUSIVE),
+        (Above(1.1), Verdict.INCONCLUSIVE),
+        (Below(1.1), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_the_verdict_says_where_the_interval_lies(expectation, expected):
+    assert verdict(ERROR, expectation, FIVE).verdict == expected
+
+
+def test_more_seeds_can_decide_what_few_cannot():
+    values = 1.04 + 0.1 * np.resize([-1, 0, 1], 30)
+    assert verdict(ERROR, Above(1), made_up(values[:3])).verdict == Verdict.INCONCLUSIVE
+    assert verdict(ERROR, Above(1), made_up(values)).verdict == Verdict.SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [
+        (FIVE.iloc[:0], "no replicate: it takes runs of tanh"),
+        (FIVE.drop(columns="config.choices.activation"), "no replicate"),
+        (FIVE.assign(**{"config.choices.activation": "relu"}), "no replicate"),
+        (FIVE.drop(columns="error"), "5 of 5 replicates could not be measured (seed 0, seed 1"),
+        (made_up([1.0, 1.1]), "only 2 of the 3 replicates"),
+        (made_up([1.0, 1.1, math.nan, 1.2]), "1 of 4 replicates could not be measured (seed 2)"),
+        (made_up([1.0, 1.1, 1.2], status="diverged"), "3 of 3 replicates could not be measured"),
+        (made_up([1.0, 1.0, 1.0]), "seeds do not vary it"),
+    ],
+)
+def test_what_allows_no_verdict_is_inconclusive_and_says_why(runs, told):
+    judged = verdict(ERROR, Below(100), runs)
+    assert judged.verdict == Verdict.INCONCLUSIVE
+    assert told in judged.reason
+
+
+def test_a_run_that_failed_is_not_dropped_silently():
+    runs = FIVE.assign(status=["done"] * 4 + ["solver_failed"])
+    judged = verdict(ERROR, Below(100), runs)
+    assert judged.verdict == Verdict.INCONCLUSIVE
+    assert "seed 4" in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 2.0, math.inf], Verdict.INCONCLUSIVE),  # one blew up: the mean is no number below 10
+        ([math.inf] * 3, Verdict.NOT_SUPPORTED),
+        ([20.0, 30.0, math.inf], Verdict.NOT_SUPPORTED),
+    ],
+)
+def test_infinite_values_count(values, expected):
+    for kind in (Mean, GeometricMean):
+        judged = verdict(kind(value("error", TANH), "runs"), Below(10), made_up(values))
+        assert judged.verdict == expected
+
+
+def test_decades_are_averaged_on_the_log_scale():
+    evidence = GeometricMean(value("error", TANH), "runs")
+    found = evidence(made_up([1e-6, 1e-5, 1e-4]))
+    assert found.estimate == pytest.approx(1e-5)
+    # One decade is a standard deviation, Student's quantile for 2 degrees of freedom is 4.303.
+    assert found.high / found.estimate == pytest.approx(10 ** (4.3026527 / math.sqrt(3)))
+    assert found.low > 0
+    assert "not all replicates are positive" in evidence(made_up([1e-6, 0.0, 1e-4])).lacking
+    assert evidence(made_up([1e-200, 1e200, 1e300])).high == math.inf
+
+
+def test_outcomes_have_a_binomial_interval():
+    stable = Share(value("error", TANH), "runs")
+    found = stable(made_up([1.0] * 5))
+    assert (found.estimate, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.025 ** (1 / 5))
+    assert verdict(stable, Above(0.5), made_up([1.0] * 6)).verdict == Verdict.SUPPORTED
+    assert verdict(stable, Above(0.5), made_up([1.0] * 5)).verdict == Verdict.INCONCLUSIVE
+    assert verdict(stable, Above(0.5), made_up([0.0] * 6)).verdict == Verdict.NOT_SUPPORTED
+    with pytest.raises(ValueError, match="0 or 1"):
+        stable(made_up([0.5, 1, 1]))
+
+
+def exact(error):
+    return Exact(value("error", TANH), lambda runs: 0 * value("error", TANH)(runs) + error, "runs")
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "expected"),
+    [
+        ([1e-3], 1e-9, Verdict.SUPPORTED),  # one case will do: nothing is random
+        ([1e-3, 2e-3], 1e-9, Verdict.SUPPORTED),
+        ([1e-3, 1e-12], 1e-9, Verdict.INCONCLUSIVE),  # one of them is not resolved
+        ([-1e-12], 1e-9, Verdict.INCONCLUSIVE),
+        ([-1.0], 1e-9, Verdict.NOT_SUPPORTED),
+        ([math.nan, 1.0], 1e-9, Verdict.INCONCLUSIVE),
+        ([], 1e-9, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_what_is_computed_exactly_is_judged_by_its_numerical_error(values, error, expected):
+    runs = made_up(values) if values else FIVE.iloc[:0]
+    assert verdict(exact(error), Above(0), runs).verdict == expected
+
+
+WIDTHS = {seed: [factor * n**-0.5 for n in (64, 128, 256)] for seed, factor in enumerate((1, 2, 3))}
+
+
+def test_slopes_are_fitted_within_a_seed():
+    scattered = [[y * (1 + 0.01 * k) for k, y in enumerate(ys)] for ys in WIDTHS.values()]
+    scattered[0] = WIDTHS[0]
+    measure = slope("error", "config.model.width", TANH)
+    assert measure(made_up(list(WIDTHS.values()))).tolist() == pytest.approx([-0.5] * 3)
+    evidence = Mean(measure, "two widths")
+    assert verdict(evidence, Within(-0.6, -0.4), made_up(scattered)).verdict == Verdict.SUPPORTED
+    assert verdict(evidence, Within(-1.1, -0.9), made_up(scattered)).verdict == Verdict.NOT_SUPPORTED
+
+
+def test_a_slope_takes_two_sizes_and_all_of_a_seeds_runs():
+    evidence = Mean(slope("error", "config.model.width", TANH), "two widths")
+    judged = verdict(evidence, Below(0), FIVE)
+    assert judged.verdict == Verdict.INCONCLUSIVE
+    assert "it takes two widths" in judged.reason
+    runs = made_up(list(WIDTHS.values()))
+    runs.loc[4, "status"] = "error"
+    judged = verdict(evidence, Below(0), runs)
+    assert judged.verdict == Verdict.INCONCLUSIVE
+    assert "seed 1" in judged.reason
+
+
+def test_comparisons_are_paired():
+    runs = pd.concat(
+        [
+            FIVE,
+            FIVE.assign(**{"config.choices.activation": "relu", "error": 2 * FIVE["error"]}).iloc[::-1],
+        ]
+    )
+    relu = value("error", {"config.choices.activation": "relu"})
+    assert ratio(relu, value("error", TANH))(runs).tolist() == pytest.approx([2] * 5)
+    assert difference(relu, value("error", TANH))(runs).tolist() == pytest.approx(FIVE["error"])
+    less = runs[~((runs["config.choices.activation"] == "relu") & (runs["config.seed"] == 3))]
+    assert ratio(relu, value("error", TANH))(less).isna().tolist() == [False, False, False, True, False]
+
+
+def test_replicates_are_pairs_of_seeds():
+    runs = pd.concat([FIVE.assign(**{"config.dataset.seed": draw}) for draw in (0, 1)])
+    assert len(value("error", TANH)(runs)) == 10
+    assert list(value("error", TANH)(runs).index)[-1] == "seed 4, data 1"
+
+
+def test_the_table_holds_verdict_and_numbers():
+    claims = Claims("study", (claim(ERROR, Above(0.8)),))
+    [row] = verdict_table("study", claims.judge(FIVE)).to_dict("records")
+    assert row["verdict"] == "supported"
+    assert row["expected"] == "> 0.8"
+    assert row["low"] == pytest.approx(1 - HALF)
+    assert row["replicates"] == 5
+    assert "95 %" in row["reason"]
+    assert numbers(ERROR(FIVE)) == "1 (0.876 … 1.12)"
+    assert numbers(ERROR(FIVE.iloc[:0])) == "–"
+
+
+def test_bad_claims_are_refused():
+    with pytest.raises(ValueError, match="nothing within"):
+        Within(1, 0)
+    with pytest.raises(ValueError, match="names of their own"):
+        Claims("study", (claim(ERROR, Above(0)), claim(ERROR, Below(0))))

@@ -1,0 +1,219 @@
+"""Tiny studies that end in every way; a job's process finds them by `_target_: tests.studies.configs.…`."""
+
+import os
+import signal
+import time
+
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from tests.tracking.wandb_fake import KEY, fake_server
+
+from ntkode import tracking
+from ntkode.data.errors import DataError
+from ntkode.integrate import NonFiniteState
+from ntkode.metrics import Metric
+from ntkode.ntk.empirical.recording import Recorder
+from ntkode.ranks import rank, total
+from ntkode.studies.training import Training
+from ntkode.tracking import WandbTracker
+from ntkode.training import Diverged
+
+FAILURES = {
+    "diverged": lambda: Diverged("the loss is not finite at step 3"),
+    "solver": lambda: NonFiniteState("rk4(10 steps): non-finite state at t=1"),
+    "data": lambda: DataError("dataset.n_train=0 is no number", "dataset.n_train=N"),
+    "value": lambda: ValueError("model.width=0 must be an integer ≥ 1"),
+    "key": lambda: KeyError("nosuch"),
+    "exit": lambda: SystemExit(1),
+}
+
+
+class Writes:
+    """Appends rows that tell its process, and prints."""
+
+    def __init__(self, rows=2):
+        self.rows = rows
+
+    def run(self, config, record, tracker):
+        print(f"attempt of process {os.getpid()}")
+        for step in range(self.rows):
+            record.append({"step": step, "pid": os.getpid()})
+
+
+class Raises:
+    """Fails with one of `FAILURES` after its first row."""
+
+    def __init__(self, failure):
+        self.failure = failure
+
+    def run(self, config, record, tracker):
+        record.append({"step": 0, "pid": os.getpid()})
+        raise FAILURES[self.failure]()
+
+
+class Dies:
+    """Ends its process by a signal, or with an exit code."""
+
+    def __init__(self, signal=None, code=None):
+        self.signal, self.code = signal, code
+
+    def run(self, config, record, tracker):
+        if self.signal is None:
+            os._exit(self.code)
+        os.kill(os.getpid(), self.signal)
+
+
+class Sleeps:
+    """Appends a row, and sleeps for a minute."""
+
+    def run(self, config, record, tracker):
+        record.append({"step": 0, "pid": os.getpid()})
+        time.sleep(60)
+
+
+class Deaf:
+    """Appends a row, and sleeps for a minute in which no signal but SIGKILL reaches it."""
+
+    def run(self, config, record, tracker):
+        record.append({"step": 0, "pid": os.getpid()})
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        time.sleep(60)
+
+
+class Tracker:
+    """A tracker that notes how it was closed, after the record's end was written."""
+
+    loggers = ()
+
+    def __init__(self, record, config, job):
+        self.record = record
+
+    def close(self, failed):
+        ended = self.record.status["status"]
+        (self.record.directory / "closed.txt").write_text(f"{ended} failed={failed}")
+
+
+class SignallingTracker(Tracker):
+    """A tracker that sends its process a signal when it is given the row of a step."""
+
+    def __init__(self, record, config, job, step, signal):
+        super().__init__(record, config, job)
+        self.loggers = [SignallingLogger(step, signal)]
+
+
+class SignallingLogger(CSVLogger):
+    """Sends the signal; writes nothing."""
+
+    def __init__(self, step, signal):
+        super().__init__(save_dir="nowhere")
+        self.step, self.signal = step, signal
+
+    def log_metrics(self, metrics, step=None):
+        if step == self.step:
+            os.kill(os.getpid(), self.signal)
+
+    def save(self):
+        pass
+
+
+class BrokenTracker(Tracker):
+    """A tracker whose upload fails."""
+
+    def close(self, failed):
+        raise ConnectionError("the server is gone")
+
+
+class NeverMeasured(Metric):
+    """A metric that applies, and never delivers."""
+
+    def names(self, module):
+        return {"never/measured"}
+
+    def measure(self, module):
+        return {}
+
+
+class NoServer(WandbTracker):
+    """W&B online, with a server that does not answer."""
+
+    def __init__(self, record, config, job):
+        os.environ |= {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": KEY}
+        super().__init__(record, config, job, mode="online")
+
+
+class FailingMidway(WandbTracker):
+    """W&B that takes a row, and fails from then on."""
+
+    def __init__(self, record, config, job):
+        super().__init__(record, config, job)
+        send, self.taken = self._run.log, 0
+        self._logger._experiment = self._run
+
+        def log(*arguments, **keywords):
+            self.taken += 1
+            if self.taken > 1:
+                raise BrokenPipeError("the W&B process is gone")
+            send(*arguments, **keywords)
+
+        self._run.log = log
+
+
+class DyingServer(WandbTracker):
+    """W&B online, with a server that is gone when the run ends."""
+
+    def __init__(self, record, config, job):
+        tracking.FINISH_SECONDS = 1.0
+        self.serving = fake_server()
+        server = self.serving.__enter__()
+        os.environ |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+        super().__init__(record, config, job, mode="online")
+
+    def close(self, failed):
+        self.serving.__exit__(None, None, None)
+        super().close(failed)
+
+
+class FailsOnRank:
+    """Sums over the ranks, one of which fails or is killed before."""
+
+    distributed = True
+
+    def __init__(self, failing, killed=False):
+        self.failing, self.killed = failing, killed
+
+    def run(self, config, record, tracker):
+        if rank() == self.failing:
+            if self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise NonFiniteState(f"non-finite state on rank {rank()}")
+        total(torch.ones(()))
+
+
+class FailsToMeasure(Training):
+    """Trains; one rank has no derivative of its share of any kernel."""
+
+    def __init__(self, failing):
+        super().__init__()
+        self.failing = failing
+
+    def run(self, config, record, tracker):
+        if rank() == self.failing:
+            Recorder.__call__ = _no_state
+        super().run(config, record, tracker)
+
+
+def _no_state(*arguments):
+    raise NonFiniteState("non-finite state on one rank")
+
+
+class Sees:
+    """Appends a row on the GPUs that its process sees, and from when to when it has them."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def run(self, config, record, tracker):
+        began = time.time()
+        time.sleep(self.seconds)
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        record.append({"step": 0, "gpus": gpus, "began": began, "ended": time.time()})

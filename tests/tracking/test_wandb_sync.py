@@ -1,0 +1,153 @@
+"""`make sync` against a server on this machine: real offline files, real `wandb sync`."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.tracking.wandb_fake import KEY, fake_server
+
+from ntkode.results import NoResults, RunRecord, SweepIndex
+from ntkode.tracking import WandbTracker, wandb_sync
+from ntkode.tracking.wandb_server import ServerUnavailable
+from ntkode.tracking.wandb_sync import offline_files
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "sync.py"
+RUNS = {"first": "done", "second": "diverged", "third": "running"}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A results folder with two runs that ended, one that still runs, and one without W&B."""
+    results = tmp_path_factory.mktemp("work") / "results"
+    index = SweepIndex(results, "s")
+    for number, (run_id, status) in enumerate(RUNS.items()):
+        record = RunRecord.open(results, run_id)
+        record.begin({"sweep": "s"})
+        index.add(run_id, f"a={number}", number)
+        tracker = WandbTracker(record, {"sweep": "s", "model": {"width": 8}}, f"a={number}")
+        for step in range(3):
+            tracker.loggers[0].log_metrics({"loss/train": 0.5**step}, step=step)
+        tracker.close(failed=status != "done")
+        if status != "running":
+            record.finish(status)
+    bare = RunRecord.open(results, "bare")
+    bare.begin({})
+    bare.finish("done")
+    index.add("bare", "logger=none", 3)
+    return results
+
+
+@pytest.fixture
+def results(stored):
+    """The same, of which nothing has been sent."""
+    for mark in stored.glob("*/wandb/offline-run-*/*.wandb.sync*"):
+        mark.unlink()
+    return stored
+
+
+def sync(results, url, *arguments, key=KEY):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    environment |= {"HOME": str(results.parent), "WANDB_BASE_URL": url, "COLUMNS": "200"}
+    environment |= {"WANDB_API_KEY": key} if key else {}
+    command = [sys.executable, str(SCRIPT), *arguments]
+    return subprocess.run(
+        command, cwd=results.parent, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_everything_is_sent_once(results):
+    with fake_server() as server:
+        first = sync(results, server.url)
+        assert first.returncode == 0, first.stdout + first.stderr
+        assert "2 to send, 1 still running: left for later, 1 with no offline W&B files" in first.stdout
+        assert "2/2" in first.stdout
+        assert set(server.runs) == {"first", "second"}
+        assert server.runs["first"]["groupName"] == "s"
+        assert server.runs["first"]["project"] == "ntkode"
+        assert [row["loss/train"] for row in server.rows["first"]] == [1, 0.5, 0.25]
+        assert server.exit_codes == {"first": 0, "second": 1}
+        server.operations.clear()
+        again = sync(results, server.url, "sweep=s")
+        assert again.returncode == 0
+        assert "0 to send, 2 sent earlier" in again.stdout
+        assert server.operations == []
+    assert not list(results.parent.glob("wandb"))
+
+
+def test_what_the_server_refuses_is_named_and_waits(results):
+    with fake_server() as server:
+        server.refused = {"second"}
+        done = sync(results, server.url, "entity=team")
+        assert done.returncode == 1
+        assert "1 sent, 1 not" in done.stdout
+        [waiting] = offline_files(results).waiting
+        assert waiting.name == "run-second.wandb"
+        assert str(waiting.relative_to(results.parent)) in done.stdout
+        assert server.runs["first"]["entity"] == "team"
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["no key", "no server"])
+def test_without_key_or_server_it_says_so_in_seconds(results, key):
+    began = time.monotonic()
+    done = sync(results, "http://127.0.0.1:9", key=key)
+    assert time.monotonic() - began < 20  # imports, on a busy machine
+    assert done.returncode == 1
+    told = "http://127.0.0.1:9 cannot be reached" if key else "no key for W&B's server http://127.0.0.1:9"
+    assert told in done.stderr
+    assert "waits in the results folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(offline_files(results).waiting) == 2
+
+
+def test_a_wrong_key_sends_nothing_and_says_so(results):
+    with fake_server() as server:
+        server.unauthorised = True
+        done = sync(results, server.url)
+    assert done.returncode == 1
+    assert "user is not logged in" in done.stdout
+    assert len(offline_files(results).waiting) == 2
+
+
+def test_dry_run_lists_and_sends_nothing(results, script, monkeypatch):
+    monkeypatch.chdir(results.parent)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("COLUMNS", "200")
+    done = script("sync", "--dry-run")
+    assert done.returncode == 0
+    assert "run-first.wandb" in done.stdout
+    assert "run-second.wandb" in done.stdout
+    assert len(offline_files(results).waiting) == 2
+
+
+def test_a_server_that_goes_away_is_given_up(results, monkeypatch):
+    answers = iter([None])
+
+    def check(url):
+        if next(answers, "gone"):
+            raise ServerUnavailable("gone")
+
+    def hang(files, entity, folder):
+        (folder / wandb_sync.OUTPUT).touch()
+        return subprocess.Popen(["sleep", "60"])
+
+    monkeypatch.setattr(wandb_sync, "server_url", lambda: "http://here")
+    monkeypatch.setattr(wandb_sync, "check_key", lambda url: None)
+    monkeypatch.setattr(wandb_sync, "check_server", check)
+    monkeypatch.setattr(wandb_sync, "send", hang)
+    monkeypatch.setattr(wandb_sync, "STALL", 0.2)
+    began = time.monotonic()
+    with pytest.raises(ServerUnavailable, match="gone"):
+        wandb_sync.upload(offline_files(results).waiting, Console(quiet=True))
+    assert time.monotonic() - began < 10
+
+
+def test_no_sweep_is_one_clear_message(tmp_path, script):
+    with pytest.raises(NoResults, match="make run"):
+        offline_files(tmp_path)
+    done = script("sync", "sweep=nosuch")
+    assert done.returncode == 1
+    assert "sync: there is no results folder" in done.stderr
