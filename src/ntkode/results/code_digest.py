@@ -1,18 +1,44 @@
-"""A digest of the package's code as this process has loaded it."""
+"""A digest of the code that computes numbers, as this process has loaded it."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+COMPUTING_PARTS = (
+    "activations",
+    "data",
+    "gradients",
+    "integrate",
+    "losses",
+    "metrics",
+    "models",
+    "ntk",
+    "studies",
+    "theory",
+    "training",
+)
+"""Packages and modules of ntkode on which the numbers of a run depend."""
 
-def sources_digest(package: Path) -> str:
-    """sha256 over the names and contents of all Python files beneath `package`."""
+
+def sources_digest(package: Path, parts: Sequence[str] = COMPUTING_PARTS) -> str:
+    """The sha256 of the names and contents of the Python files of a package's `parts`.
+
+    Args:
+        package: the folder of the package.
+        parts: names of folders (all `*.py` beneath count) and of modules in it; absent ones are skipped.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(package).as_posix()}:{len(content)}:".encode() + content)
+        name = path.relative_to(package)
+        if name.parts[0].removesuffix(".py") in parts:
+            content = path.read_bytes()
+            digest.update(f"{name.as_posix()}:{len(content)}:".encode() + content)
     return digest.hexdigest()
 
 
-# At import: a long sweep goes on with what it has loaded, whatever the files hold by then.
+# Computed at import: a long sweep computes with the code it has loaded, even if the files change meanwhile.
 SOURCES_SHA256 = sources_digest(Path(__file__).resolve().parents[1])
-"""The digest of ntkode itself: unlike a commit, it tells uncommitted changes, and ignores those elsewhere."""
+"""The digest of ntkode's own code. Unlike a commit, it covers uncommitted changes and ignores other files."""
