@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, DataError, Digits, Sine, Sphere, Spirals
+from ntkode.checks import SettingError
+from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, Digits, Sine, Sphere, Spirals
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, DataError, Digits,
     ],
 )
 def test_of_every_set(common: dict[str, Any], key: str, value: Any, told: str) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(SettingError) as caught:
         Digits(**(common | {key: value}))
     assert told in str(caught.value)
     assert caught.value.remedy in str(caught.value)
@@ -55,7 +56,7 @@ def test_of_every_set(common: dict[str, Any], key: str, value: Any, told: str) -
     ],
 )
 def test_of_one_set(common: dict[str, Any], kind: Any, key: str, value: Any, told: str) -> None:
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(SettingError, match=told):
         kind(**(common | {key: value}))
 
 

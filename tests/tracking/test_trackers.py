@@ -7,9 +7,9 @@ import pytest
 import wandb
 from tests.tracking.wandb_offline import read_offline_run
 
-from ntkode import tracking
 from ntkode.execution import run_job
 from ntkode.results import RunRecord, run_id
+from ntkode.tracking import trackers
 
 SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64")
 
@@ -104,9 +104,9 @@ def test_wandb_that_cannot_start_names_the_way_out(config, tmp_path, monkeypatch
     def refuse(self):
         raise error
 
-    monkeypatch.setattr(tracking.WandbLogger, "experiment", property(refuse))
-    with pytest.raises(tracking.TrackerUnavailable, match=f"logger.mode=offline: {error}") as caught:
-        tracking.WandbTracker(RunRecord(tmp_path), config("WandbTracker"), "a=1")
+    monkeypatch.setattr(trackers.WandbLogger, "experiment", property(refuse))
+    with pytest.raises(trackers.TrackerUnavailable, match=f"logger.mode=offline: {error}") as caught:
+        trackers.WandbTracker(RunRecord(tmp_path), config("WandbTracker"), "a=1")
     assert "logger=csv" in caught.value.remedy
 
 
@@ -163,7 +163,7 @@ def read_csv(path):
 
 
 def log_rows(directory, rows, *, failed=False):
-    tracker = tracking.CSVTracker(RunRecord(directory), {}, "")
+    tracker = trackers.CSVTracker(RunRecord(directory), {}, "")
     for step, row in enumerate(rows):
         tracker.loggers[0].log_metrics(row, step=step)
     tracker.close(failed=failed)
