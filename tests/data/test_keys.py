@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ntkode.checks import SettingError
-from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, Digits, Sine, Sphere, Spirals
+from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, DataError, Digits, Sine, Sphere, Spirals
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,8 @@ def test_torch_dtypes_are_taken_too(common: dict[str, Any]) -> None:
     assert Digits(**common, dtype=torch.float64).dtype is Digits(**common, dtype="float64").dtype
 
 
-def test_the_error_survives_pickling() -> None:
-    error = pickle.loads(pickle.dumps(DataError("x=1 is bad", "x=2")))
+@pytest.mark.parametrize("kind", [DataError, SettingError])
+def test_the_error_survives_pickling(kind: type[SettingError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("x=1 is bad", "x=2")))
+    assert type(error) is kind
     assert (str(error), error.remedy) == ("x=1 is bad. Try: x=2", "x=2")
