@@ -1,4 +1,4 @@
-"""What the README and the pages that go on from it tell their readers to type, at smoke size."""
+"""The commands and code of the README and of the pages it links to, run at smoke size."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ RUN = "python benchmarks/run.py"
 
 
 def runs_of(text):
-    """Its command lines that start a run or a sweep."""
+    """The lines of a text that start a run or a sweep."""
     return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith(RUN)]
 
 
@@ -25,7 +25,7 @@ SMALL = ["size=smoke", "dataset=digits", "metrics=cheap", "logger=none"]
 
 @pytest.fixture
 def output(script):
-    """What a script prints that ends well."""
+    """The standard output of a script, which must exit with 0."""
 
     def call(*arguments):
         done = script(*arguments)
@@ -51,14 +51,14 @@ def test_commands_run(command, output):
     path, *overrides = shlex.split(command)[1:]
     if any(override.startswith("experiment=") for override in overrides):
         pytest.skip(
-            "is run by CI itself (make smoke), or with a smaller grid by tests/benchmarks/test_experiments.py"
+            "run by CI itself (make smoke), or with a smaller grid by tests/benchmarks/test_experiments.py"
         )
     stdout = output(Path(path).stem, *small(overrides))
     if "--help" in overrides:
         assert "activation" in stdout
         return
     assert "done" in stdout
-    if command == SWEEPS[0]:  # the table, picture and page of the others differ in numbers alone
+    if command == SWEEPS[0]:  # the other sweeps have the same table, picture and page with other numbers
         assert "done" in output("report")
 
 
@@ -78,12 +78,12 @@ def test_stored_sweeps_that_are_named_exist():
     "page", ["docs/running/sweeps.md", "docs/running/data.md", "docs/running/launchers.md"]
 )
 def test_commands_of_the_pages_compose(page, composed):
-    """The first job of each; what they compute is tried by the README's."""
+    """The first job of each command composes; the README's commands are run."""
     commands = [line for line in runs_of(PAGES[page]) if not line.endswith("\\")]
     assert commands
     for command in commands:
         given = [word for word in shlex.split(command)[2:] if not word.startswith("-")]
-        # Optional plugins and their spaces to search are no part of a job's config.
+        # Optional plugins and their search spaces are not part of a job's config.
         plain = [o for o in given if "=" in o and not o.startswith("hydra") and "interval(" not in o]
         assert composed(*(override.split(",")[0] for override in plain if override != "job"))
 
@@ -95,25 +95,25 @@ def test_python_examples_run(page, capsys):
     blocks = [block for block in blocks if "ntkode.ntk" in block or "ntkode.gradients" in block]
     assert len(blocks) == 1
     exec(compile(blocks[0], page, "exec"), {})
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     if page == "README.md":
-        assert "lambda_min" in told
-        assert "C^inf" in told
+        assert "lambda_min" in output
+        assert "C^inf" in output
     else:
-        assert all(0 < abs(float(number)) < 1e3 for number in told.split())
+        assert all(0 < abs(float(number)) < 1e3 for number in output.split())
 
 
 def test_links_of_the_readme_lead_somewhere():
-    """On GitHub, where no build checks them; those among the pages are checked as the site is built."""
+    """GitHub shows the README without checking its links; `make docs` checks those of the pages."""
     linked = re.findall(r"\]\(((?!https?:)[^)#]+)", README)
     assert len(linked) > 20
     assert [target for target in linked if not (ROOT / target).exists()] == []
 
 
-def test_what_the_readme_cites_is_what_the_citation_file_says():
+def test_bibtex_agrees_with_the_citation_file():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     [paper] = cited["references"]
-    entries = README.partition("```bibtex\n")[2].partition("```")[0]
+    entries = PAGES["docs/theory/references.md"].partition("```bibtex\n")[2].partition("```")[0]
     authors = " and ".join(author["family-names"] for author in paper["authors"])
     for value in (cited["title"], cited["version"], paper["title"], authors, str(paper["year"])):
         assert f"{{{value}}}" in entries
