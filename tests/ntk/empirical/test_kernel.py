@@ -6,6 +6,7 @@ from torch import nn
 from ntkode.integrate import Adjoint, Solver
 from ntkode.models import MLPODE, AugmentedODE, ConvODE, NeuralODE, ResNet, TimeDependentODE
 from ntkode.ntk import NotRecordableError, empirical_ntk, kernel_operator, measure_ntk, spectrum
+from ntkode.ntk.empirical.contraction import TILE
 
 FIXED = {
     "euler": Solver("euler", steps=5),
@@ -84,6 +85,15 @@ def test_rectangular_kernels_and_blocks(kind, method, outputs):
         blocks = empirical_ntk(model, x1, other, method=method, outputs=outputs, blocks=True)
         assert blocks.keys() == dict(model.named_parameters()).keys()
         assert relative(sum(blocks.values()), whole) < EXACT
+
+
+@pytest.mark.parametrize("method", ["pairs", "build"])
+def test_tiles_below_the_diagonal_are_transposed_in_samples_and_in_outputs(method):
+    # With three outputs a tile has 42 rows: 60 samples take two, and the lower one mirrors the upper one.
+    model, x = make("neural_ode"), inputs(60)
+    assert TILE // model.out_features < len(x)
+    reference = dense_full_kernel(model, x, x)
+    assert relative(empirical_ntk(model, x, method=method, outputs="full"), reference) < EXACT
 
 
 def test_each_block_is_the_kernel_of_its_parameter_alone():
