@@ -97,6 +97,14 @@ def get(name: str, **parameters: float) -> Activation:
 
     Raises:
         ValueError: The name is unknown, or a parameter is unknown, not a finite number or out of its range.
+
+    Example:
+        >>> import torch
+        >>> softplus = get("softplus", beta=4.0)
+        >>> softplus.name
+        'softplus(beta=4)'
+        >>> softplus(torch.zeros(1)).item()  # log(2) / 4
+        0.173...
     """
     if name not in _FUNCTIONS:
         nearest = difflib.get_close_matches(str(name).lower(), _FUNCTIONS, n=1, cutoff=0.0)[0]

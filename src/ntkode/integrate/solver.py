@@ -39,6 +39,15 @@ class Solver:
 
     Raises:
         ValueError: an unknown method, or a setting that is out of range or not the method's.
+
+    Example:
+        >>> Solver("rk4", steps=20).order
+        4
+        >>> print(Solver("dopri5"))
+        dopri5(rtol=1e-06, atol=1e-06)
+        >>> Solver("dopri5", steps=20)
+        Traceback (most recent call last):
+        ValueError: solver dopri5 is adaptive and takes no steps=20: ...
     """
 
     method: str = "rk4"

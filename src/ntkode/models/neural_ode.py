@@ -39,6 +39,13 @@ class NeuralODE(LayeredODEModel):
 
     Raises:
         ValueError: a size, horizon or sigma out of range, or an unknown activation.
+
+    Example:
+        >>> model = NeuralODE(3, 64, 2, activation="tanh", horizon=2.0)
+        >>> model(torch.ones(5, 3)).shape
+        torch.Size([5, 2])
+        >>> {name: tuple(p.shape) for name, p in model.named_parameters()}
+        {'U': (64, 3), 'W': (64, 64), 'v': (64, 2)}
     """
 
     def __init__(

@@ -16,6 +16,16 @@ class ResNet(NeuralODE):
 
     Raises:
         ValueError: as `NeuralODE`, or a depth below 1.
+
+    Example:
+        >>> import torch
+        >>> from ntkode.integrate import Solver
+        >>> network = ResNet(3, 64, depth=8, activation="tanh").double()
+        >>> flow = NeuralODE(3, 64, activation="tanh", solver=Solver("euler", steps=8)).double()
+        >>> _ = flow.load_state_dict(network.state_dict())
+        >>> x = torch.ones(5, 3, dtype=torch.float64)
+        >>> torch.allclose(network(x), flow(x))
+        True
     """
 
     def __init__(

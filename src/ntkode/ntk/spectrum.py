@@ -53,6 +53,14 @@ def spectrum(kernel: Tensor, *, jacobian_error: float = 0.0) -> Spectrum:
     Raises:
         ValueError: a kernel that is not square, or not symmetric to 1e-6 relative.
         NonFiniteKernelError: a kernel that is not finite.
+
+    Example:
+        >>> kernel = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
+        >>> summary = spectrum(kernel)
+        >>> round(summary.lambda_min, 6), round(summary.lambda_max, 6)
+        (1.0, 3.0)
+        >>> round(summary.condition_number, 6)
+        3.0
     """
     epsilon = torch.finfo(kernel.dtype).eps
     eigenvalues = _eigenvalues(_symmetric(kernel))

@@ -110,6 +110,18 @@ def empirical_ntk(
             budget that does not hold the kernel.
         NotRecordableError: any method but `auto` and `jacobian` on a model with other than recorded calls.
         NonFiniteKernelError: a derivative that is not finite.
+
+    Example:
+        >>> from ntkode.models import NeuralODE
+        >>> x = torch.eye(4)
+        >>> model = NeuralODE(4, 32, 2, activation="tanh")
+        >>> kernel = empirical_ntk(model, x)
+        >>> kernel.shape, kernel.dtype
+        (torch.Size([4, 4]), torch.float64)
+        >>> empirical_ntk(model, x, outputs="full").shape
+        torch.Size([8, 8])
+        >>> sorted(empirical_ntk(model, x, blocks=True))
+        ['U', 'W', 'v']
     """
     options = Options(method, outputs, blocks, dtype, tolerance, max_bytes)
     measured = _measured(model, x1, x2, options)
@@ -120,6 +132,14 @@ def measure_ntk(model: nn.Module, x1: Tensor, x2: Tensor | None = None, **option
     """The kernel of `empirical_ntk`, with a report on how it was computed and how well.
 
     Arguments, keywords and errors are those of `empirical_ntk`.
+
+    Example:
+        >>> from ntkode.models import NeuralODE
+        >>> measured = measure_ntk(NeuralODE(4, 32, activation="tanh"), torch.eye(4))
+        >>> measured.report.method, measured.report.solve_dtype
+        ('recorded', torch.float32)
+        >>> measured.spectrum.lambda_min > measured.spectrum.resolution
+        True
     """
     return _measured(model, x1, x2, Options(**options))
 

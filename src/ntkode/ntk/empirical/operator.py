@@ -201,6 +201,15 @@ def kernel_operator(
 
     Raises:
         NonFiniteKernelError: a derivative that is not finite.
+
+    Example:
+        >>> from ntkode.models import NeuralODE
+        >>> from ntkode.ntk import empirical_ntk
+        >>> model, x = NeuralODE(4, 32, activation="tanh").double(), torch.eye(4, dtype=torch.float64)
+        >>> operator = kernel_operator(model, x)
+        >>> largest = torch.linalg.eigvalsh(empirical_ntk(model, x))[-1].item()
+        >>> abs(operator.lambda_max() / largest - 1) < 1e-6
+        True
     """
     twin, _ = differentiable_twin(model, dtype)
     x = x.to(solve_dtype(model, x) if dtype is None else dtype)

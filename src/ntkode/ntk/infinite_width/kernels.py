@@ -90,6 +90,15 @@ def infinite_width_kernels(
         ValueError: inputs that are not (N, d), not finite, of unequal d or with a zero row; a setting out of
             range; depth and tableau both; an unknown activation, or one that jumps.
         BlowUpError: φ grows faster than linearly and K(t, t) is infinite before T.
+
+    Example:
+        >>> import torch
+        >>> x = torch.eye(2) * 2**0.5
+        >>> kernels = infinite_width_kernels(x, activation="identity")  # Bessel functions of 2σ_wT
+        >>> round(kernels.nngp[0, 0].item(), 6)  # I₀(2)
+        2.279585
+        >>> round(kernels.ntk[0, 0].item(), 6)  # 2 I₀(2) + I₁(2)
+        6.149807
     """
     if depth is not None and tableau is not None:
         raise ValueError("depth and tableau are two discretisations: give one, or neither for the exact flow")
