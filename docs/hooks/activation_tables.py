@@ -1,4 +1,4 @@
-"""The table of activations, from the registry and the profiles that it computes."""
+"""The table of activations, from the registry and the computed profiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from markdown_text import cell, code, table
+from markdown_text import code, escaped, table
 from ntkode import activations
 from ntkode.activations import Profile
 from ntkode.ntk import dual_activation
@@ -17,16 +17,16 @@ PRIMES = ("φ", "φ′", "φ″", "φ‴", "φ⁗")
 
 
 def tables(conf: Path) -> str:
-    """Profiles and functions, as Markdown.
+    """The table of profiles and the table of functions, as Markdown.
 
     Args:
-        conf: the folder of config files, for each function's line.
+        conf: the folder of config files, for each function's description.
     """
     profiles, formulas = [], []
     for name in sorted(activations.names()):
         activation = activations.get(name)
         profiles.append([code(name), *_profile_cells(activation.profile), _kernel(name)])
-        formulas.append([code(name), cell(_line(conf, name)), _parameters(conf, name)])
+        formulas.append([code(name), escaped(_line(conf, name)), _parameters(conf, name)])
     headings = ["φ", "class", "jumps", "sup φ′", "sup φ″", "parity", "≥ 2", "kernel"]
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The pages of the Python API: one a package, each public name by mkdocstrings."""
+"""The pages of the Python API: one per package, with a mkdocstrings directive per public name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 def pages(sources: Path) -> dict[str, str]:
-    """file name → Markdown.
+    """Map each page's file name to its Markdown.
 
     Args:
         sources: the folder of the package `ntkode`.
@@ -44,7 +44,7 @@ def _page(sources: Path, name: str) -> str:
     package = sources / name / "__init__.py"
     tree = ast.parse((package if package.exists() else sources / f"{name}.py").read_text())
     modules = {path.stem for path in (sources / name).glob("*.py")}
-    # A function that bears its module's name is found by the module's path alone.
+    # A function named like its module needs the module in its path.
     paths = (
         f"{each}.{each}" if each in modules else each for each in sorted(public_names(tree), key=str.lower)
     )

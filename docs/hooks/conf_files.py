@@ -1,4 +1,4 @@
-"""The files of conf/ with what they say of themselves: first line, keys, defaults, comments."""
+"""Parse the files of conf/: first line, keys, defaults, comments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 HIDDEN = ("hydra/help",)
-# What Hydra reads itself.
+# Keys that only Hydra reads.
 HYDRAS = ("_target_", "_partial_", "defaults")
 
 
@@ -20,8 +20,8 @@ class Key:
 
     Attributes:
         name: dotted, as in an override.
-        value: its default, as written.
-        comment: the comment behind it.
+        value: its default, as in the file.
+        comment: the comment after it.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Choice:
     Attributes:
         name: as in an override.
         line: its first comment.
-        notes: further comments that stand on lines of their own.
+        notes: further comments on separate lines.
         target: the class or function that it builds, or "".
         begins_with: its defaults list, as overrides.
-        keys: all keys but those that Hydra reads itself.
-        text: the file.
+        keys: all keys except those that only Hydra reads.
+        text: the content of the file.
     """
 
     name: str
@@ -58,7 +58,7 @@ def groups(conf: Path) -> list[str]:
 
 
 def default_choices(conf: Path) -> dict[str, str | None]:
-    """group → the choice of config.yaml."""
+    """Map each group to its choice in config.yaml."""
     entries = yaml.safe_load((conf / "config.yaml").read_text())["defaults"]
     return {
         group.removeprefix("override "): choice
@@ -69,7 +69,7 @@ def default_choices(conf: Path) -> dict[str, str | None]:
 
 
 def choices(conf: Path, group: str) -> list[Choice]:
-    """The choices of a group by name, numbers within names by size; those in a folder as folder/name."""
+    """The choices of a group, sorted by name with numbers by size; a choice in a folder is folder/name."""
     paths = sorted((conf / group).rglob("*.yaml"), key=lambda path: _by_number(path, conf / group))
     return [
         read_choice(path, group, path.relative_to(conf / group).with_suffix("").as_posix()) for path in paths
@@ -77,13 +77,13 @@ def choices(conf: Path, group: str) -> list[Choice]:
 
 
 def read_choice(path: Path, group: str, name: str) -> Choice:
-    """One file."""
+    """Parse the file of one choice."""
     text = path.read_text()
     lines = text.splitlines()
     comments = [line[1:].strip() for line in lines if line.startswith("#")]
-    told = [comment for comment in comments if not comment.startswith("@")]
+    descriptions = [comment for comment in comments if not comment.startswith("@")]
     at_root = any(comment.startswith("@package _global_") for comment in comments)
-    choice = Choice(name, told[0] if told else "", text, notes=told[1:])
+    choice = Choice(name, descriptions[0] if descriptions else "", text, notes=descriptions[1:])
     root = yaml.compose(text)
     prefix = "" if at_root else group.replace("/", ".")
     if isinstance(root, yaml.MappingNode):
@@ -126,21 +126,21 @@ def _keys(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[Key
         if isinstance(value, yaml.MappingNode) and value.value:
             yield from _keys(value, name, lines)
         else:
-            yield Key(name, _written(value), _comment(value, lines))
+            yield Key(name, _source_text(value), _comment(value, lines))
 
 
-def _written(node: yaml.Node) -> str:
-    """A value as the file has it, on one line."""
+def _source_text(node: yaml.Node) -> str:
+    """The text of a value in the file, on one line."""
     start, end = node.start_mark, node.end_mark
     text = str(start.buffer)[start.pointer : end.pointer].rstrip("\0") if start.buffer else str(node.value)
     return re.sub(r"\s+", " ", text).strip()
 
 
 def _comment(node: yaml.Node, lines: list[str]) -> str:
-    """What stands behind a value on its last line."""
-    if isinstance(node, yaml.MappingNode) and node.value:  # ends where the next thing begins
+    """The comment after a value, on its last line."""
+    if isinstance(node, yaml.MappingNode) and node.value:  # its end mark is the start of the next node
         return _comment(node.value[-1][1], lines)
     mark = node.end_mark
     rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
-    found = re.match(r"\s+#\s*(.*)", rest)
-    return found[1].strip() if found else ""
+    comment = re.match(r"\s+#\s*(.*)", rest)
+    return comment[1].strip() if comment else ""

@@ -1,4 +1,4 @@
-"""The configuration reference, written from the files of conf/ alone."""
+"""The configuration reference, generated from the files of conf/."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from conf_files import Choice, Key, choices, default_choices, groups, read_choice
-from markdown_text import cell, code, table
+from markdown_text import code, escaped, table
 
-# Groups whose files are shown as they are: what they change is read better than a list of keys.
+# Groups whose files are shown in full, because the file is easier to read than a list of keys.
 SHOWN_WHOLE = ("experiment",)
-# Choices that are Hydra's own, and so have no file.
+# Choices built into Hydra, which have no file.
 BUILT_IN = {
     "hydra/launcher": "one job after the other, started by this process",
     "hydra/sweeper": "the grid of all axes",
@@ -44,8 +44,10 @@ def _top_level(conf: Path) -> str:
 
 
 def _group(conf: Path, group: str, default: str | None) -> str:
-    found = choices(conf, group)
-    rows = [[_marked(choice.name, default), cell(choice.line), _builds(choice)] for choice in found]
+    group_choices = choices(conf, group)
+    rows = [
+        [_marked(choice.name, default), escaped(choice.line), _builds(choice)] for choice in group_choices
+    ]
     if group in BUILT_IN:
         rows.append([_marked("basic", default), BUILT_IN[group], ""])
     if not any(row[2] for row in rows):
@@ -53,26 +55,26 @@ def _group(conf: Path, group: str, default: str | None) -> str:
     parts = [f"## `{group}` {{#{_anchor(group)}}}\n"]
     if default is None:
         parts.append("None by default.\n")
-    parts.append(table(["choice", "what it is", "builds"][: len(rows[0])], rows))
+    parts.append(table(["choice", "description", "builds"][: len(rows[0])], rows))
     if group in SHOWN_WHOLE:
-        parts += [_whole(choice) for choice in found]
+        parts += [_whole(choice) for choice in group_choices]
         return "\n".join(parts)
-    parts += [_begins(choice) for choice in found if choice.begins_with]
-    keys = _merged(found)
+    parts += [_begins(choice) for choice in group_choices if choice.begins_with]
+    keys = _merged(group_choices)
     if keys:
         parts.append(_key_table(keys))
-    parts += [_notes(choice) for choice in found if choice.notes]
+    parts += [_notes(choice) for choice in group_choices if choice.notes]
     return "\n".join(parts)
 
 
-def _merged(found: list[Choice]) -> list[list[str]]:
-    """A row a key: its values, each with the choices that have it unless all do, and what is said of it."""
+def _merged(group_choices: list[Choice]) -> list[list[str]]:
+    """One row per key: its values, each with its choices unless all agree, and its comments."""
     by_name: dict[str, list[tuple[str, Key]]] = {}
-    for choice in found:
+    for choice in group_choices:
         for key in choice.keys:
             by_name.setdefault(key.name, []).append((choice.name, key))
     return [
-        [code(name), _values(held, len(found)), _meaning(key for _, key in held)]
+        [code(name), _values(held, len(group_choices)), _meaning(key for _, key in held)]
         for name, held in by_name.items()
     ]
 
@@ -87,12 +89,14 @@ def _values(held: list[tuple[str, Key]], choices: int) -> str:
 
 
 def _meaning(keys: Iterable[Key]) -> str:
-    return "<br>".join(cell(comment) for comment in dict.fromkeys(key.comment for key in keys) if comment)
+    return "<br>".join(escaped(comment) for comment in dict.fromkeys(key.comment for key in keys) if comment)
 
 
 def _key_table(rows: list[list[str]]) -> str:
-    told = any(row[2] for row in rows)
-    return table(["key", "default", "meaning"][: 3 if told else 2], [row[: 3 if told else 2] for row in rows])
+    commented = any(row[2] for row in rows)
+    return table(
+        ["key", "default", "meaning"][: 3 if commented else 2], [row[: 3 if commented else 2] for row in rows]
+    )
 
 
 def _marked(name: str, default: str | None) -> str:
@@ -108,7 +112,7 @@ def _begins(choice: Choice) -> str:
 
 
 def _notes(choice: Choice) -> str:
-    return f"`{choice.name}`: {cell(' '.join(choice.notes))}\n"
+    return f"`{choice.name}`: {escaped(' '.join(choice.notes))}\n"
 
 
 def _whole(choice: Choice) -> str:

@@ -1,6 +1,6 @@
-"""Equations as MathML, made when the site is built, in a font that the site brings along.
+"""Equations as MathML, generated when the site is built, in a font included in the site.
 
-Browsers show MathML by themselves: no script, and no network when a page is read.
+Browsers render MathML without a script or a network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from math_core import LatexError, LatexToMathML
 
-# What pymdownx.arithmatex (generic: true) leaves of $…$ and $$…$$.
+# The output of pymdownx.arithmatex (generic: true) for $…$ and $$…$$.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.S)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.S)
 LEFT_OVER = re.compile(r'class="arithmatex"')
@@ -30,20 +30,20 @@ def with_mathml(page: str, name: str) -> str:
     """A page's HTML with its equations as MathML.
 
     Args:
-        page: HTML as arithmatex leaves it.
-        name: the page's, for the message.
+        page: the HTML output of arithmatex.
+        name: the name of the page, for the message.
 
     Raises:
-        ValueError: an equation that is no LaTeX, with its text.
+        ValueError: an equation is not valid LaTeX; the message contains it.
     """
 
     def convert(match: re.Match[str], display: bool) -> str:
         latex = html.unescape(match[1]).strip()
         try:
-            shown = _with_primes(CONVERTER.convert_with_local_state(latex, displaystyle=display))
+            mathml = _with_primes(CONVERTER.convert_with_local_state(latex, displaystyle=display))
         except LatexError as error:
             raise ValueError(f"{name}: {latex!r} is no equation: {error}") from error
-        return f'<div class="equation">{shown}</div>' if display else shown
+        return f'<div class="equation">{mathml}</div>' if display else mathml
 
     page = DISPLAY.sub(lambda match: convert(match, True), page)
     page = INLINE.sub(lambda match: convert(match, False), page)
@@ -53,7 +53,7 @@ def with_mathml(page: str, name: str) -> str:
 
 
 def _with_primes(mathml: str) -> str:
-    """Primes at the font's own height, which has them raised already: as indices they would be too small."""
+    """Write primes without superscript, which would be too small: the font already raises them."""
     named = re.compile(r"&(?!amp;|lt;|gt;|quot;)\w+;")  # HTML's, which XML does not know
     root = ElementTree.fromstring(named.sub(lambda match: html.unescape(match[0]), mathml))
     for element in root.iter("msup"):
@@ -65,10 +65,10 @@ def _with_primes(mathml: str) -> str:
 
 def math_font(text: str) -> bytes:
     """STIX Two Math (from ziamath, SIL Open Font License) with the characters of `text`, as WOFF."""
-    found = find_spec("ziamath")
-    assert found is not None  # not imported: the font is all that is wanted
-    assert found.origin is not None
-    font = TTFont(Path(found.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf")
+    package = find_spec("ziamath")
+    assert package is not None  # not imported: only its font is used
+    assert package.origin is not None
+    font = TTFont(Path(package.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf")
     _keep_one_root(font)
     options = Options()
     options.flavor = "woff"
@@ -78,15 +78,15 @@ def math_font(text: str) -> bytes:
     subsetter.populate(text=text)
     subsetter.subset(font)
     font.flavor = "woff"
-    written = BytesIO()
-    font.save(written)
-    return written.getvalue()
+    buffer = BytesIO()
+    font.save(buffer)
+    return buffer.getvalue()
 
 
 def _keep_one_root(font: TTFont) -> None:
-    """Take the larger root signs out: Chromium leaves room for the widest one behind every root.
+    """Remove the larger root signs: Chromium reserves the width of the widest one after every root.
 
-    The one that stays is 1.2 em high, enough for a line of text with indices; a fraction needs a power 1/2.
+    The remaining sign is 1.2 em high, enough for a line with indices; write roots of fractions as powers.
     """
     variants = font["MATH"].table.MathVariants
     at = variants.VertGlyphCoverage.glyphs.index(font.getBestCmap()[ord("√")])
@@ -97,9 +97,11 @@ def _keep_one_root(font: TTFont) -> None:
 
 
 def mathml_text(page: str) -> set[str]:
-    """The characters of a page's equations, upright letters beside the italic ones that browsers make."""
-    shown = "".join(re.sub(r"<[^>]+>", "", found) for found in re.findall(r"<math.*?</math>", page, re.S))
-    plain = set(html.unescape(shown)) | {"√"}  # which <msqrt> draws without naming it
+    """The characters of a page's equations: upright letters and the italic ones that browsers substitute."""
+    text = "".join(
+        re.sub(r"<[^>]+>", "", equation) for equation in re.findall(r"<math.*?</math>", page, re.S)
+    )
+    plain = set(html.unescape(text)) | {"√"}  # drawn by <msqrt>, although not in its text
     return plain | {italic(character) for character in plain}
 
 

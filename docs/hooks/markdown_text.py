@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 
-def cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Plain text, its special characters escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|$])", r"\\\1", text)

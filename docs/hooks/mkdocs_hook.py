@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site (mkdocs.yml, `hooks`): generated text, equations, navigation."""
+"""The hooks that MkDocs calls during the build (mkdocs.yml): generated text, equations, navigation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import paper_studies
 ROOT = Path(__file__).resolve().parents[2]
 CONF, SOURCES, DOCS = ROOT / "conf", ROOT / "src" / "ntkode", ROOT / "docs"
 FONT = "assets/STIXTwoMath.woff"
-# Where a page has this line, the text that the function makes stands in the site.
-MADE = {
+# Each marker line of a page is replaced by the output of its function.
+GENERATED = {
     "<!-- configuration -->": lambda: configuration.reference(CONF),
     "<!-- activations -->": lambda: activation_tables.tables(CONF),
     "<!-- studies -->": lambda: paper_studies.studies(CONF, DOCS),
@@ -27,7 +27,7 @@ _characters: set[str] = set()
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages that a pattern such as `perf/*.md` finds in the pattern's place."""
+    """Replace a pattern such as `perf/*.md` in the navigation by the pages that match."""
     config["nav"] = [_expanded(entry) for entry in config["nav"]]
     return config
 
@@ -35,29 +35,29 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages of the Python API."""
     _characters.clear()
-    _unused.update(MADE)
+    _unused.update(GENERATED)
     for name, text in api_pages.pages(SOURCES).items():
         files.append(File.generated(config, f"reference/api/{name}", content=text))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Put made text in its place."""
-    for marker in [marker for marker in MADE if marker in markdown]:
-        markdown = markdown.replace(marker, MADE[marker]())
+    """Replace markers by the generated text."""
+    for marker in [marker for marker in GENERATED if marker in markdown]:
+        markdown = markdown.replace(marker, GENERATED[marker]())
         _unused.discard(marker)
     return markdown
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
-    """Equations as MathML."""
-    shown = equations.with_mathml(html, page.file.src_uri)
-    _characters.update(equations.mathml_text(shown))
-    return shown
+    """Convert the equations of a page to MathML."""
+    page_html = equations.with_mathml(html, page.file.src_uri)
+    _characters.update(equations.mathml_text(page_html))
+    return page_html
 
 
 def on_post_build(config: Any) -> None:
-    """The font of all equations; and no made text may be missing.
+    """Write the font of all equations, and check that every generated text was used.
 
     Raises:
         ValueError: a marker is on no page.
@@ -75,8 +75,8 @@ def _expanded(entry: Any) -> Any:
     if isinstance(entry, list):
         return [page for inside in entry for page in _as_list(_expanded(inside))]
     if isinstance(entry, str) and "*" in entry:
-        found = (path for path in DOCS.glob(entry) if path.name != "index.md")
-        return sorted(path.relative_to(DOCS).as_posix() for path in found)
+        matches = (path for path in DOCS.glob(entry) if path.name != "index.md")
+        return sorted(path.relative_to(DOCS).as_posix() for path in matches)
     return entry
 
 

@@ -1,4 +1,4 @@
-"""The modules of docs/hooks, which MkDocs finds beside its hook."""
+"""Import the modules of docs/hooks, as MkDocs does."""
 
 import importlib
 import sys

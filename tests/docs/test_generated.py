@@ -36,36 +36,36 @@ def leaves(node, prefix=""):
 
 
 def section(text, group):
-    found = re.search(rf"^## `{group}` .*?(?=^## |\Z)", text, re.M | re.S)
-    assert found, f"the reference has no section on {group}"
-    return found[0]
+    match = re.search(rf"^## `{group}` .*?(?=^## |\Z)", text, re.M | re.S)
+    assert match, f"the reference has no section on {group}"
+    return match[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
-def test_every_choice_and_key_of_conf_is_told(path, reference, entry, hook):
+def test_every_choice_and_key_of_conf_is_documented(path, reference, entry, hook):
     group = next(g for g in hook("conf_files").groups(CONF) if path.is_relative_to(CONF / g))
-    told = section(reference, group)
+    text = section(reference, group)
     name = path.relative_to(CONF / group).with_suffix("").as_posix()
-    row = next(line for line in told.splitlines() if re.match(rf"\| \**`{name}`", line))
-    assert hook("markdown_text").cell(entry.description(path)) in row
+    row = next(line for line in text.splitlines() if re.match(rf"\| \**`{name}`", line))
+    assert hook("markdown_text").escaped(entry.description(path)) in row
     if group == "experiment":
-        assert all(line.strip() in told for line in path.read_text().splitlines())
+        assert all(line.strip() in text for line in path.read_text().splitlines())
         return
     prefix = "" if "@package _global_" in path.read_text() else group.replace("/", ".") + "."
     for key, value in leaves(yaml.safe_load(path.read_text()), prefix):
-        if value == name:  # the choice's own name is no key to set
+        if value == name:  # the name of the choice is not a key to set
             continue
-        row = next(line for line in told.splitlines() if line.startswith(f"| `{key}` |"))
-        written = [yaml.safe_load(each) for each in re.findall(r"`([^`]*)`", row.split(" | ")[1])]
-        assert value in written
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{key}` |"))
+        values = [yaml.safe_load(each) for each in re.findall(r"`([^`]*)`", row.split(" | ")[1])]
+        assert value in values
 
 
-def test_keys_of_a_run_are_told_with_their_comments(reference):
+def test_keys_of_a_run_are_documented_with_their_comments(reference):
     text = (CONF / "config.yaml").read_text()
     for key, value in leaves(yaml.safe_load(text)):
         if not key.startswith("hydra."):
-            shown = "null" if value is None else value
-            assert f"| `{key}` | `{shown}` |" in reference
+            text = "null" if value is None else value
+            assert f"| `{key}` | `{text}` |" in reference
     assert "| `threads` | `1` | BLAS threads of a job" in reference
 
 
@@ -95,7 +95,7 @@ def test_a_value_is_as_the_file_has_it(tmp_path, hook):
         ("group.nested.list", "[1, 2]", "two"),
     ]
     assert (choice.target, choice.begins_with, choice.notes) == ("some.Thing", ["b", "f=g"], ["c@group.d=e"])
-    assert hook("markdown_text").cell(choice.line) == r"one line, with \| and \*stars\*, x^2"
+    assert hook("markdown_text").escaped(choice.line) == r"one line, with \| and \*stars\*, x^2"
 
 
 def test_every_activation_has_its_profile(hook):
@@ -113,16 +113,16 @@ def test_paper_studies_link_to_their_pages(tmp_path, hook):
     (folder / "two.yaml").write_text("# @package _global_\n# or so?\nseed: 0\n")
     (tmp_path / "docs" / "paper").mkdir(parents=True)
     (tmp_path / "docs" / "paper" / "two.md").write_text("# Two")
-    told = hook("paper_studies").studies(tmp_path / "conf", tmp_path / "docs")
-    assert "| `experiment=paper/one` | is it so? | not yet |" in told
-    assert "| `experiment=paper/two` | or so? | [figures and verdicts](two.md) |" in told
+    table = hook("paper_studies").studies(tmp_path / "conf", tmp_path / "docs")
+    assert "| `experiment=paper/one` | is it so? | not yet |" in table
+    assert "| `experiment=paper/two` | or so? | [figures and verdicts](two.md) |" in table
 
 
 def test_every_public_name_has_its_place_in_the_python_reference(hook):
     pages = hook("api_pages").pages(Path(ntkode.__file__).parent)
     for package in ("activations", "integrate", "models", "gradients", "ntk", "data", "metrics", "results"):
-        told = set(re.findall(r"^::: ntkode\.\S*?(\w+)$", pages[f"{package}.md"], re.M))
-        assert told == set(importlib.import_module(f"ntkode.{package}").__all__)
+        documented = set(re.findall(r"^::: ntkode\.\S*?(\w+)$", pages[f"{package}.md"], re.M))
+        assert documented == set(importlib.import_module(f"ntkode.{package}").__all__)
     # Where a module bears the function's name, the module is not what is meant.
     assert "::: ntkode.results.load.load\n" in pages["results.md"]
 
@@ -145,22 +145,24 @@ STUDIES = sorted((ROOT / "conf" / "experiment" / "paper").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_what_is_written_on_a_study_has_its_numbers_from_the_verdicts(path):
-    """Pages are made anew with new runs, and what was written by hand is kept: this tells where it is old."""
+def test_decimals_in_the_text_of_a_study_are_in_its_verdicts(path):
+    """New runs regenerate the verdicts of a page but keep its text, whose decimals must match them."""
     folder = ROOT / "docs" / "paper"
-    written, marker, made = (folder / f"{path.stem}.md").read_text().partition("<!-- Above: written by hand")
+    text, marker, generated = (
+        (folder / f"{path.stem}.md").read_text().partition("<!-- Above: written by hand")
+    )
     assert marker
-    assert "## Verdicts" in made
-    assert f"experiment=paper/{path.stem}\n" in written
+    assert "## Verdicts" in generated
+    assert f"experiment=paper/{path.stem}\n" in text
     for heading in ("What the paper says", "What was run", "What the picture shows", "What follows"):
-        assert f"\n## {heading}\n" in written
+        assert f"\n## {heading}\n" in text
     verdicts = pd.read_csv(folder / f"{path.stem}_verdicts.csv")
     counted = set(verdicts["verdict"])
-    assert ("\n## Not supported, and why\n" in written) == ("not supported" in counted)
-    assert ("\n## Open\n" in written) == ("inconclusive" in counted)
+    assert ("\n## Not supported, and why\n" in text) == ("not supported" in counted)
+    assert ("\n## Open\n" in text) == ("inconclusive" in counted)
     measured = verdicts[["estimate", "low", "high"]].to_numpy().ravel()
     given = set(re.findall(r"\d+\.\d+", path.read_text() + " ".join(verdicts["expected"])))
-    for number in re.findall(r"\d+\.\d+(?:e[−-]?\d+)?", written):
+    for number in re.findall(r"\d+\.\d+(?:e[−-]?\d+)?", text):
         mantissa, _, exponent = number.replace("−", "-").partition("e")
         scaled = abs(measured) / 10.0 ** int(exponent or 0)
         places = len(mantissa.partition(".")[2])
@@ -175,8 +177,8 @@ def test_verdicts_are_counted_right(page):
         pd.read_csv(ROOT / "docs" / "paper" / f"{path.stem}_verdicts.csv")["verdict"] for path in STUDIES
     )
     counts = verdicts.value_counts()
-    told = (
+    summary = (
         f"of {len(verdicts)} claims {counts['supported']} are supported, {counts['not supported']} are not, "
         f"and {counts['inconclusive']} are open"
     )
-    assert told in " ".join((ROOT / page).read_text().split())
+    assert summary in " ".join((ROOT / page).read_text().split())

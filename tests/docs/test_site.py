@@ -52,18 +52,18 @@ def test_equations_are_mathml_in_a_font_of_the_site(site):
 
     font = TTFont(site / "assets" / "STIXTwoMath.woff")
     assert "MATH" in font
-    # √, italic h, italic σ: none of them stands in the page as the character that is shown.
+    # √, italic h, italic σ: the page contains none of the displayed characters themselves.
     assert {ord("√"), 0x210E, 0x1D70E} <= set(font.getBestCmap())
 
 
-def test_an_equation_that_is_none_is_told_with_its_page(hook):
+def test_an_invalid_equation_is_reported_with_its_page(hook):
     page = '<span class="arithmatex">\\(\\nosuchthing x\\)</span>'
     with pytest.raises(ValueError, match=r"theory/x\.md: .*nosuchthing"):
         hook("equations").with_mathml(page, "theory/x.md")
 
 
 def test_primes_are_not_made_small_twice(hook):
-    shown = hook("equations").with_mathml('<span class="arithmatex">\\(f\'(x) &lt; 1\\)</span>', "x.md")
-    assert "<msup>" not in shown
-    assert "′" in shown
-    assert "&lt;" in shown
+    html = hook("equations").with_mathml('<span class="arithmatex">\\(f\'(x) &lt; 1\\)</span>', "x.md")
+    assert "<msup>" not in html
+    assert "′" in html
+    assert "&lt;" in html
