@@ -10,7 +10,7 @@ import pytest
 import ntkode
 
 SOURCES = Path(ntkode.__file__).parent
-# Each package, lowest first, and the packages directly below it: it may import them and all that is below them.
+# Each package, lowest first, and the packages directly below it: it may import them and all below them.
 BELOW: dict[str, tuple[str, ...]] = {
     "checks": (),
     "ranks": (),
