@@ -35,12 +35,12 @@ def finite_difference_gradient(scalar, parameters: list[Tensor], step: float = 1
         gradient = torch.zeros_like(parameter)
         flat, out = parameter.data.view(-1), gradient.view(-1)
         for i in range(len(flat)):
-            kept = flat[i].item()
-            flat[i] = kept + step
+            original = flat[i].item()
+            flat[i] = original + step
             above = scalar().item()
-            flat[i] = kept - step
+            flat[i] = original - step
             below = scalar().item()
-            flat[i] = kept
+            flat[i] = original
             out[i] = (above - below) / (2 * step)
         gradients.append(gradient)
     return gradients

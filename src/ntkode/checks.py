@@ -1,4 +1,4 @@
-"""Checks of settings: each error names the key, its value, and an override that would do."""
+"""Checks of settings: each error names the key, its value, and an override to try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses: sums over samples, as the theory writes them, so that η and λ_max go together."""
+"""Losses: sums over samples, as in the theory, so that the stable η is set by λ_max."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Loss(Protocol):
         ...
 
     def residual(self, f: Tensor, y: Tensor) -> Tensor:
-        """−∂L/∂f, shape (N, k)."""
+        """−∂L/∂f, the negative gradient by the outputs, shape (N, k)."""
         ...
 
 

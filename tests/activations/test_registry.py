@@ -34,8 +34,8 @@ def test_every_yaml_gives_the_activation_of_its_name():
 
 
 def test_yaml_shows_every_parameter():
-    shown = {file.stem: set(OmegaConf.load(file)) - {"_target_", "name"} for file in CONF.glob("*.yaml")}
-    assert {name: keys for name, keys in shown.items() if keys} == {
+    documented = {file.stem: set(OmegaConf.load(file)) - {"_target_", "name"} for file in CONF.glob("*.yaml")}
+    assert {name: keys for name, keys in documented.items() if keys} == {
         "leaky_relu": {"negative_slope"},
         "elu": {"alpha"},
         "celu": {"alpha"},

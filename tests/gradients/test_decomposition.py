@@ -35,31 +35,31 @@ def parts(model, objective=None):
 def test_the_parts_add_up_to_the_error(model, gradient):
     own, objective = make(gradient=gradient, model=model), problem()
     reference = continuous_gradient(own, objective)
-    found = decompose(own, objective, reference)
+    errors = decompose(own, objective, reference)
     total = loss_gradient(own, objective)
     ended = ended_flow_gradient(own.in_double(), objective, reference.steps)
     exact = flatten(reference.gradient)
     backward = flatten(total) - flatten(ended)  # with the rounding
     forward = flatten(ended) - exact
     assert torch.allclose(backward + forward, flatten(total) - exact, atol=1e-12)
-    assert found.forward.relative == pytest.approx(float(forward.norm() / exact.norm()))
+    assert errors.forward.relative == pytest.approx(float(forward.norm() / exact.norm()))
     # Rounding is 1e-7 beside midpoint's 1e-3.
-    assert found.backward.relative == pytest.approx(float(backward.norm() / exact.norm()), rel=1e-3)
+    assert errors.backward.relative == pytest.approx(float(backward.norm() / exact.norm()), rel=1e-3)
 
 
 def test_a_fine_forward_solve_leaves_the_backward_error_alone():
     coarse = Solver("midpoint", steps=10)
-    found = parts(make(Solver("rk4", steps=80), Adjoint(backward=coarse)).double())
-    assert found.forward.relative < 1e-7
-    assert found.backward.relative > 1e-4
-    assert found.rounding.relative == 0
+    errors = parts(make(Solver("rk4", steps=80), Adjoint(backward=coarse)).double())
+    assert errors.forward.relative < 1e-7
+    assert errors.backward.relative > 1e-4
+    assert errors.rounding.relative == 0
 
 
 def test_a_fine_backward_solve_leaves_the_forward_error_alone():
-    found = parts(make(gradient=Adjoint(backward=Solver("rk4", steps=80))).double())
-    assert found.forward.relative > 1e-4
+    errors = parts(make(gradient=Adjoint(backward=Solver("rk4", steps=80))).double())
+    assert errors.forward.relative > 1e-4
     # The backward solve starts at the forward one's end, as the exact flow g_f does.
-    assert found.backward.relative < 1e-7
+    assert errors.backward.relative < 1e-7
 
 
 def test_rounding_is_what_float64_removes():
@@ -98,9 +98,9 @@ def test_blocks_are_relative_to_their_own_norm():
     model, objective = make(), problem()
     reference = continuous_gradient(model, objective)
     ended = ended_flow_gradient(model.in_double(), objective, reference.steps)
-    found = decompose(model, objective, reference).forward
-    assert set(found.blocks) == {"U", "W", "v"}
-    for name, value in found.blocks.items():
+    errors = decompose(model, objective, reference).forward
+    assert set(errors.blocks) == {"U", "W", "v"}
+    for name, value in errors.blocks.items():
         assert value == pytest.approx(relative_error({name: ended[name]}, {name: reference.gradient[name]}))
 
 

@@ -13,7 +13,7 @@ from ntkode.activations import PiecewiseLinear
 from ntkode.gradients import Objective, loss_gradient
 from ntkode.gradients.reference import relative_error
 from ntkode.integrate import Backprop, CountedField, KinkAveraged, Solver
-from ntkode.integrate.kink_correction import Mended
+from ntkode.integrate.kink_correction import KinkCorrected
 from ntkode.losses import SquaredError
 from ntkode.models import MLPODE, AugmentedODE, NeuralODE, TimeDependentODE
 
@@ -101,15 +101,15 @@ def test_without_crossings_it_is_the_solver_and_its_adjoint():
     assert relative_error(loss_gradient(model, problem), loss_gradient(fine, problem)) < 1e-5
 
 
-def test_mended_steps_can_be_differentiated():
-    model, problem = make(gradient=Mended(), width=6, steps=4), objective(rows=4)
-    own = loss_gradient(model, problem)
+def test_corrected_steps_can_be_differentiated():
+    model, problem = make(gradient=KinkCorrected(), width=6, steps=4), objective(rows=4)
+    values = loss_gradient(model, problem)
     with torch.no_grad():
         expected = finite_difference_gradient(lambda: problem(model), list(model.parameters()))
-    for (name, value), finite in zip(own.items(), expected, strict=True):
+    for (name, value), finite in zip(values.items(), expected, strict=True):
         assert torch.allclose(value, finite, rtol=1e-6, atol=1e-7), name
-    assert model.gradient.exact == Mended()
-    assert KinkAveraged().exact == Mended()
+    assert model.gradient.exact == KinkCorrected()
+    assert KinkAveraged().exact == KinkCorrected()
 
 
 def test_frozen_parameters_get_no_gradient():
@@ -117,10 +117,10 @@ def test_frozen_parameters_get_no_gradient():
     for name in ("inner.weight", "outer.weight"):
         model = make(model=MLPODE)
         whole = loss_gradient(model, problem)
-        for own, parameter in model.named_parameters():
-            parameter.requires_grad_(own == name)
-        (found,) = torch.autograd.grad(problem(model), dict(model.named_parameters())[name])
-        assert torch.allclose(found, whole[name])
+        for values, parameter in model.named_parameters():
+            parameter.requires_grad_(values == name)
+        (gradient,) = torch.autograd.grad(problem(model), dict(model.named_parameters())[name])
+        assert torch.allclose(gradient, whole[name])
 
 
 def test_float32_is_as_good_as_its_rounding():

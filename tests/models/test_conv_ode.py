@@ -114,8 +114,8 @@ def test_other_data_are_refused_with_the_way_out(composed):
         ValueError, match="model=conv_ode needs images, and dataset=sphere has none"
     ) as caught:
         built(composed, "dataset=sphere")
-    for way in ("dataset=mnist", "model=neural_ode", "model.image_shape=[1,1,20]"):
-        assert way in str(caught.value)
+    for remedy in ("dataset=mnist", "model=neural_ode", "model.image_shape=[1,1,20]"):
+        assert remedy in str(caught.value)
     shaped = built(composed, "dataset=sphere", "model.image_shape=[1,4,5]", "model.patch=1")
     assert shaped.positions == (4, 5)
 

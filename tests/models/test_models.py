@@ -306,6 +306,6 @@ def test_a_name_is_no_solver_nor_gradient_method(options, way_out):
 
 
 def test_a_model_tells_what_it_is():
-    told = repr(make("neural_ode"))
-    assert "width=4" in told
-    assert "activation=tanh, solver=rk4(20 steps), gradient=Backprop()" in told
+    text = repr(make("neural_ode"))
+    assert "width=4" in text
+    assert "activation=tanh, solver=rk4(20 steps), gradient=Backprop()" in text

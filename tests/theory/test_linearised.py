@@ -27,10 +27,10 @@ def test_windows():
 
 def test_windows_cover_every_run_without_gaps():
     for steps in range(1, 900):
-        found = windows(steps)
-        assert found[0][0] == 0
-        assert found[-1][1] == steps
-        assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
+        bounds = windows(steps)
+        assert bounds[0][0] == 0
+        assert bounds[-1][1] == steps
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
 
 
 def test_decay_rate_of_an_exponential():
@@ -146,7 +146,7 @@ def test_the_stable_learning_rate_is_the_edge_of_stability():
 
 def test_a_residual_that_does_not_go_with_the_kernel_is_refused():
     kernel, _, residual, _ = problem()
-    with pytest.raises(ValueError, match="does not go with a kernel"):
+    with pytest.raises(ValueError, match="does not match a kernel"):
         LinearisedTraining(kernel, residual[:5])
     with pytest.raises(ValueError, match="not finite"):
         LinearisedTraining(kernel, residual * math.nan)

@@ -1,4 +1,4 @@
-"""The registered activations: one function each, with the closed form of φ' where that is the faster way.
+"""The registered activations: one function each, with the closed form of φ' where that is faster.
 
 φ is called on large matrices thousands of times, so torch's fused kernels are used wherever they can be
 differentiated at least three times. To add one, write a function here under `@register` and a file

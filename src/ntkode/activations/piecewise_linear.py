@@ -38,14 +38,14 @@ class PiecewiseLinear:
         slopes = (torch.diff(values) / torch.diff(edges)).tolist()
         jumps = (after - before for before, after in pairwise(slopes))
         offset = float(values[0]) + 13.0 * slopes[0]
-        found = cls(offset, slopes[0], tuple(zip(places, jumps, strict=True)))
+        pieces = cls(offset, slopes[0], tuple(zip(places, jumps, strict=True)))
         x = torch.cat([grid(), 100 * grid()])
         # Breakpoints are known to 1e-9.
-        same = torch.allclose(found.function(x), activation(x).detach(), rtol=1e-9, atol=1e-8)
-        return found if same else None
+        same = torch.allclose(pieces.function(x), activation(x).detach(), rtol=1e-9, atol=1e-8)
+        return pieces if same else None
 
     def function(self, x: Tensor) -> Tensor:
-        """φ(x)."""
+        """φ(x), elementwise, of the shape and dtype of x."""
         return self.offset + self.slope * x + sum(d * torch.relu(x - b) for b, d in self.kinks)
 
     def mean_slope(self, start: Tensor, end: Tensor) -> Tensor:

@@ -49,17 +49,17 @@ class Profile:
 
     @property
     def lipschitz(self) -> float:
-        """Lipschitz constant of φ."""
+        """sup |φ'|, the Lipschitz constant of φ."""
         return self.derivative_bounds[0]
 
     @property
     def lipschitz_derivative(self) -> float:
-        """Lipschitz constant of φ'."""
+        """sup |φ''|, the Lipschitz constant of φ'."""
         return self.derivative_bounds[1]
 
     @property
     def lipschitz_second_derivative(self) -> float:
-        """Lipschitz constant of φ''."""
+        """sup |φ'''|, the Lipschitz constant of φ''."""
         return self.derivative_bounds[2]
 
 

@@ -77,7 +77,7 @@ def register(function: F) -> F:
 def derivative_of(function: Callable[..., Tensor]) -> Callable[[F], F]:
     """Decorator: the closed form of φ' for a registered φ, taking the same parameters.
 
-    Worth writing only where it is faster than autograd's own backward kernel.
+    Worth writing only where it is faster than autograd's backward kernel.
     """
 
     def remember(derivative: F) -> F:
@@ -110,7 +110,7 @@ def get(name: str, **parameters: float) -> Activation:
         nearest = difflib.get_close_matches(str(name).lower(), _FUNCTIONS, n=1, cutoff=0.0)[0]
         raise ValueError(
             f"unknown activation {name!r}: did you mean {nearest!r}? Try activation={nearest}. "
-            f"Known: {', '.join(sorted(_FUNCTIONS))}. Your own: ntkode.activations.from_callable."
+            f"Known: {', '.join(sorted(_FUNCTIONS))}. To add one: ntkode.activations.from_callable."
         )
     declared = inspect.signature(_FUNCTIONS[name], eval_str=True).parameters
     defaults = {key: p for key, p in declared.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
@@ -127,7 +127,7 @@ def from_callable(function: Callable[[Tensor], Tensor], name: str | None = None)
 
     Args:
         function: φ, written with torch operations that can be differentiated several times.
-        name: What to call it; by default the callable's own name.
+        name: The activation's name; by default the callable's.
 
     Raises:
         ValueError: The callable is not elementwise, holds parameters, works in place, is random, does not
@@ -149,9 +149,9 @@ def _bind(name: str, changed: tuple[tuple[str, float], ...]) -> Activation:
     if not changed:
         return Activation(name, function, derivative)
     keywords = dict(changed)
-    shown = ", ".join(f"{key}={repr(value).removesuffix('.0')}" for key, value in changed)
+    arguments = ", ".join(f"{key}={repr(value).removesuffix('.0')}" for key, value in changed)
     return Activation(
-        f"{name}({shown})",
+        f"{name}({arguments})",
         partial(function, **keywords),
         None if derivative is None else partial(derivative, **keywords),
     )

@@ -56,14 +56,14 @@ def find_breakpoints(function: Function) -> tuple[tuple[float, int], ...]:
     x = grid()
     values = derivatives(function, x, MAX_ORDER + 1)
     sizes = _size(values).amax(dim=1)
-    found: dict[float, int] = {}
+    breakpoints: dict[float, int] = {}
     for order in range(MAX_ORDER + 1):
         tolerance = float(_JUMP * sizes[order] + _ROUNDING * sizes[: order + 1].max())
         suspect = _unexplained(x, values[order], values[order + 1]) > tolerance
         for location in _jumps(function, x[:-1][suspect], x[1:][suspect], order, tolerance):
-            if all(abs(location - known) > 1e-8 for known in found):
-                found[location] = order
-    return tuple(sorted(found.items()))
+            if all(abs(location - known) > 1e-8 for known in breakpoints):
+                breakpoints[location] = order
+    return tuple(sorted(breakpoints.items()))
 
 
 def derivative_bounds(function: Function, breakpoints: tuple[tuple[float, int], ...]) -> tuple[float, ...]:

@@ -56,7 +56,7 @@ class Decomposition:
 
 
 def decompose(model: ODEModel, objective: Objective, reference: ContinuousGradient) -> Decomposition:
-    """Decompose the error of ∂L/∂θ by the model's own solver, gradient method and precision.
+    """Decompose the error of ∂L/∂θ by the model's solver, gradient method and precision.
 
     Args:
         model: the model as it is trained; not changed.
@@ -67,22 +67,22 @@ def decompose(model: ODEModel, objective: Objective, reference: ContinuousGradie
         SolverFailure: one of the solves failed.
     """
     double = model.in_double()
-    own, own_double = loss_gradient(model, objective), loss_gradient(double, objective)
+    gradient, gradient_double = loss_gradient(model, objective), loss_gradient(double, objective)
     adjoint, backprop = (
         loss_gradient(double.solved_by(model.solver, method), objective) for method in (Adjoint(), Backprop())
     )
     ended = ended_flow_gradient(double, objective, reference.steps)
     scale = reference.gradient
     return Decomposition(
-        rounding=_part(own, own_double, scale),
-        backward=_part(own_double, ended, scale),
+        rounding=_part(gradient, gradient_double, scale),
+        backward=_part(gradient_double, ended, scale),
         forward=_part(ended, reference.gradient, scale),
         otd_gap=_part(adjoint, backprop, scale),
     )
 
 
 def ended_flow_gradient(model: ODEModel, objective: Objective, steps: int) -> Gradient:
-    """∂L/∂θ of the exact flow that ends at the model's own, discrete h(T).
+    """∂L/∂θ of the exact flow that ends at the model's discrete h(T).
 
     That flow starts at h(T) integrated finely backwards, instead of at h(0).
 

@@ -1,4 +1,4 @@
-"""How far the training gradient is from the gradient that is meant."""
+"""Errors of the training gradient against exact references."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def gradient_error(
     offset: Tensor | None = None,
     max_steps: int = 160,
 ) -> GradientErrors:
-    """Errors of ∂L/∂θ by the model's own solver, gradient method and precision.
+    """Errors of ∂L/∂θ by the model's solver, gradient method and precision.
 
     The continuous reference is the `sufficient_reference`.
 
@@ -102,27 +102,27 @@ def gradient_error(
         True
     """
     objective = Objective(loss or SquaredError(), x, y, offset)
-    own = loss_gradient(model, objective)
-    reference = sufficient_reference(model, objective, own, max_steps=max_steps)
+    gradient = loss_gradient(model, objective)
+    reference = sufficient_reference(model, objective, gradient, max_steps=max_steps)
     return GradientErrors(
-        continuous=deviation(own, reference.gradient),
-        discrete=deviation(own, discrete_gradient(model, objective)),
+        continuous=deviation(gradient, reference.gradient),
+        discrete=deviation(gradient, discrete_gradient(model, objective)),
         reference_error=reference.error,
     )
 
 
 def sufficient_reference(
-    model: ODEModel, objective: Objective, own: Gradient, *, max_steps: int = 160
+    model: ODEModel, objective: Objective, gradient: Gradient, *, max_steps: int = 160
 ) -> ContinuousGradient:
-    """The first of the `refinements` that tells the error of `own` to a fiftieth, or is known to 1e-10.
+    """The first of the `refinements` with an error below 2 % of the error of `gradient`, or below 1e-10.
 
     Args:
         model: gives parameters and horizon.
         objective: the loss.
-        own: the gradient to be judged.
+        gradient: the gradient to be judged.
         max_steps: steps a unit of time at which the refinement ends.
     """
     for reference in refinements(model, objective, max_steps):
-        if reference.error <= max(TOLERANCE, RESOLUTION * relative_error(own, reference.gradient)):
+        if reference.error <= max(TOLERANCE, RESOLUTION * relative_error(gradient, reference.gradient)):
             break
     return reference

@@ -1,4 +1,4 @@
-"""What a call allocates, and a device has allocated."""
+"""Peak memory of one call, and of a CUDA device."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-# By CUDA device: the peak before the last reset of PyTorch's own count.
+# By CUDA device: the peak before the last reset of PyTorch's counter.
 _EARLIER: dict[torch.device, int] = {}
 
 
 def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
-    """Bytes that `call` has allocated at the most at a time, by PyTorch's allocator."""
+    """Peak of the bytes that `call` holds at a time, by PyTorch's allocator."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         _EARLIER[device] = cuda_peak(device)
@@ -32,5 +32,5 @@ def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
 
 
 def cuda_peak(device: torch.device) -> int:
-    """Bytes that were allocated on a CUDA device at the most, whatever `allocated_peak` has reset."""
+    """Peak of the bytes allocated on a CUDA device, across the resets made by `allocated_peak`."""
     return max(torch.cuda.max_memory_allocated(device), _EARLIER.get(device, 0))

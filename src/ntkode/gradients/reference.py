@@ -1,4 +1,4 @@
-"""Gradients of the training loss: the run's own, and float64 references for it."""
+"""Gradients of the training loss: of the model as it is trained, and float64 references for it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Objective:
 
 
 def loss_gradient(model: ODEModel, objective: Objective) -> Gradient:
-    """∂L/∂θ by the model's own solver, gradient method and precision; `.grad` is left alone.
+    """∂L/∂θ by the model's solver, gradient method and precision; `.grad` is left alone.
 
     Of the parameters that are trained, those that require a gradient.
 
@@ -64,7 +64,7 @@ def loss_gradient(model: ODEModel, objective: Objective) -> Gradient:
 
 
 def discrete_gradient(model: ODEModel, objective: Objective) -> Gradient:
-    """The exact derivative of the model's own discrete solve, by autograd in float64; exact to rounding."""
+    """The exact derivative of the model's discrete solve, by autograd in float64; exact to rounding."""
     return loss_gradient(model.solved_by(model.solver, model.gradient.exact).in_double(), objective)
 
 
@@ -93,14 +93,14 @@ def fine_twin(model: ODEModel, steps: int) -> ODEModel:
 
 
 def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterator[ContinuousGradient]:
-    """Ever better continuous gradients: of `fine_twin` with 20, 40, 80, … steps a unit of σ_w·T or T.
+    """Increasingly accurate continuous gradients: `fine_twin` with 20, 40, 80, … steps a unit of σ_w·T or T.
 
-    The first two levels, of 5 and 10 steps, only tell how the error falls. A level that differs by δ from the
-    one before, which differed by ρδ from its own, has about the error δ/(ρ − 1) (Richardson), with ρ held
-    between 2 and 2^p: p = 2 by `KinkAveraged`, else m + 1 for φ in C^m, and 4 at most.
+    The first two levels, of 5 and 10 steps, only show how the error falls. A level that differs by δ from the
+    one before, which differed by ρδ from its predecessor, has an error of about δ/(ρ − 1) (Richardson),
+    ρ held between 2 and 2^p: p = 2 by `KinkAveraged`, else m + 1 for φ in C^m, and 4 at most.
 
     Args:
-        model: gives parameters and horizon; its own solver and gradient method play no part.
+        model: gives parameters and horizon; its solver and gradient method are not used.
         objective: the loss.
         max_steps: steps a unit at which the doubling ends, 20 at least.
 
@@ -148,7 +148,7 @@ def continuous_gradient(
     for piecewise linear φ at a width in the hundreds.
 
     Args:
-        model: gives parameters and horizon; its own solver plays no part.
+        model: gives parameters and horizon; its solver is not used.
         objective: the loss.
         tolerance: relative error to stop at.
         max_steps: steps a unit at which the doubling ends.

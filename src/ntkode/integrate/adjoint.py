@@ -28,7 +28,7 @@ class Adjoint:
         backward: the solver of the backward pass; that of the forward pass unless given.
 
     Raises:
-        ValueError: `backward` is no solver.
+        ValueError: `backward` is not a `Solver`.
     """
 
     backward: Solver | None = None
@@ -36,7 +36,7 @@ class Adjoint:
     def __post_init__(self) -> None:
         if self.backward is not None and not isinstance(self.backward, Solver):
             raise ValueError(
-                f"gradient.backward={self.backward} is no solver: solver@gradient.backward=dopri5 chooses one"
+                f"gradient.backward={self.backward} is not a solver: set solver@gradient.backward=dopri5"
             )
 
     def reversing(self, solver: Solver) -> Solver | None:
@@ -45,11 +45,11 @@ class Adjoint:
 
     @property
     def exact(self) -> GradientMethod:
-        """Backpropagation."""
+        """`Backprop`: the exact derivative of the discrete forward solve."""
         return Backprop()
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """Every solver and field will do."""
+        """Accepts every solver and field."""
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
@@ -70,7 +70,7 @@ class Adjoint:
 
 @dataclass(frozen=True)
 class SeminormAdjoint(Adjoint):
-    """The adjoint with a step size that ∂L/∂θ has no part in (Kidger, Chen, Lyons 2021, arXiv 2009.09457).
+    """The adjoint whose step size ignores ∂L/∂θ (Kidger, Chen, Lyons 2021, arXiv 2009.09457).
 
     ∂L/∂θ is a mere integral, whose error does not feed back: without it the adaptive backward solve takes
     fewer steps. Adaptive solvers only, whose steps alone follow an error norm.

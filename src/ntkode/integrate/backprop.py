@@ -23,11 +23,11 @@ class Backprop:
 
     @property
     def exact(self) -> GradientMethod:
-        """Itself."""
+        """This method itself: it is exact for the discrete solve."""
         return self
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """Every solver and field will do."""
+        """Accepts every solver and field."""
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]

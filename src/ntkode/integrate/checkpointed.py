@@ -41,7 +41,7 @@ class Checkpointed:
         """
         if solver.adaptive:
             raise ValueError(
-                f"gradient=checkpointed repeats fixed steps, and {solver} chooses its own: "
+                f"gradient=checkpointed repeats fixed steps, and {solver} is adaptive: "
                 "take solver=rk4, or gradient=adjoint, whose memory does not grow with the steps either"
             )
 

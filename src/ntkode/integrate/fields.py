@@ -70,7 +70,7 @@ class CountedField:
         self._pass = self.cost.forward
 
     def __call__(self, t: Tensor, h: Tensor) -> Tensor:
-        """F(t, h), counted."""
+        """F(t, h), shape (N, m), counted as one evaluation."""
         self._pass.evaluations += 1
         return self.field(t, h)
 

@@ -12,7 +12,7 @@ from ntkode.integrate.solver import Solver
 
 
 class GradientMethod(Protocol):
-    """A way to differentiate h(T) with respect to h(0) and the vector field's parameters."""
+    """A method to differentiate h(T) with respect to h(0) and the vector field's parameters."""
 
     def reversing(self, solver: Solver) -> Solver | None:
         """The solver that rebuilds the state backwards in the backward pass, and may stray; None for none."""
@@ -27,7 +27,7 @@ class GradientMethod(Protocol):
         """Whether the method goes with this solver and vector field.
 
         Raises:
-            ValueError: it does not; the message names both and the way out.
+            ValueError: it does not; the message names both and the override to try.
         """
         ...
 

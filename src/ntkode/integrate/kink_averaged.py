@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from ntkode.integrate.fields import CountedField, LayeredField
 from ntkode.integrate.first_order import first_order_only
-from ntkode.integrate.kink_correction import Mended, layers_of, mended_steps, midpoint, pieces_of
+from ntkode.integrate.kink_correction import KinkCorrected, corrected_steps, layers_of, midpoint, pieces_of
 from ntkode.integrate.solver import Solver
 
 # A further term of the exponential's series below this share of the adjoint is the last.
@@ -21,18 +21,18 @@ MOST_TERMS = 40
 
 
 @dataclass(frozen=True)
-class KinkAveraged(Mended):
+class KinkAveraged(KinkCorrected):
     """Adjoint of dh/dt = outer(φ(inner(t, h))) by active time fractions, for piecewise linear φ.
 
-    Where a preactivation crosses a kink, φ' jumps. Whoever samples φ' at a step's stages errs by the share of
-    the step that lies on the other side: an error of order 1 in the gradient. Here the forward solve is
-    `Mended`, and on each half of a step D is the mean of φ' along the straight line between the
+    Where a preactivation crosses a kink, φ' jumps. Sampling φ' at a step's stages misjudges the share of the
+    step that lies on the other side: an error of order 1 in the gradient. Here the forward solve is
+    `KinkCorrected`, and on each half of a step D is the mean of φ' along the straight line between the
     preactivations at its ends. With D constant the adjoint is exp(Δ/2 · (outer' D inner')ᵀ) λ, by its
     Taylor series, and ∂L/∂θ = ∫ (∂F/∂θ)ᵀ λ dt by Simpson's rule. Where no unit crosses, that is the exact
     flow's adjoint along the solver's states, with an error of order 4.
 
     With solver=rk4 the outputs are of order 3, the gradient of order 2. Memory: steps × state. Cost: a step
-    takes two evaluations of the field beyond the solver's own, and backwards about ten products, two of them
+    takes two evaluations of the field beyond the solver's; its backward pass takes about ten products, two
     with the parameters' gradients. Beyond it are units that cross a kink twice within half a step, and units
     that end within the solver's error of a kink, where φ'(h(T)) in the readout is right or wrong altogether:
     with solver=euler and solver=midpoint these keep the order at 1.
@@ -59,7 +59,7 @@ class _Averaged(torch.autograd.Function):
         state: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        times, states = zip(*mended_steps(solver, field, state, horizon), strict=True)
+        times, states = zip(*corrected_steps(solver, field, state, horizon), strict=True)
         # Parameters too: autograd then sees to it that nobody changes them.
         ctx.save_for_backward(torch.stack(times), *states, *parameters)
         ctx.parts = field, parameters
@@ -73,8 +73,8 @@ class _Averaged(torch.autograd.Function):
         needed = [p for p in parameters if p.requires_grad]
         sweep = _Sweep(field, needed, times, states[0])
         adjoint = sweep.run(times, states, cotangents[0])
-        found = iter(sweep.gradients)
-        return (None,) * 3 + (adjoint, *(next(found) if p.requires_grad else None for p in parameters))
+        gradients = iter(sweep.gradients)
+        return (None,) * 3 + (adjoint, *(next(gradients) if p.requires_grad else None for p in parameters))
 
 
 @dataclass
@@ -93,12 +93,12 @@ class _Node:
 
     @property
     def motion(self) -> tuple[Tensor, Tensor]:
-        """(h, dh/dt) as numbers."""
+        """(h, dh/dt), each of shape (N, m), detached from the graph."""
         return self.state, self.velocity.detach()
 
     @property
     def z(self) -> Tensor:
-        """The preactivation as a number."""
+        """The preactivation inner(t, h), detached from the graph."""
         return self.preactivation.detach()
 
 
@@ -131,7 +131,7 @@ class _Sweep:
             self._outer = field.outer(self._activated)
 
     def run(self, times: Tensor, states: Sequence[Tensor], adjoint: Tensor) -> Tensor:
-        """λ(0) from λ(T), with ∂L/∂θ added up on the way."""
+        """λ(0) from λ(T), with ∂L/∂θ accumulated during the sweep."""
         after = self._node(times[-1], states[-1])
         weight, slopes = times.new_zeros(()), torch.zeros_like(after.z)  # what the step after adds to a node
         for number in range(len(times) - 2, -1, -1):

@@ -1,4 +1,4 @@
-"""A fixed-step solve of a piecewise linear φ, mended where a preactivation crosses a kink."""
+"""A fixed-step solve of a piecewise linear φ, corrected where a preactivation crosses a kink."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ntkode.integrate.tableaux import TABLEAUX
 
 
 @dataclass(frozen=True)
-class Mended:
+class KinkCorrected:
     """Autograd through the steps of `KinkAveraged`.
 
-    A step of dh/dt = outer(φ(z)), z = inner(t, h), adds outer'·∫φ(z)dt to h. The solver's own quadrature of
+    A step of dh/dt = outer(φ(z)), z = inner(t, h), adds outer'·∫φ(z)dt to h. The solver's quadrature of
     that integral errs by order 2 for a unit whose z crosses a kink. So each step is taken by the solver, its
     midpoint interpolated, h_m = (h_k + h_{k+1})/2 + Δ(ḣ_k − ḣ_{k+1})/8, and for units that cross the
     solver's quadrature is replaced by the integral of φ along the parabola through z_k, z_m and z_{k+1}
     (along its chords exactly, between chord and parabola by the mean of φ'). Where no unit crosses, the step
-    is the solver's own, to the last bit.
+    equals that of the solver, to the last bit.
     """
 
     def reversing(self, solver: Solver) -> Solver | None:
@@ -36,18 +36,18 @@ class Mended:
     @property
     def exact(self) -> GradientMethod:
         """Autograd through the same steps."""
-        return Mended()
+        return KinkCorrected()
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """The field must be a `LayeredField` of piecewise linear φ, the solver a fixed-step one-step method.
+        """Require a `LayeredField` with piecewise linear φ and a fixed-step one-step solver.
 
         Raises:
-            ValueError: one is not.
+            ValueError: the field or the solver does not qualify.
         """
         pieces_of(layers_of(field).activation)
         if solver.method not in TABLEAUX:
             raise ValueError(
-                f"gradient=kink_averaged mends single steps of fixed size, which {solver} has not: "
+                f"gradient=kink_averaged corrects single steps of fixed size, and {solver} takes none: "
                 f"take solver={', solver='.join(TABLEAUX)}, or gradient=backprop"
             )
 
@@ -56,22 +56,22 @@ class Mended:
     ) -> Tensor:
         """h(T), shape (N, m); autograd records the steps."""
         final = state
-        for _, after in mended_steps(solver, layers_of(field), state, horizon):
+        for _, after in corrected_steps(solver, layers_of(field), state, horizon):
             final = after
         solver.check_finite(final, horizon)
         return final
 
 
 def layers_of(field: CountedField) -> LayeredField:
-    """The field, if it tells its layers.
+    """The field as a `LayeredField`.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it is not one.
     """
     if isinstance(field, LayeredField):
         return field
     raise ValueError(
-        "gradient=kink_averaged needs a vector field outer(φ(inner(t, h))) that tells its layers, as "
+        "gradient=kink_averaged needs a vector field outer(φ(inner(t, h))) that exposes its layers, as "
         "ntkode.models.LayeredODEModel does: take such a model, or gradient=backprop"
     )
 
@@ -80,7 +80,7 @@ def pieces_of(activation: Activation) -> PiecewiseLinear:
     """φ as a piecewise linear function.
 
     Raises:
-        ValueError: it is none, or has no kink.
+        ValueError: φ is not piecewise linear, or has no kink.
     """
     pieces = PiecewiseLinear.of(activation)
     if pieces is None:
@@ -91,7 +91,7 @@ def pieces_of(activation: Activation) -> PiecewiseLinear:
     return pieces
 
 
-def mended_steps(
+def corrected_steps(
     solver: Solver, field: LayeredField, state: Tensor, horizon: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(t, h) at the start and after every step."""
@@ -110,8 +110,8 @@ def mended_steps(
             field.inner(t, h)
             for t, h in ((start, state), (torch.lerp(start, end, 0.5), middle), (end, guess))
         ]
-        mending = _mending(pieces, points, nodes, weights)
-        state = guess + (end - start) * (field.outer(mending) - still)
+        correction = _correction(pieces, points, nodes, weights)
+        state = guess + (end - start) * (field.outer(correction) - still)
         velocity = velocity_after
         field.note_evaluations(1)
         field.note_step()
@@ -126,13 +126,13 @@ def midpoint(
     return torch.lerp(h, h_after, 0.5) + (end - start) / 8 * (velocity - velocity_after)
 
 
-def _mending(
+def _correction(
     pieces: PiecewiseLinear, points: Sequence[Tensor], nodes: Sequence[float], weights: Sequence[float]
 ) -> Tensor:
     """φ's integral over a step of length 1 minus the quadrature, for units that cross a kink, else 0."""
     crossing = pieces.crosses(points[0], points[1]) | pieces.crosses(points[1], points[2])
-    places = crossing.nonzero(as_tuple=True)
-    a, m, b = (point[places] for point in points)
+    crossed = crossing.nonzero(as_tuple=True)
+    a, m, b = (point[crossed] for point in points)
     # Over a half, a parabola encloses (a − 2m + b)/12 with its chord, per unit of time.
     bulge = (a - 2 * m + b) / 12
     integral = torch.zeros_like(a)
@@ -141,4 +141,4 @@ def _mending(
     for node, weight in zip(nodes, weights, strict=True):
         parabola = (1 - node) * (1 - 2 * node) * a + 4 * node * (1 - node) * m + node * (2 * node - 1) * b
         integral = integral - weight * pieces.function(parabola)
-    return torch.zeros_like(points[0]).index_put(places, integral)
+    return torch.zeros_like(points[0]).index_put(crossed, integral)

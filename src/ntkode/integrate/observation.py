@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Observed:
-    """A field with the callbacks by which torchdiffeq tells of its steps; each solver knows its own ones.
+    """A field with the callbacks by which torchdiffeq reports its steps; each solver calls those that it has.
 
     Args:
         field: F, which counts the steps.
@@ -37,7 +37,7 @@ class Observed:
                 setattr(self, "callback_reject_step" + suffix, self._reject)
 
     def __call__(self, t: Tensor, h: Tensor) -> Tensor:
-        """F(t, h)."""
+        """dh/dt = F(t, h), of the shape of h."""
         return self.field(t, h)
 
     def _accept(self, t: Tensor, h: Tensor, step: Tensor) -> None:

@@ -18,7 +18,7 @@ from ntkode.integrate.solver import Solver
 from ntkode.integrate.stepping import Steps
 from ntkode.integrate.tableaux import TABLEAUX
 
-# Rounding may grow to so much on the way back.
+# Largest relative growth of rounding in the backward pass.
 MOST_ROUNDING = 1e-2
 
 
@@ -31,7 +31,7 @@ class Unrolled:
 
         y_{k+1} = c y_k + (1 − c) z_k + Ψ_s(t_k, z_k),    z_{k+1} = z_k − Ψ_{−s}(t_{k+1}, y_{k+1}),
 
-    and y at the end is h(T), of the solver's own order.
+    and y at the end is h(T), of the solver's order.
 
     Args:
         coupling: c, in (0, 1].
@@ -95,7 +95,7 @@ class Reversible(Unrolled):
     one step. The adjoint saves as much memory, but its gradient is not the forward solve's; recursive
     checkpointing gives the right one for log(steps) times the work. Among reversible solvers this one has the
     order of any one-step method (asynchronous leapfrog, MALI, is of order 2) and is stable.
-    Rounding grows as c^(−steps) on the way back: for hundreds of steps take c nearer to 1, or float64.
+    Rounding grows as c^(−steps) in the backward pass: for hundreds of steps take c nearer to 1, or float64.
     """
 
     def flow(
@@ -109,7 +109,7 @@ class Reversible(Unrolled):
         assert solver.steps is not None
         if self.coupling**solver.steps < torch.finfo(state.dtype).eps / MOST_ROUNDING:
             raise ValueError(
-                f"gradient.coupling={self.coupling} loses all digits of {state.dtype} on the way back over "
+                f"gradient.coupling={self.coupling} loses all digits of {state.dtype} backwards over "
                 f"{solver.steps} steps: gradient.coupling=0.999, or dtype=float64"
             )
         final: Tensor = _Undone.apply(self, solver, field, horizon, state, *parameters)
@@ -155,8 +155,11 @@ class _Undone(torch.autograd.Function):
             for total, *parts in zip(gradients, pulled[1:], onwards[1:], strict=True):
                 total += parts[0] + parts[1]
             field.note_step()
-        found = iter(gradients)
-        return (None,) * 4 + (y_bar + z_bar, *(next(found) if p.requires_grad else None for p in parameters))
+        remaining = iter(gradients)
+        return (None,) * 4 + (
+            y_bar + z_bar,
+            *(next(remaining) if p.requires_grad else None for p in parameters),
+        )
 
 
 def _increment(

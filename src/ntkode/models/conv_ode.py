@@ -93,7 +93,7 @@ class ConvODE(LayeredODEModel):
 
     @property
     def scaled_horizon(self) -> float:
-        """T · max(1, σ_w)."""
+        """T · max(1, σ_w): the horizon in units of the fastest time scale, to which steps are matched."""
         return self.horizon * max(1.0, self.sigma_w)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class ConvODE(LayeredODEModel):
         )
 
     def field_parameters(self) -> list[nn.Parameter]:
-        """W alone."""
+        """W: the only parameter of the vector field."""
         return [self.W]
 
 

@@ -36,7 +36,7 @@ class Spectrum:
 
     @property
     def below_resolution(self) -> bool:
-        """Whether λ_min cannot be told from zero."""
+        """Whether λ_min is indistinguishable from zero: λ_min ≤ resolution."""
         return self.lambda_min <= self.resolution
 
 
@@ -95,7 +95,7 @@ def eigenpairs(kernel: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
     low, high = (index + n if index < 0 else index for index in (first, last))
     if not 0 <= low <= high < n:
         raise ValueError(
-            f"eigenvalues {first} … {last} are none of the {n} that there are, in ascending order"
+            f"eigenvalues {first} … {last} are out of range: the kernel has {n}, in ascending order"
         )
     values, vectors = scipy.linalg.eigh(matrix.cpu().numpy(), subset_by_index=[low, high])
     return torch.from_numpy(values).to(matrix), torch.from_numpy(vectors).to(matrix)
@@ -113,14 +113,14 @@ def _symmetric(kernel: Tensor) -> Tensor:
     asymmetry = (kernel - kernel.T).abs().max() / kernel.abs().max().clamp_min(
         torch.finfo(torch.float64).tiny
     )
-    # Rounding leaves about ε·√N; anything near 1e-6 is another kernel than meant.
+    # Rounding leaves about ε·√N; anything near 1e-6 is a different matrix.
     if asymmetry > 1e-6:
         raise ValueError(f"the kernel is not symmetric: relative difference {asymmetry:.1e} to its transpose")
     return (kernel + kernel.T) / 2
 
 
 def _eigenvalues(matrix: Tensor) -> Tensor:
-    """All eigenvalues, ascending."""
+    """All N eigenvalues of a symmetric matrix, ascending, shape (N,)."""
     # As cheap as the extreme ones alone, since the reduction to a tridiagonal matrix takes the time; by
     # LAPACK's syevr half as much as by torch's syevd at N = 1,000.
     if matrix.is_cuda:

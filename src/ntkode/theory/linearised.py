@@ -19,7 +19,7 @@ from ntkode.theory.rates import predicted_losses
 
 @dataclass(frozen=True)
 class LinearisedTraining:
-    """Training under a constant kernel Θ: every eigenvector's share of the residual decays by itself.
+    """Training under a constant kernel Θ: the residual decays along each eigenvector independently.
 
     r_k = (1 − ηΘ)^k r₀ for gradient descent with step η on L = ½‖f − y‖², r_t = exp(−Θt) r₀ for gradient
     flow, and f(x*) = f₀(x*) + Θ(x*, X) Θ⁻¹ (r₀ − r) on other inputs (Lee et al. 2019, arXiv 1902.06720,
@@ -41,7 +41,7 @@ class LinearisedTraining:
     def __post_init__(self) -> None:
         if self.residual.ndim != 2 or len(self.residual) != len(self.kernel):
             raise ValueError(
-                f"a residual of shape {tuple(self.residual.shape)} does not go with a kernel of shape "
+                f"a residual of shape {tuple(self.residual.shape)} does not match a kernel of shape "
                 f"{tuple(self.kernel.shape)}: it must be (M, c)"
             )
         if not self.residual.isfinite().all():
@@ -55,7 +55,7 @@ class LinearisedTraining:
 
     @property
     def lambda_max(self) -> float:
-        """The largest eigenvalue."""
+        """λ_max, the largest eigenvalue of the kernel."""
         return float(self._modes[0][-1])
 
     @property
@@ -76,7 +76,7 @@ class LinearisedTraining:
 
     @property
     def loss(self) -> float:
-        """L₀ = ½‖r₀‖²."""
+        """L₀ = ½‖r₀‖², the loss at the start."""
         return 0.5 * float(self.residual.double().square().sum())
 
     def after_steps(self, learning_rate: float, step: int) -> Tensor:
@@ -92,7 +92,7 @@ class LinearisedTraining:
 
         Args:
             cross_kernel: Θ(x*, X), shape (M*, M).
-            residual: r_k or r_t, shape (M, c); zero for training without end.
+            residual: r_k or r_t, shape (M, c); zero for training to convergence.
         """
         values, vectors, shares = self._modes
         covered = shares - vectors.T @ residual.to(vectors)

@@ -107,7 +107,7 @@ def test_every_rank_has_the_kernel_of_one_process(by_ranks, name):
     if name.startswith("compression fails"):  # a compressed kernel would be off by 1e-6
         options = {"method": "build"}
     expected = empirical_ntk(make_model(name), x1, x2, **options)
-    for kernel in (told["kernels"][name] for told in by_ranks):
+    for kernel in (record["kernels"][name] for record in by_ranks):
         assert kernel.shape == expected.shape
         assert float((kernel - expected).norm() / expected.norm()) < EXACT
 
@@ -116,7 +116,7 @@ def test_every_rank_has_the_kernel_of_one_process(by_ranks, name):
 def test_every_sample_is_differentiated_by_one_rank(by_ranks, name):
     samples = CASES[name][0]
     passes = 2 if name.startswith("compression fails") else 1  # compressed, then as they are
-    shares = [sum(told["rows"][name]) for told in by_ranks]
+    shares = [sum(record["rows"][name]) for record in by_ranks]
     assert sum(shares) == passes * samples
     assert max(shares) - min(shares) <= passes
 
@@ -125,8 +125,8 @@ def test_every_sample_is_differentiated_by_one_rank(by_ranks, name):
 def test_the_report_is_that_of_one_process_and_the_same_on_all_ranks(by_ranks, name):
     x1, x2, options = problem(name)
     expected = asdict(measure_ntk(make_model(name), x1, x2, **options).report)
-    for told in by_ranks:
-        report = told["reports"][name]
+    for record in by_ranks:
+        report = record["reports"][name]
         assert report == by_ranks[0]["reports"][name] | {"rows_at_once": report["rows_at_once"]}
         for what in ("method", "solve_dtype", "solver", "solver_error"):
             assert report[what] == expected[what]

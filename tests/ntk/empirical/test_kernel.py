@@ -182,7 +182,7 @@ def test_identity_is_rank_deficient_in_every_precision():
         assert measured.spectrum.below_resolution
 
 
-def test_report_tells_what_was_chosen_and_how_well():
+def test_report_names_the_method_and_its_errors():
     model, x = wide(dtype=torch.float64)
     report = measure_ntk(model, x, method="compressed", tolerance=1e-5).report
     assert report.method == "recorded"
@@ -212,7 +212,7 @@ def test_rows_unlike_those_seen_first_are_taken_exactly():
     assert relative(measured.kernel, dense_trace_kernel(model, tame, wild)) < EXACT
 
 
-def test_adaptive_solver_gives_way_to_fixed_steps_of_known_accuracy():
+def test_adaptive_solver_is_replaced_by_fixed_steps_of_known_accuracy():
     torch.manual_seed(0)
     adaptive = NeuralODE(6, 9, 2, activation="tanh", solver=Solver("dopri5")).double()
     x = inputs()
@@ -277,7 +277,7 @@ def test_bad_inputs_are_refused():
         empirical_ntk(model, x, x[:, :5])
 
 
-def test_views_of_one_storage_are_told_apart():
+def test_views_of_one_storage_are_distinguished():
     model = make("neural_ode")
     x, square = inputs(10), inputs(6)
     for x1, x2 in ((x[:5], x[::2]), (square, square.T)):

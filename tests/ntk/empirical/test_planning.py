@@ -10,8 +10,8 @@ def weight(p=100, q=100, calls=40, positions=1, outputs=1, separate=1):
     return Weight(p, q, 1, (positions,), (calls,), outputs, separate)
 
 
-def chosen(w, samples=1000, most=float("inf"), bases=None):
-    choices = [Choice(w, way, some) for way in WAYS for some in ({None, bases})]
+def selected(w, samples=1000, most=float("inf"), bases=None):
+    choices = [Choice(w, contraction, some) for contraction in WAYS for some in ({None, bases})]
     return cheapest(choices, kernel_flops(samples, samples), most)
 
 
@@ -21,23 +21,23 @@ def basis(calls, rank):
 
 
 def test_one_call_of_a_wide_layer_is_never_built():
-    assert chosen(weight(p=1000, q=1000, calls=1)).contraction == "pairs"
+    assert selected(weight(p=1000, q=1000, calls=1)).contraction == "pairs"
 
 
 def test_many_calls_of_a_narrow_layer_are_built():
-    assert chosen(weight(p=4, q=4, calls=400)).contraction == "build"
+    assert selected(weight(p=4, q=4, calls=400)).contraction == "build"
 
 
 def test_the_turn_is_where_the_operations_are_equal():
     # Pairs cost C²(p + q) a pair of samples, built derivatives pq: equal at C² = pq/(p + q), here 50.
-    assert chosen(weight(calls=6), samples=10**6).contraction == "pairs"
-    assert chosen(weight(calls=8), samples=10**6).contraction == "build"
+    assert selected(weight(calls=6), samples=10**6).contraction == "pairs"
+    assert selected(weight(calls=8), samples=10**6).contraction == "build"
 
 
 def test_a_low_rank_is_taken_and_a_useless_one_is_not():
     w = weight(calls=40)
-    assert chosen(w, bases=basis(40, 3)).bases is not None
-    assert chosen(w, bases=basis(40, 40)).bases is None
+    assert selected(w, bases=basis(40, 3)).bases is not None
+    assert selected(w, bases=basis(40, 40)).bases is None
 
 
 def test_the_memory_bound_is_kept_where_it_can_be():
@@ -46,15 +46,18 @@ def test_the_memory_bound_is_kept_where_it_can_be():
     assert (built, Choice(w, "pairs").numbers) == (16, 400 * 8)
     # Cheap, but too large by one number: the other way, though it costs more.
     wide = weight(p=1000, q=1000, calls=40)
-    narrow = chosen(wide, samples=10, most=1000 * 1000 - 1)
+    narrow = selected(wide, samples=10, most=1000 * 1000 - 1)
     assert narrow.contraction == "pairs"
     # Nothing fits: the smallest.
-    assert chosen(w, most=1).numbers == 16
+    assert selected(w, most=1).numbers == 16
 
 
 def test_products_read_the_smaller_form():
     w = weight(p=10, q=10, calls=40)
-    assert cheapest([Choice(w, way) for way in WAYS], product_numbers, 1e9).contraction == "build"
+    assert (
+        cheapest([Choice(w, contraction) for contraction in WAYS], product_numbers, 1e9).contraction
+        == "build"
+    )
     assert product_numbers(Choice(w, "build")) == 100
 
 

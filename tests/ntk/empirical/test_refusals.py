@@ -168,10 +168,10 @@ BROKEN_UP = {
 
 @pytest.mark.parametrize("name", BROKEN_UP)
 def test_what_cannot_be_recorded_is_named_and_left_to_the_jacobian(name):
-    build, told = BROKEN_UP[name]
+    build, message = BROKEN_UP[name]
     model, x = made(build), inputs()
     for method in ("pairs", "build", "compressed"):
-        with pytest.raises(NotRecordableError, match=told):
+        with pytest.raises(NotRecordableError, match=message):
             empirical_ntk(model, x, method=method)
     measured = measure_ntk(model, x, outputs="full")
     assert measured.report.method == "jacobian"
@@ -188,7 +188,7 @@ def test_compiled_modules_are_left_to_the_jacobian():
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "message"),
     [
         (lambda: nn.Sequential(linear(6, 5), nn.Dropout(0.5), linear(5)), r"'1' \(Dropout\)"),
         (lambda: Model(lambda m, x: m.b(F.dropout(m.a(x))), a=linear(6, 5), b=linear(5)), "random numbers"),
@@ -199,8 +199,8 @@ def test_compiled_modules_are_left_to_the_jacobian():
     ],
 )
 @pytest.mark.parametrize("method", ["auto", "pairs"])
-def test_a_random_output_has_no_kernel(build, told, method):
-    with pytest.raises(NotRecordableError, match=told):
+def test_a_random_output_has_no_kernel(build, message, method):
+    with pytest.raises(NotRecordableError, match=message):
         empirical_ntk(made(build), inputs(), method=method)
 
 

@@ -48,13 +48,13 @@ def test_only_sigma_w_times_horizon_matters():
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_in_proportion_to_the_horizon_every_horizon_gives_one_network(name):
-    told = [MatchHorizon(gamma=1.5, sigma_v=0.5).scales(network(name, horizon)) for horizon in (0.5, 8.0)]
-    assert [scales.sigma_w for scales in told] == [3.0, 1.5 / 8]
-    assert {scales.sigma_v for scales in told} == {0.5}
-    assert told[0].ntk_diagonal == pytest.approx(told[1].ntk_diagonal)
+    matched = [MatchHorizon(gamma=1.5, sigma_v=0.5).scales(network(name, horizon)) for horizon in (0.5, 8.0)]
+    assert [scales.sigma_w for scales in matched] == [3.0, 1.5 / 8]
+    assert {scales.sigma_v for scales in matched} == {0.5}
+    assert matched[0].ntk_diagonal == pytest.approx(matched[1].ntk_diagonal)
     kernels = infinite_width_kernels(rows(), activation=name, horizon=1.5, sigma_v=0.5)
     # The diagonal alone is computed with fewer nodes in time.
-    assert told[0].output_variance == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-4)
+    assert matched[0].output_variance == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-4)
     # The same weights are the same function, but for the solver's error with steps of 1/20 of γ.
     torch.manual_seed(0)
     short = NeuralODE(5, 30, activation=name, horizon=0.5, sigma_w=3.0, solver=Solver("rk4", 20)).double()
@@ -117,11 +117,11 @@ def test_targets_are_positive(value):
 def test_many_norms_are_averaged_by_interpolation():
     inputs = torch.linspace(0.5, 2.0, 60, dtype=torch.float64)
     x = torch.ones(60, 4, dtype=torch.float64) * inputs.sqrt()[:, None]
-    found = Network(activations.get("tanh"), inputs, 1.0).limits(1.0)
+    limits = Network(activations.get("tanh"), inputs, 1.0).limits(1.0)
     kernels = infinite_width_kernels(x, activation="tanh")
     # Solved to 1e-6; twelve nodes in log K0 interpolate better than that.
-    assert found.nngp == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-5)
-    assert found.ntk == pytest.approx(float(kernels.ntk.diag().mean()), rel=1e-5)
+    assert limits.nngp == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-5)
+    assert limits.ntk == pytest.approx(float(kernels.ntk.diag().mean()), rel=1e-5)
 
 
 def test_norms_that_differ_by_rounding_are_one():

@@ -43,7 +43,7 @@ class Basis:
 
     @property
     def rank(self) -> int:
-        """R."""
+        """R, the number of terms that stand for the recorded calls."""
         return self.inputs.shape[1]
 
     @property
@@ -127,9 +127,9 @@ def _over_calls(recorded: Tensor) -> tuple[Tensor, Tensor]:
     matrix = recorded.double().flatten(1).T
     triangle = torch.linalg.qr(matrix, mode="r")[1]
     left, values, _ = torch.linalg.svd(triangle.T, full_matrices=False)
-    kept = values > len(values) * torch.finfo(torch.float64).eps * values[0]
-    kept[0] = True  # all zero: one zero term
-    return left[:, kept], values[kept].clamp_min(torch.finfo(torch.float64).tiny)
+    significant = values > len(values) * torch.finfo(torch.float64).eps * values[0]
+    significant[0] = True  # all zero: one zero term
+    return left[:, significant], values[significant].clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
 
 
 def _probed(calls: Calls) -> Tensor:
-    """z^T J_i w for random z and w, shape (PROBES, K, N), float64; products in the calls' own dtype."""
+    """z^T J_i w for random z and w, shape (PROBES, K, N), float64; products in the calls' dtype."""
     generator = torch.Generator().manual_seed(0)
     a = calls.layer.patches(calls.inputs.flatten(0, 1))  # (groups, positions, C·N, p)
     g = calls.layer.channels(calls.cotangents.flatten(0, 2))  # (groups, positions, C·K·N, q)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # A pair of terms weighs ‖A_t‖‖G_t‖‖A_t'‖‖G_t'‖ beside the heaviest one. Below the first bound it is no more
-# than rounding; below the second, float32's own rounding (6e-8) leaves less than 1e-11 of the kernel.
+# than rounding; below the second, float32's rounding (6e-8) leaves less than 1e-11 of the kernel.
 NEGLIGIBLE, LIGHT = 1e-15, 1e-4
 # Rows of the kernel computed at a time: products of that many rows stay in a core's cache.
 TILE = 128
@@ -33,12 +33,12 @@ class OuterProducts:
 
     @cached_property
     def weights(self) -> Tensor:
-        """‖A_t‖ ‖G_t‖, shape (T,)."""
+        """‖A_t‖ ‖G_t‖ of each term, shape (T,), float64."""
         return _norms(self.inputs) * _norms(self.cotangents)
 
     @cached_property
     def single(self) -> OuterProducts:
-        """The same in float32."""
+        """The same outer products in float32."""
         return OuterProducts(self.inputs.float(), self.cotangents.float())
 
 
@@ -89,8 +89,8 @@ def contract(first: Factor, second: Factor, kernel: Tensor, *, mixed: bool = Fal
             raise TypeError(f"a kernel of {type(first).__name__} with {type(second).__name__}")
         if symmetric:
             # The same sums in another order: equal but for rounding, which averaging takes away.
-            own = block[:, :, :, :tile]
-            own.copy_((own + own.permute(2, 3, 0, 1)) / 2)
+            diagonal = block[:, :, :, :tile]
+            diagonal.copy_((diagonal + diagonal.permute(2, 3, 0, 1)) / 2)
         kernel[:, here, :, there] += block
         if symmetric:
             below = block[:, :, :, tile:]

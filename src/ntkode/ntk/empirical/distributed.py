@@ -121,19 +121,19 @@ def _own(
 ) -> tuple[Factors, Factors]:
     """Derivatives of this rank's rows and columns, compressed on all ranks or on none."""
 
-    def own() -> tuple[Factors, Factors]:
+    def local() -> tuple[Factors, Factors]:
         mine = engine.factors(engine.x1[rows])
         return mine, mine if engine.x2 is None else engine.factors(engine.x2[columns])
 
     try:
-        found = _together(own, group)
+        factors = _together(local, group)
     except CompressionFailed as failure:
         engine.stop_compressing(failure)
-        found = _together(own, group)
+        factors = _together(local, group)
     if isinstance(engine.factors, RecordedFactors):
         for error in ("compression_error", "coupling"):
             setattr(engine.factors, error, max(_gathered(getattr(engine.factors, error), group)))
-    return found
+    return factors
 
 
 def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
@@ -144,11 +144,11 @@ def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
         result = work()
     except Exception as error:
         failure = error
-    found = [(rank, f) for rank, f in enumerate(_gathered(_portable(failure), group)) if f is not None]
-    if not found:
+    failures = [(rank, f) for rank, f in enumerate(_gathered(_portable(failure), group)) if f is not None]
+    if not failures:
         return cast(R, result)
-    # What can't be mended comes first.
-    rank, first = min(found, key=lambda one: isinstance(one[1], CompressionFailed))
+    # Failures that no retry can fix come first.
+    rank, first = min(failures, key=lambda one: isinstance(one[1], CompressionFailed))
     if rank == dist.get_rank(group) and failure is not None:
         raise failure
     first.add_note(f"on rank {rank}")

@@ -1,4 +1,4 @@
-"""One kernel's computation: the way chosen, rows in blocks within the memory budget, a report on it."""
+"""One kernel's computation: its method, blocks of rows within the memory budget, and a report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SOLVER_ROWS, SOLVER_BYTES = 4, 2**30
 
 @dataclass(frozen=True)
 class Options:
-    """What may be asked of a kernel; see `empirical_ntk`.
+    """Options of a kernel's computation; see `empirical_ntk`.
 
     Raises:
         ValueError: an unknown method, outputs or dtype, or a tolerance or budget out of range.
@@ -63,7 +63,7 @@ class Options:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """How a kernel was computed, and how well.
+    """How a kernel was computed, and its estimated errors.
 
     Attributes:
         method: "recorded" or "jacobian".
@@ -74,7 +74,7 @@ class KernelReport:
             square times λ_max (`spectrum` takes it).
         compression_error: the compression's share, the largest root mean square over a chunk of samples.
         coupling: relative derivative of an output by other samples of its batch.
-        solver: the fixed-step solve that was differentiated, where the model's own is adaptive.
+        solver: the fixed-step solve that was differentiated, where the model's is adaptive.
         solver_error: relative change of the kernel of some samples when that solve's steps are doubled.
     """
 
@@ -90,13 +90,13 @@ class KernelReport:
 
 
 class Engine:
-    """Computes kernels of shape (M, N1, M, N2): M outputs that are rows of their own.
+    """Computes kernels of shape (M, N1, M, N2): M outputs with separate rows.
 
     Args:
         model: see `empirical_ntk`; so are x1 and x2.
         x1: inputs of shape (N1, …).
         x2: inputs of shape (N2, …), or None for x1.
-        options: what is asked.
+        options: see `empirical_ntk`.
         share: the rows of x1 that this process differentiates, where others differentiate the rest.
     """
 
@@ -109,7 +109,7 @@ class Engine:
         share: slice = slice(None),
     ) -> None:
         _check(x1, x2)
-        self._own = model
+        self._model = model
         self._share = share
         self._twin, self._solver = differentiable_twin(model, options.dtype)
         self._solve_dtype = options.dtype or solve_dtype(model, x1)
@@ -123,7 +123,7 @@ class Engine:
         self._names = trained if options.blocks else [""]
         budget = free_bytes(x1.device) // 4 if options.max_bytes is None else options.max_bytes
         self._left = budget - self._kernel_bytes(budget)
-        self.factors = self._chosen(options)
+        self.factors = self._factors_for(options)
         self._rows_at_once = self._rows_that_fit()
 
     @property
@@ -140,7 +140,7 @@ class Engine:
             return self._kernels()
 
     def zeros(self) -> dict[str, Tensor]:
-        """Empty kernels."""
+        """Zero kernels of shape (M, N1, M, N2), by parameter as in `kernels`."""
         m = self.layout.separate(self.k)
         shape = (m, len(self.x1), m, len(self.columns))
         empty = torch.zeros(shape, dtype=self.layout.dtype, device=self.x1.device)
@@ -169,14 +169,14 @@ class Engine:
         return self.layout.arranged(kernel, self.k)
 
     def stop_compressing(self, reason: CompressionFailed) -> None:
-        """Take all calls as they are from now on."""
+        """Use the recorded calls without compression from now on."""
         assert isinstance(self.factors, RecordedFactors)
-        logger.info("%s: taken as they are", reason)
+        logger.info("%s: the calls are used without compression", reason)
         self.factors = self.factors.without_compression(self.x1[self._share])
         self._rows_at_once = self._rows_that_fit()
 
     def report(self) -> KernelReport:
-        """How the kernels were computed, and how well."""
+        """How the kernels were computed, and their estimated errors."""
         recorded = self.factors if isinstance(self.factors, RecordedFactors) else None
         choices = recorded.choices if recorded else {}
         compression = recorded.compression_error if recorded else 0.0
@@ -210,7 +210,7 @@ class Engine:
             for other in range(start if self.x2 is None else 0, len(self.columns), size):
                 yield slice(start, start + size), slice(other, other + size)
 
-    def _chosen(self, options: Options) -> RecordedFactors | JacobianFactors:
+    def _factors_for(self, options: Options) -> RecordedFactors | JacobianFactors:
         if options.method != "jacobian":
             try:
                 return self._recorded(options)
@@ -260,9 +260,9 @@ class Engine:
 
     def _few(self, solver: Solver) -> Tensor:
         """The kernel of some samples by another solver."""
-        assert isinstance(self._own, ODEModel)
+        assert isinstance(self._model, ODEModel)
         options = Options(outputs="sum", dtype=torch.float64, max_bytes=SOLVER_BYTES)
-        return Engine(self._own.solved_by(solver), self.x1[:SOLVER_ROWS], None, options).kernels()[""]
+        return Engine(self._model.solved_by(solver), self.x1[:SOLVER_ROWS], None, options).kernels()[""]
 
 
 def _check(x1: Tensor, x2: Tensor | None) -> None:

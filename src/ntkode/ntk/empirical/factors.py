@@ -44,7 +44,7 @@ class RecordedFactors:
             if any choice allows it.
 
     Attributes:
-        choices: what was chosen, by weight, once started.
+        choices: terms and contraction selected, by weight, once started.
         coupling: see `Recorder.coupling`, once started.
         compression_error: the largest root mean square of it over a chunk of samples so far.
     """
@@ -146,7 +146,10 @@ class RecordedFactors:
         # Two calls or fewer have nothing in common worth finding.
         if any(compressed for compressed, _ in candidates) and max(weight.calls) > 2:
             bases = tuple(compression.fit(compression.samples(some), self.tolerance) for some in calls)
-        choices = [Choice(weight, way, bases if compressed else None) for compressed, way in candidates]
+        choices = [
+            Choice(weight, contraction, bases if compressed else None)
+            for compressed, contraction in candidates
+        ]
         return cheapest(choices, self.cost, self.max_bytes / (100 * self.layout.dtype.itemsize))
 
 

@@ -142,7 +142,7 @@ class _Part:
 
 
 class AutogradOperator(KernelOperator):
-    """Products by one backward pass through a kept graph and one forward-mode pass, for any model.
+    """Products by one backward pass through a retained graph and one forward-mode pass, for any model.
 
     Args:
         model: maps (N, …) to (N, k); its parameters are read once.
@@ -195,7 +195,7 @@ def kernel_operator(
     Args:
         model: as `empirical_ntk` takes it; not changed.
         x: inputs of shape (N, …).
-        dtype: of the solve; the model's own unless given. Held derivatives are float64.
+        dtype: of the solve; the model's unless given. Held derivatives are float64.
         tolerance: as in `empirical_ntk`.
         max_bytes: memory to hold; a quarter of what is free unless given.
 

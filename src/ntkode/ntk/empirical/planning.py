@@ -30,7 +30,7 @@ class Weight:
         positions: of each shape of call.
         calls: C of each shape of call.
         outputs: K, outputs differentiated.
-        separate: M, how many of them are rows of their own.
+        separate: M, how many of them have rows of the kernel.
     """
 
     p: int

@@ -23,7 +23,7 @@ __all__ = ["Calls", "NotRecordableError", "RandomOutputError", "Recorder", "Reco
 
 # A sample's output may depend on its batch by as much: an adaptive solver's first step does, by 1e-8.
 MOST_COUPLING = 1e-6
-# Relative error of a recorded derivative beside one sample's own, at most: an adaptive solver takes other
+# Largest relative difference between recorded and single-sample derivatives: an adaptive solver takes other
 # steps for one sample than for several. What is recorded wrongly is wrong by more.
 MOST_ERROR = 1e-3
 # Samples on which the recording is verified.
@@ -105,7 +105,7 @@ class Recorder:
             seeds: combinations of outputs to differentiate, shape (K, k): the unit matrix for each output.
 
         Raises:
-            NotRecordableError: a parameter enters in another way; it and its module are named.
+            NotRecordableError: a parameter enters by another operation; it and its module are named.
         """
         tape, f = self._run(_copy(x))
         return _recording(tape, _adjoint_passes(f, tape.edges, seeds.to(f)))
@@ -189,15 +189,17 @@ def _described(parameter: str, module: nn.Module) -> str:
 
 
 def _check_module(name: str, module: nn.Module) -> None:
-    told = f"module {name!r} ({type(module).__name__})"
+    description = f"module {name!r} ({type(module).__name__})"
     if module.training and isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-        raise RandomOutputError(f"{told} makes a sample's output depend on chance: take model.eval()")
+        raise RandomOutputError(f"{description} makes a sample's output depend on chance: take model.eval()")
     if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
         raise NotRecordableError(
-            f"{told} makes a sample's output depend on its batch while it trains: take model.eval()"
+            f"{description} makes a sample's output depend on its batch while it trains: take model.eval()"
         )
     if isinstance(module, torch.jit.ScriptModule):
-        raise NotRecordableError(f"{told} is compiled, so its calls can't be seen: take method='jacobian'")
+        raise NotRecordableError(
+            f"{description} is compiled, so its calls can't be seen: take method='jacobian'"
+        )
 
 
 def _copy(x: Tensor) -> Tensor:
@@ -217,10 +219,10 @@ def _random_state(device: torch.device) -> Tensor:
 
 
 def _leak(gradients: Sequence[Tensor]) -> float:
-    """Largest derivative of the first row's output by other rows, relative to that by its own."""
-    own = max(float(gradient[0].abs().max()) for gradient in gradients)
+    """Largest derivative of the first row's output by other rows, relative to that by the first row."""
+    same = max(float(gradient[0].abs().max()) for gradient in gradients)
     other = max(float(gradient[1:].abs().max()) for gradient in gradients)
-    return other / own if own > 0 else 0.0
+    return other / same if same > 0 else 0.0
 
 
 def _adjoint_passes(
@@ -275,8 +277,8 @@ def _recording(tape: Tape, gradients: Sequence[Tensor]) -> Recording:
     for name, of_bias in tape.biases.items():
         whole[name] = torch.stack([_bias_gradient(call, gradients) for call in of_bias]).sum(0)
     for name, edge in tape.leaves.items():
-        own = gradients[edge].double().unsqueeze(-1).flatten(2)  # a scalar parameter has one entry
-        whole[name] = whole[name] + own if name in whole else own
+        gradient = gradients[edge].double().unsqueeze(-1).flatten(2)  # a scalar parameter has one entry
+        whole[name] = whole[name] + gradient if name in whole else gradient
     return Recording(dict(calls), whole)
 
 

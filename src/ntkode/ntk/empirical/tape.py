@@ -17,7 +17,7 @@ from ntkode.ntk.empirical.layers import Layer, Linear, convolution
 
 
 class NotRecordableError(ValueError):
-    """A parameter enters the model by another way than recorded calls, or samples are not independent."""
+    """A parameter enters by other operations than recorded calls, or samples are not independent."""
 
 
 class RandomOutputError(NotRecordableError):
@@ -96,7 +96,7 @@ class Tape(TorchFunctionMode):
         return self._recorded(func, args, kwargs, output, used[0])
 
     def check(self) -> None:
-        """Refuse calls whose derivatives can't be told from what was kept, or have no common form.
+        """Refuse calls whose derivatives can't be derived from what was recorded, or have no common form.
 
         Raises:
             NotRecordableError: an input changed in place after its call, or a weight used in several ways.
@@ -108,8 +108,8 @@ class Tape(TorchFunctionMode):
                 raise self._refused(name, "has a call whose input is changed in place afterwards")
             if name in self.leaves or name in self.biases:
                 raise self._refused(name, "is a weight in one place and added or multiplied in another")
-        for name, found in arrangements.items():
-            if len(found) > 1:
+        for name, layouts in arrangements.items():
+            if len(layouts) > 1:
                 raise self._refused(name, "is used both as W and as W^T, or with several numbers of groups")
 
     def _transpose(self, used: Tensor, output: Tensor) -> Tensor:

@@ -71,8 +71,8 @@ class Assembly:
             known = self._known(block)
             *values, block_error = self._off_diagonal(block, known == 0, table)
             error = max(error, block_error)
-            for matrix, value, own in zip((nngp, ntk), values, diagonal, strict=True):
-                whole = torch.where(known != 0, known * own[block.first : block.last, None], value)
+            for matrix, value, scale in zip((nngp, ntk), values, diagonal, strict=True):
+                whole = torch.where(known != 0, known * scale[block.first : block.last, None], value)
                 self._store(matrix, block, self._scaled(block, whole))
             bar.update(task, completed=block.last)
         return nngp, ntk, error
@@ -137,7 +137,7 @@ class Assembly:
     def _survey(self) -> tuple[Range, tuple[Tensor, Tensor, Tensor]] | None:
         """The range of angles of distinct inputs, and pairs to hold out: the extreme ones and random ones."""
         generator = torch.Generator().manual_seed(0)
-        chosen = []
+        samples = []
         for block in self._geometry.blocks(self._pairs_a_block):
             rows, columns = (self._known(block) == 0).nonzero(as_tuple=True)
             if not len(rows):
@@ -146,10 +146,10 @@ class Assembly:
             drawn = torch.randint(len(rows), (4,), generator=generator).to(cosine.device)
             pick = torch.cat([drawn, cosine.argmin()[None], cosine.argmax()[None]])
             i, j = rows[pick] + block.first, columns[pick] + block.left
-            chosen.append(torch.stack([self._q1[i], self._q2[j], cosine[pick]]))
-        if not chosen:
+            samples.append(torch.stack([self._q1[i], self._q2[j], cosine[pick]]))
+        if not samples:
             return None
-        q1, q2, cosine = torch.cat(chosen, dim=1)
+        q1, q2, cosine = torch.cat(samples, dim=1)
         angles = Range(float(cosine.max().acos()), float(cosine.min().acos()))
         random = torch.randperm(len(cosine), generator=generator)[:HELD_OUT].to(cosine.device)
         pick = torch.cat([random, cosine.argmin()[None], cosine.argmax()[None]])

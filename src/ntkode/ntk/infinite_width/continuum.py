@@ -93,10 +93,10 @@ class Continuum(PairKernel):
         for level in TRIANGLE_LEVELS if self._kinked else GAUSS_LEVELS:
             solve = partial(self._split_pairs if self._kinked else self._smooth_pairs, level)
             numbers = 2 * level**2 if self._kinked else level**2
-            found = in_chunks(solve, [curves1[active], curves2[active], cosine[active]], numbers)
-            new_nngp, new_ntk = found
+            solution = in_chunks(solve, [curves1[active], curves2[active], cosine[active]], numbers)
+            new_nngp, new_ntk = solution
             error[active] = _difference(new_nngp, new_ntk, nngp[active], ntk[active])
-            nngp[active], ntk[active] = found
+            nngp[active], ntk[active] = solution
             active = active[~(error[active] <= self._tolerance)]
             if not len(active):
                 break
@@ -118,9 +118,9 @@ class Continuum(PairKernel):
             return self._dual(at_s, other, kernel)
 
         k0 = q[:, None].expand(-1, level**2).contiguous()
-        found = iterate(k0, gamma, dual, rule.integrate_symmetric, 0.03 * self._curve_tolerance)
-        phi, slope = found.phi[:, -1], found.slope[:, -1]
-        return phi, phi + slope * found.tangent[:, -1], variances(found.kernel)
+        solution = iterate(k0, gamma, dual, rule.integrate_symmetric, 0.03 * self._curve_tolerance)
+        phi, slope = solution.phi[:, -1], solution.slope[:, -1]
+        return phi, phi + slope * solution.tangent[:, -1], variances(solution.kernel)
 
     def _smooth_pairs(
         self, level: int, curve1: Tensor, curve2: Tensor, cosine: Tensor
@@ -130,8 +130,8 @@ class Continuum(PairKernel):
         va, vb = (curve1 @ at_nodes)[:, :, None], (curve2 @ at_nodes)[:, None, :]
         k0 = cosine * (curve1[:, 0] * curve2[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, level, level).contiguous()
-        found = self._iterate(grid, lambda k: self._dual(va, vb, k), rule.integrate)
-        k, theta = found.limits(k0, self._gamma, rule.total)
+        solution = self._iterate(grid, lambda k: self._dual(va, vb, k), rule.integrate)
+        k, theta = solution.limits(k0, self._gamma, rule.total)
         phi, slope = self._dual(curve1[:, -1], curve2[:, -1], k)
         return phi, phi + slope * theta
 
@@ -145,9 +145,9 @@ class Continuum(PairKernel):
         vb = torch.stack([curve2 @ at_t, curve2 @ at_s], dim=1)
         k0 = cosine * (curve1[:, 0] * curve2[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, 2, level**2).contiguous()
-        found = self._iterate(grid, lambda k: self._dual(va, vb, k), rule.integrate)
-        phi, slope = found.phi[:, 0, -1], found.slope[:, 0, -1]
-        return phi, phi + slope * found.tangent[:, 0, -1]
+        solution = self._iterate(grid, lambda k: self._dual(va, vb, k), rule.integrate)
+        phi, slope = solution.phi[:, 0, -1], solution.slope[:, 0, -1]
+        return phi, phi + slope * solution.tangent[:, 0, -1]
 
     def _iterate(self, k0: Tensor, dual: Dual, integrate: Integral) -> Trajectories:
         return iterate(k0, self._gamma, dual, integrate, 0.03 * self._tolerance)

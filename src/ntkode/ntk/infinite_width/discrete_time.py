@@ -104,10 +104,10 @@ class RungeKuttaSolve(PairKernel):
         first, second = va[:, 1:-1, None], vb[:, None, 1:-1]
         k0 = cosine * (va[:, 0] * vb[:, 0]).sqrt()
         grid = k0[:, None, None].expand(-1, stages, stages).contiguous()
-        found = iterate(
+        solution = iterate(
             grid, self._gamma, lambda k: self._dual(first, second, k), self._rule.integrate, 1e-15
         )
-        k, theta = found.limits(k0, self._gamma, self._rule.total)
+        k, theta = solution.limits(k0, self._gamma, self._rule.total)
         phi, slope = self._dual(va[:, -1], vb[:, -1], k)
         return phi, phi + slope * theta
 
@@ -119,10 +119,10 @@ class RungeKuttaSolve(PairKernel):
             return self._dual(v[:, :, None], v[:, None, :], kernel)
 
         grid = q[:, None, None].expand(-1, stages, stages).contiguous()
-        found = iterate(grid, self._gamma, dual, self._rule.integrate, 1e-15)
-        k, theta = found.limits(q, self._gamma, self._rule.total)
+        solution = iterate(grid, self._gamma, dual, self._rule.integrate, 1e-15)
+        k, theta = solution.limits(q, self._gamma, self._rule.total)
         phi, slope = self._dual(k, k, k)
-        curve = torch.cat([q[:, None], found.kernel.diagonal(dim1=1, dim2=2), k[:, None]], dim=1)
+        curve = torch.cat([q[:, None], solution.kernel.diagonal(dim1=1, dim2=2), k[:, None]], dim=1)
         return phi, phi + slope * theta, curve
 
 

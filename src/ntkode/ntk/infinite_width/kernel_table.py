@@ -59,7 +59,7 @@ class KernelTable:
         norms: range of log q.
         angles: range of θ.
         coefficients: shape (2, n_q, n_q, n_θ).
-        error: largest difference to direct evaluation at held-out pairs, or direct evaluation's own error.
+        error: largest difference to direct evaluation at held-out pairs, or the error of direct evaluation.
     """
 
     norms: Range
@@ -111,9 +111,11 @@ def tabulate(
         most -= (n_q * (n_q + 1) // 2) * n_theta
         coefficients, solve_error, scale = _fit(kernel, norms, angles, n_q, n_theta, held_out[0].device)
         table = KernelTable(norms, angles, coefficients, 0.0)
-        shown = float(((table.at_pairs(*held_out) - expected).abs() / expected.abs().clamp_min(1.0)).max())
-        error = max(_SAFETY * shown, float(direct.error.max()), solve_error)
-        if _SAFETY * shown <= tolerance:
+        deviation = float(
+            ((table.at_pairs(*held_out) - expected).abs() / expected.abs().clamp_min(1.0)).max()
+        )
+        error = max(_SAFETY * deviation, float(direct.error.max()), solve_error)
+        if _SAFETY * deviation <= tolerance:
             return KernelTable(norms, angles, coefficients, error)
         n_q, n_theta = _grown(coefficients, n_q, n_theta, 0.1 * tolerance * scale)
     return None
@@ -133,10 +135,10 @@ def tabulate_diagonal(
         coefficients = torch.stack([at_nodes.nngp, at_nodes.ntk]) @ _transform(count).T.to(q.device)
         expected = torch.stack([direct.nngp, direct.ntk])
         difference = coefficients @ norms.basis(held_out.log(), count) - expected
-        shown = float((difference.abs() / expected.abs().clamp_min(1.0)).max())
-        if _SAFETY * shown <= tolerance:
+        deviation = float((difference.abs() / expected.abs().clamp_min(1.0)).max())
+        if _SAFETY * deviation <= tolerance:
             nngp, ntk = coefficients @ norms.basis(logs, count)
-            return nngp, ntk, max(_SAFETY * shown, float(at_nodes.error.max()))
+            return nngp, ntk, max(_SAFETY * deviation, float(at_nodes.error.max()))
         count = math.ceil(_GROWTH * count)
     limits = diagonal(q)
     return limits.nngp, limits.ntk, float(limits.error.max())
@@ -145,17 +147,17 @@ def tabulate_diagonal(
 def _fit(
     kernel: PairKernel, norms: Range, angles: Range, n_q: int, n_theta: int, device: torch.device
 ) -> tuple[Tensor, float, float]:
-    """Coefficients of shape (2, n_q, n_q, n_θ), the solves' own error and the size of the kernel."""
+    """Coefficients of shape (2, n_q, n_q, n_θ), the solves' error and the size of the kernel."""
     q = norms.nodes(n_q).exp().to(device)
     cosine = angles.nodes(n_theta).cos().to(device)
     i, j = torch.triu_indices(n_q, n_q, device=device)
     limits = kernel.pairs(
         q[i].repeat_interleave(n_theta), q[j].repeat_interleave(n_theta), cosine.repeat(len(i))
     )
-    found = torch.stack([limits.nngp, limits.ntk]).reshape(2, len(i), n_theta)
-    values = found.new_empty(2, n_q, n_q, n_theta)
-    values[:, i, j] = found
-    values[:, j, i] = found
+    solved = torch.stack([limits.nngp, limits.ntk]).reshape(2, len(i), n_theta)
+    values = solved.new_empty(2, n_q, n_q, n_theta)
+    values[:, i, j] = solved
+    values[:, j, i] = solved
     in_q, in_theta = _transform(n_q).to(device), _transform(n_theta).to(device)
     coefficients = torch.einsum("ai,bj,tk,cijk->cabt", in_q, in_q, in_theta, values)
     return coefficients, float(limits.error.max()), max(1.0, float(values.abs().max()))

@@ -120,8 +120,8 @@ def infinite_width_kernels(
     assembly = Assembly(kernel, geometry, symmetries, tolerance / max(1.0, scale), _pairs_a_block(max_bytes))
     console = Console(stderr=True)
     many = len(geometry.q1) * len(geometry.q2) >= _MANY_PAIRS
-    shown = progress if progress is not None else many and console.is_terminal
-    with Progress(console=console, transient=True, disable=not shown) as bar:
+    visible = progress if progress is not None else many and console.is_terminal
+    with Progress(console=console, transient=True, disable=not visible) as bar:
         nngp, ntk, error = assembly.run(bar)
     if not bool(ntk.isfinite().all()):
         raise BlowUpError(

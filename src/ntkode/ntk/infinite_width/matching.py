@@ -257,7 +257,7 @@ def _scales(network: Network, gamma: float, output_variance: float) -> Scales:
     return Scales(gamma / network.horizon, squared**0.5, output_variance, squared * limits.ntk, limits.hidden)
 
 
-def _root(network: Network, value: Callable[[MeanLimits], float], target: float, told: str) -> float:
+def _root(network: Network, value: Callable[[MeanLimits], float], target: float, label: str) -> float:
     """The smallest γ at which `value` of the limits is the target."""
     seen: list[tuple[float, float]] = []
     for gamma in GAMMAS:
@@ -271,6 +271,6 @@ def _root(network: Network, value: Callable[[MeanLimits], float], target: float,
             return float(root)
     values = [v for _, v in seen]
     raise UnreachableTarget(
-        f"{told} cannot be reached by activation {network.activation.name!r}: with σ_w·T from 0 to "
+        f"{label} cannot be reached by activation {network.activation.name!r}: with σ_w·T from 0 to "
         f"{seen[-1][0]:g} it lies between {min(values):.3g} and {max(values):.3g}"
     )

@@ -15,7 +15,7 @@ MOST_STAGES = 48
 
 
 def network_limit(model: NeuralODE, x: Tensor, *, tolerance: float = 1e-8) -> Kernels:
-    """NNGP and NTK, as n → ∞, of the network that the model's own solver (its `fixed_twin`) makes.
+    """NNGP and NTK, as n → ∞, of the network that the model's solver (its `fixed_twin`) defines.
 
     Against the exact flow a distance would not fall below the solver's error; against this limit what is
     left is due to the width alone. Only where a Runge–Kutta solve has more than `MOST_STAGES` stages, its

@@ -80,7 +80,7 @@ class TensorRule:
 
     @property
     def times(self) -> Tensor:
-        """s = A·1."""
+        """The node of each stage in [0, 1]: s = A·1, shape (stages,)."""
         return self.matrix.sum(1)
 
     def integrate(self, g: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> D
     """The dual of an activation: a closed form where one is known, else a Hermite series.
 
     Formulas exist for the functions marked by `dual_of`, for polynomials up to degree 12 and for continuous
-    piecewise linear φ, the user's own included.
+    piecewise linear φ, user-defined ones included.
 
     Args:
         activation: φ, or its registered name.

@@ -50,9 +50,9 @@ class HermiteSeries:
         """(Φ, Φ') of the broadcast shape."""
         rho = correlation(va, vb, c)
         largest = float(rho.abs().max()) if rho.numel() else 0.0
-        cells = sorted(_cells(va) | _cells(vb))
+        intervals = sorted(_intervals(va) | _intervals(vb))
         for available in LADDER:
-            tails = self._tails(cells, available)
+            tails = self._tails(intervals, available)
             terms = _terms(tails, largest, self._tolerance)
             if terms is not None:
                 return self._sum(va, vb, rho, terms, available)
@@ -88,18 +88,18 @@ class HermiteSeries:
     def _coefficients(self, v: Tensor, terms: int, available: int) -> Tensor:
         """c_k(v), shape (terms, *v.shape)."""
         position = torch.log2(v).flatten()
-        cell = torch.floor(position)
+        interval = torch.floor(position)
         result = v.new_empty(terms, v.numel())
-        for index in torch.unique(cell).tolist():
-            here = (cell == index).nonzero()[:, 0]
+        for index in torch.unique(interval).tolist():
+            here = (interval == index).nonzero()[:, 0]
             basis = _chebyshev_values(2 * (position[here] - index) - 1)
             result[:, here] = self._cell(int(index), available)[:terms].to(v.device) @ basis
         return result.reshape(terms, *v.shape)
 
-    def _tails(self, cells: list[int], available: int) -> np.ndarray:
-        """Bounds on the terms over the cells, shape (available + 1,); the last one for all that follow."""
+    def _tails(self, intervals: list[int], available: int) -> np.ndarray:
+        """Bounds on the terms over the intervals, shape (available + 1,); the last for all later ones."""
         largest = np.zeros(available)
-        for index in cells:
+        for index in intervals:
             nodes = self._cell(index, available) @ torch.from_numpy(_chebyshev_values_at_nodes())
             bound = nodes.square()
             if self._kink is not None:
@@ -153,7 +153,7 @@ def _terms(bounds: np.ndarray, rho: float, tolerance: float) -> int | None:
     return max(1, int(enough[0])) if enough.size else None
 
 
-def _cells(v: Tensor) -> set[int]:
+def _intervals(v: Tensor) -> set[int]:
     return {int(i) for i in torch.unique(torch.floor(torch.log2(v))).tolist()}
 
 

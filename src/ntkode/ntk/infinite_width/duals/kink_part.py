@@ -20,7 +20,8 @@ from ntkode.ntk.infinite_width.duals.closed_form import Pair
 ORDERS = 6
 # Rounding of S's dual stays in the result: orders whose part of S at variance 2 is larger are left out.
 _LARGEST = 100.0
-_BESIDE = 1e-13  # where one-sided derivatives are taken: breakpoints are told to 1e-9, this one is 0 itself
+# Where one-sided derivatives are taken: breakpoints are located to 1e-9, this one is 0 itself.
+_BESIDE = 1e-13
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class KinkPart:
             abs(jump) / factorial(j) * math.sqrt(2**j * factorial2(2 * j - 1) / 2)
             for j, jump in enumerate(jumps, start=1)
         ]
-        kept = next((j for j, size in enumerate(sizes) if size > _LARGEST), ORDERS)
-        return cls(tuple(jump if j < kept and abs(jump) > 1e-9 else 0.0 for j, jump in enumerate(jumps)))
+        orders = next((j for j, size in enumerate(sizes) if size > _LARGEST), ORDERS)
+        return cls(tuple(jump if j < orders and abs(jump) > 1e-9 else 0.0 for j, jump in enumerate(jumps)))
 
     def __call__(self, va: Tensor, vb: Tensor, rho: Tensor) -> Pair:
         """(E[S(a)S(b)], E[S'(a)S'(b)]), of the shape of ρ."""

@@ -29,7 +29,7 @@ class Polynomial:
 
     @classmethod
     def of(cls, activation: Activation) -> Polynomial | None:
-        """φ's own, or None if its profile tells no polynomial."""
+        """The dual of φ, or None unless its profile shows a polynomial."""
         degree = activation.profile.polynomial_degree
         if degree is None:
             return None
@@ -37,8 +37,8 @@ class Polynomial:
         normalised = hermite_functions(z, degree + 1) @ (weights * activation(z).detach())
         series = normalised[: degree + 1].numpy() / np.sqrt([float(factorial(k)) for k in range(degree + 1)])
         monomials = np.zeros(degree + 1)
-        found = hermite_e.herme2poly(series)
-        monomials[: len(found)] = found
+        powers = hermite_e.herme2poly(series)
+        monomials[: len(powers)] = powers
         # What vanishes in exact arithmetic comes out as rounding noise.
         monomials[np.abs(monomials) < 1e-12 * np.abs(monomials).max()] = 0.0
         return cls(tuple(monomials.tolist()))
