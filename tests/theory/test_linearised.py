@@ -144,7 +144,7 @@ def test_the_stable_learning_rate_is_the_edge_of_stability():
         training.steps_to(1.5, 1e-3)
 
 
-def test_a_residual_that_does_not_go_with_the_kernel_is_refused():
+def test_a_residual_that_does_not_match_the_kernel_is_refused():
     kernel, _, residual, _ = problem()
     with pytest.raises(ValueError, match="does not match a kernel"):
         LinearisedTraining(kernel, residual[:5])

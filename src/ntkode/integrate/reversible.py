@@ -18,7 +18,7 @@ from ntkode.integrate.solver import Solver
 from ntkode.integrate.stepping import Steps
 from ntkode.integrate.tableaux import TABLEAUX
 
-# Largest relative growth of rounding in the backward pass.
+# Largest relative error by rounding that the backward pass may accumulate.
 MOST_ROUNDING = 1e-2
 
 

@@ -126,9 +126,9 @@ class ODEModel(nn.Module, ABC):
 
     def _check(self, solver: Solver, gradient: GradientMethod) -> None:
         if not isinstance(solver, Solver):
-            raise ValueError(f"solver={solver!r} is no solver: pass one, such as Solver('rk4', steps=10)")
+            raise ValueError(f"solver={solver!r} is not a solver: pass one, such as Solver('rk4', steps=10)")
         if isinstance(gradient, type) or not hasattr(gradient, "flow"):
-            raise ValueError(f"gradient={gradient!r} is no gradient method: pass one, such as Adjoint()")
+            raise ValueError(f"gradient={gradient!r} is not a gradient method: pass one, such as Adjoint()")
         gradient.check(solver, self.counted_field())
 
     def extra_repr(self) -> str:

@@ -65,7 +65,7 @@ class MLPODE(LayeredODEModel):
         self.head = nn.Linear(state, out_features)
 
     def encode(self, x: Tensor) -> Tensor:
-        """h(0), shape (N, state)."""
+        """h(0), the encoder applied to x, shape (N, state)."""
         return self.encoder(x)
 
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class RecordedFactors:
         return numbers * self.layout.dtype.itemsize
 
     def without_compression(self, x: Tensor) -> RecordedFactors:
-        """The same for rows like those of x, started anew, with all calls taken as they are."""
+        """A copy for rows like those of x, restarted with all calls uncompressed."""
         exact = replace(self, method="uncompressed", choices={}, compression_error=0.0)
         exact.start(x)
         return exact

@@ -43,7 +43,7 @@ class Weight:
 
     @classmethod
     def of(cls, calls: Sequence[Calls], layout: Layout) -> Weight:
-        """Sizes of recorded calls."""
+        """The sizes of one weight's recorded calls, by which costs are compared."""
         a = [some.layer.patches(some.inputs[0, :1]) for some in calls]
         g = [some.layer.channels(some.cotangents[0, 0, :1]) for some in calls]
         outputs = calls[0].cotangents.shape[1]

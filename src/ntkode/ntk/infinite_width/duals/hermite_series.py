@@ -22,7 +22,7 @@ from ntkode.ntk.infinite_width.duals.pair_quadrature import PairQuadrature
 
 # Terms computed: the first is enough off the diagonal, the last for tanh at ρ = 1 and variance 30.
 LADDER = (64, 256, 1024, 4096)
-_CELL_NODES = 20  # Chebyshev nodes in log₂ v an octave: c_k is analytic in v > 0
+_OCTAVE_NODES = 20  # Chebyshev nodes in log₂ v an octave: c_k is analytic in v > 0
 _PANELS = 96
 _REACH = 12.0
 
@@ -86,7 +86,7 @@ class HermiteSeries:
         return value, slope
 
     def _coefficients(self, v: Tensor, terms: int, available: int) -> Tensor:
-        """c_k(v), shape (terms, *v.shape)."""
+        """Hermite coefficients c_k of φ(√v z), shape (terms, *v.shape)."""
         position = torch.log2(v).flatten()
         interval = torch.floor(position)
         result = v.new_empty(terms, v.numel())
@@ -103,7 +103,7 @@ class HermiteSeries:
             nodes = self._cell(index, available) @ torch.from_numpy(_chebyshev_values_at_nodes())
             bound = nodes.square()
             if self._kink is not None:
-                v = 2.0 ** torch.from_numpy(index + (1 + chebyshev.chebpts1(_CELL_NODES)) / 2)
+                v = 2.0 ** torch.from_numpy(index + (1 + chebyshev.chebpts1(_OCTAVE_NODES)) / 2)
                 kink = self._kink.coefficients(v, _unit_coefficients(available))
                 # |c c' − s s'| ≤ |c − s||c'| + |s||c' − s'|
                 bound = (nodes - kink).abs().amax(1, keepdim=True) * (nodes.abs() + kink.abs())
@@ -113,7 +113,7 @@ class HermiteSeries:
 
     def _tabulate(self, index: int, available: int) -> Tensor:
         """Chebyshev coefficients of c_k(v) in log₂ v ∈ [index, index + 1], shape (available, nodes)."""
-        positions = index + (1 + chebyshev.chebpts1(_CELL_NODES)) / 2
+        positions = index + (1 + chebyshev.chebpts1(_OCTAVE_NODES)) / 2
         values = torch.stack([self._at(2.0**position, available) for position in positions], dim=1)
         return values @ torch.from_numpy(np.linalg.inv(_chebyshev_values_at_nodes()))
 
@@ -158,16 +158,16 @@ def _intervals(v: Tensor) -> set[int]:
 
 
 def _chebyshev_values(x: Tensor) -> Tensor:
-    """T_j(x), j < _CELL_NODES, shape (_CELL_NODES, len(x))."""
+    """T_j(x), j < _OCTAVE_NODES, shape (_CELL_NODES, len(x))."""
     rows = [torch.ones_like(x), x]
-    for _ in range(_CELL_NODES - 2):
+    for _ in range(_OCTAVE_NODES - 2):
         rows.append(2 * x * rows[-1] - rows[-2])
     return torch.stack(rows)
 
 
 @cache
 def _chebyshev_values_at_nodes() -> np.ndarray:
-    return chebyshev.chebvander(chebyshev.chebpts1(_CELL_NODES), _CELL_NODES - 1).T
+    return chebyshev.chebvander(chebyshev.chebpts1(_OCTAVE_NODES), _CELL_NODES - 1).T
 
 
 def _normal_rule(breakpoints: tuple[float, ...]) -> Pair:
