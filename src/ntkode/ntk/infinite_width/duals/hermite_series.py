@@ -158,7 +158,7 @@ def _intervals(v: Tensor) -> set[int]:
 
 
 def _chebyshev_values(x: Tensor) -> Tensor:
-    """T_j(x), j < _OCTAVE_NODES, shape (_CELL_NODES, len(x))."""
+    """T_j(x), j < _OCTAVE_NODES, shape (_OCTAVE_NODES, len(x))."""
     rows = [torch.ones_like(x), x]
     for _ in range(_OCTAVE_NODES - 2):
         rows.append(2 * x * rows[-1] - rows[-2])
@@ -167,7 +167,7 @@ def _chebyshev_values(x: Tensor) -> Tensor:
 
 @cache
 def _chebyshev_values_at_nodes() -> np.ndarray:
-    return chebyshev.chebvander(chebyshev.chebpts1(_OCTAVE_NODES), _CELL_NODES - 1).T
+    return chebyshev.chebvander(chebyshev.chebpts1(_OCTAVE_NODES), _OCTAVE_NODES - 1).T
 
 
 def _normal_rule(breakpoints: tuple[float, ...]) -> Pair:
