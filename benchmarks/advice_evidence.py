@@ -1,68 +1,8 @@
-"""Condense stored sweeps into the evidence that benchmarks/advise.py goes by.
+"""Condense stored sweeps into the evidence that benchmarks/advise.py goes by."""
 
-    python benchmarks/advice_evidence.py [results=FOLDER,…] [sweeps=NAME,…] [perf=FILE] [out=FILE]
-
-By default the sweeps are those of conf/experiment/advice, which `make evidence` runs first, and the package's
-own file, src/ntkode/advice/advice_data.json, is written anew.
-"""
-
-import json
 import sys
-from dataclasses import replace
-from pathlib import Path
 
-import pandas as pd
-
-from ntkode.advice.advice_data import PACKAGED, Evidence
-from ntkode.advice.collecting import collect, gradient_costs
-from ntkode.cli.pairs import parse_pairs
-from ntkode.results import NoResults, SweepIndex, load, sweep_name, write_atomically
-
-ROOT = Path(__file__).resolve().parent.parent
-PERF = ROOT / "docs" / "perf" / "gradients.json"
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment" / "advice").glob("*.yaml"))
-SWEEPS = tuple(sweep_name([f"experiment=advice/{name}"]) for name in EXPERIMENTS)
-KEYS = {
-    "results": "the results folders, results by default",
-    "sweeps": f"which of their sweeps; {', '.join(SWEEPS)} by default",
-    "perf": "times of the gradient methods; docs/perf/gradients.json by default",
-    "out": "the file to write; the package's own by default",
-}
-
-
-def main(arguments: list[str]) -> None:
-    """Read the runs and write the evidence; exits with a message where there is none."""
-    settings, _ = parse_pairs(__doc__, KEYS, arguments)
-    wanted = settings["sweeps"].split(",") if "sweeps" in settings else SWEEPS
-    folders = settings.get("results", "results").split(",")
-    stored = [(folder, sweep) for folder in folders for sweep in SweepIndex.names(folder)]
-    try:
-        frames = [load(folder, sweep) for folder, sweep in stored if sweep in wanted]
-        costs = gradient_costs(Path(settings.get("perf", PERF)))
-    except (NoResults, ValueError) as error:
-        sys.exit(f"advice_evidence: {error}")
-    evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else Evidence()
-    sizes = {name: len(getattr(evidence, name)) for name in ("gradient", "tolerated")}
-    missing = [name for name, size in sizes.items() if not size]
-    if missing:
-        sys.exit(
-            f"advice_evidence: no done run of {', '.join(wanted)} gives {', '.join(missing)}: make evidence "
-            "runs them, or name others by sweeps=…"
-        )
-    out = Path(settings.get("out", PACKAGED))
-    write_atomically(out, text(replace(evidence, costs=costs)))
-    counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
-    print(f"{out}: {counts}, from {sum(source.runs for source in evidence.sources)} runs")
-
-
-def text(evidence: Evidence) -> str:
-    """As JSON, a line a row."""
-    parts = [
-        f'"{part}": [\n' + ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows) + "\n ]"
-        for part, rows in evidence.plain().items()
-    ]
-    return "{\n " + ",\n ".join(parts) + "\n}\n"
-
+from ntkode.cli.advice_evidence import main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

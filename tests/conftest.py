@@ -1,6 +1,5 @@
 """Shared by the tests: the scripts of benchmarks/, and configs composed as run.py composes them."""
 
-import importlib.util
 import runpy
 import signal
 import subprocess
@@ -41,12 +40,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def entry():
-    """benchmarks/run.py as a module, with its resolvers registered."""
-    spec = importlib.util.spec_from_file_location("ntkode_entry", ROOT / "benchmarks" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.register_resolvers()
-    return module
+    """The module of benchmarks/run.py, with the resolvers of conf/ registered."""
+    from ntkode.cli import resolvers, run
+
+    resolvers.register_resolvers()
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +54,7 @@ def composed(entry):
 
     @cache
     def call(*overrides):
-        with composer(entry.CONF, overrides) as compose:
+        with composer(ROOT / "conf", overrides) as compose:
             return compose([])
 
     return call
@@ -75,7 +73,6 @@ def script(monkeypatch, capsys, tmp_path):
 
     def run(name, *arguments):
         path = ROOT / "benchmarks" / f"{name}.py"
-        monkeypatch.syspath_prepend(path.parent)
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         try:
             runpy.run_path(str(path), run_name="__main__")

@@ -14,6 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from ntkode.cli import choices, resolvers
+from ntkode.cli.overrides import EXTRAS
 from ntkode.data import DataModule
 from ntkode.metrics import Metric
 from ntkode.models import ODEModel
@@ -41,7 +43,7 @@ DEFAULTS = {
 }
 
 
-def choices(*groups):
+def each_choice_of(*groups):
     chosen = [choice for choice in CHOICES if choice[0] in groups]
     return pytest.mark.parametrize(("group", "choice"), chosen, ids=["=".join(choice) for choice in chosen])
 
@@ -51,7 +53,7 @@ def test_begins_with_one_line_that_says_what_it_is(path, entry):
     lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
     assert re.match(r"# \S", lines[0])
     assert not lines[1].startswith("#")  # one line: --help shows no second
-    assert entry.description(path) == lines[0].removeprefix("# ")
+    assert choices.description(path) == lines[0].removeprefix("# ")
 
 
 def test_the_defaults_name_every_group_and_resolve(composed):
@@ -61,7 +63,7 @@ def test_the_defaults_name_every_group_and_resolve(composed):
     assert "${" not in str(config)
 
 
-@choices(*{group for group, _ in CHOICES if not group.startswith("hydra/")})
+@each_choice_of(*{group for group, _ in CHOICES if not group.startswith("hydra/")})
 def test_composes_and_all_targets_take_what_they_are_given(composed, group, choice):
     config = composed(f"{group}={choice}")
     assert config["choices"][group] == choice
@@ -80,17 +82,17 @@ def hydra_config(entry):
 
     def call(*overrides):
         for override in overrides:
-            plugin, extra = entry.EXTRAS.get(override, ("hydra_joblib_launcher", None))
+            plugin, extra = EXTRAS.get(override, ("hydra_joblib_launcher", None))
             if importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
                 pytest.skip(f"needs ntkode[{extra}], which is not installed")
-        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         return config.hydra
 
     return call
 
 
-@choices("hydra/launcher", "hydra/sweeper", "hydra/help")
+@each_choice_of("hydra/launcher", "hydra/sweeper", "hydra/help")
 def test_hydra_groups_compose(hydra_config, group, choice):
     hydra = hydra_config(f"{group}={choice}")
     assert hydra.runtime.choices[group] == choice
@@ -116,7 +118,7 @@ def test_launchers_ask_for_what_a_job_uses(hydra_config, overrides, cores, gpus)
     assert local.n_jobs == max(1, len(os.sched_getaffinity(0)) // cores)
 
 
-@choices("model")
+@each_choice_of("model")
 def test_models_are_made(composed, group, choice):
     config = composed(f"{group}={choice}")
     shape = {"image_shape": (1, 2, 3), "patch": 1} if "image_shape" in config["model"] else {}
@@ -125,7 +127,7 @@ def test_models_are_made(composed, group, choice):
     assert model(torch.ones(2, 6)).shape == (2, 3)
 
 
-@choices("dataset")
+@each_choice_of("dataset")
 def test_datasets_are_made(composed, group, choice):
     data = build(composed(f"{group}={choice}")["dataset"])
     assert isinstance(data, DataModule)
@@ -148,7 +150,7 @@ def test_variants_of_datasets_change_one_key(composed):
         assert [key for key in theirs if ours[key] != theirs[key]] in (["resize"], ["antipodal"])
 
 
-@choices("optimizer")
+@each_choice_of("optimizer")
 def test_optimizers_are_made(composed, group, choice):
     make = build(composed(f"{group}={choice}")["optimizer"]["algorithm"])
     optimizer = make([torch.nn.Parameter(torch.zeros(2))], lr=0.5)
@@ -156,7 +158,7 @@ def test_optimizers_are_made(composed, group, choice):
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-@choices("metrics")
+@each_choice_of("metrics")
 def test_metrics_are_made(composed, group, choice):
     metrics = build(composed(f"{group}={choice}")["metrics"])
     assert all(isinstance(metric, Metric) for metric in metrics.values())
@@ -165,15 +167,15 @@ def test_metrics_are_made(composed, group, choice):
 
 @pytest.mark.parametrize(("threads", "least"), [(1, 1), (1000, 1), (0, 1), ("abc", 1)])
 def test_jobs_at_a_time_are_at_least_one(entry, threads, least):
-    assert entry.workers(threads) >= least
-    assert entry.workers(1000) == 1
+    assert resolvers.workers(threads) >= least
+    assert resolvers.workers(1000) == 1
 
 
 def test_jobs_at_a_time_are_no_more_than_the_gpus_allow(entry, monkeypatch):
-    monkeypatch.setattr(entry.os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(resolvers.os, "sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    assert [entry.workers(1, devices, "gpu") for devices in (1, 2, 4)] == [3, 1, 1]
-    assert entry.workers(1, 1, "cpu") == 8
+    assert [resolvers.workers(1, devices, "gpu") for devices in (1, 2, 4)] == [3, 1, 1]
+    assert resolvers.workers(1, 1, "cpu") == 8
 
 
 def test_help_tells_every_group_and_choice_with_its_line(entry, script):
@@ -184,10 +186,10 @@ def test_help_tells_every_group_and_choice_with_its_line(entry, script):
             group = line.strip()
         elif found := re.fullmatch(r"  ([* ]) (\S+)\s+(.*)", line):
             told[group, found[2]] = (found[1], found[3])
-    hydras = {(group, "basic"): text for group, text in entry.BASIC.items()}
+    hydras = {(group, "basic"): text for group, text in choices.BASIC.items()}
     assert set(told) == {choice for choice in CHOICES if choice[0] != "hydra/help"} | set(hydras)
     for (group, choice), (mark, text) in told.items():
-        expected = hydras.get((group, choice)) or entry.description(CONF / group / f"{choice}.yaml")
+        expected = hydras.get((group, choice)) or choices.description(CONF / group / f"{choice}.yaml")
         assert text == expected
         assert (mark == "*") == (DEFAULTS[group] == choice)
 
@@ -200,7 +202,7 @@ def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experime
     """An experiment comes last and could silently undo `size=full`."""
     for size in ("paper", "full", "smoke"):
         typed = [] if size == "paper" else [f"size={size}"]
-        with initialize_config_dir(str(entry.CONF), version_base="1.3"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose(
                 "config", overrides=[f"experiment={experiment}", *typed], return_hydra_config=True
             )
@@ -221,7 +223,7 @@ def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experime
     [(1.0, 10, 10), (16.0, 5, 80), (0.7, 10, 7), (0.25, 10, 3), (0.01, 5, 1)],
 )
 def test_steps_grow_with_the_horizon(entry, horizon, per_unit, steps):
-    assert entry.steps_over(horizon, per_unit) == steps
+    assert resolvers.steps_over(horizon, per_unit) == steps
 
 
 def test_the_horizon_experiment_keeps_the_step_size(composed):

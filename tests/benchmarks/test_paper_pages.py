@@ -1,6 +1,5 @@
 """`python benchmarks/paper_pages.py`: the documentation's pages say what the stored verdicts say."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
@@ -26,13 +25,10 @@ VERDICTS = {
 
 
 @pytest.fixture
-def pages(monkeypatch, tmp_path):
-    """The script as a module that writes to the test's folder."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    spec = importlib.util.spec_from_file_location("ntkode_paper_pages", SCRIPTS / "paper_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.register_resolvers()
+def pages(entry, monkeypatch, tmp_path):
+    """The module of the script, which writes to the test's folder."""
+    from ntkode.cli import paper_pages as module
+
     monkeypatch.setattr(module, "PAGES", tmp_path / "pages")
     module.PAGES.mkdir()
     return module

@@ -1,6 +1,5 @@
 """`python benchmarks/paper.py`: one experiment after the other, taken up where it stopped; all verdicts."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -21,17 +20,11 @@ ONE = "only=activation_gradient"
 
 
 @pytest.fixture(scope="module")
-def paper():
-    """benchmarks/paper.py as a module, with the resolvers that conf/ needs."""
-    sys.path.insert(0, str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("ntkode_paper", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    module.register_resolvers()
-    yield module
-    sys.path.remove(str(SCRIPT.parent))
-    del sys.modules[spec.name]
+def paper(entry):
+    """The module of benchmarks/paper.py, with the resolvers that conf/ needs."""
+    from ntkode.cli import paper
+
+    return paper
 
 
 def run(folder, *arguments):

@@ -14,6 +14,7 @@ import yaml
 from matplotlib import get_cachedir
 from matplotlib.image import imread
 
+from ntkode.cli import overrides
 from ntkode.execution import run_job
 from ntkode.results import RunRecord, SweepIndex
 
@@ -227,8 +228,8 @@ def test_a_config_that_does_not_compose_runs_no_job(script, tmp_path, arguments,
 @pytest.fixture
 def no_extras(entry, monkeypatch):
     """As in an installation without the optional packages."""
-    plugins = {choice: ("not_installed", extra) for choice, (_, extra) in entry.EXTRAS.items()}
-    monkeypatch.setattr(entry, "EXTRAS", plugins)
+    plugins = {choice: ("not_installed", extra) for choice, (_, extra) in overrides.EXTRAS.items()}
+    monkeypatch.setattr(overrides, "EXTRAS", plugins)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +289,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(entry, monkeypatch, caps
 )
 def test_the_results_folder_is_read_as_hydra_reads_it(entry, monkeypatch, typed, value):
     monkeypatch.setenv("NTKODE_TEST_FOLDER", "/there")
-    assert entry.given("results_dir", ["activation=tanh,relu", typed]) == value
+    assert overrides.given("results_dir", ["activation=tanh,relu", typed]) == value
 
 
 def test_cfg_shows_the_config_and_runs_nothing(script, tmp_path):
@@ -302,5 +303,5 @@ def test_cfg_shows_the_config_and_runs_nothing(script, tmp_path):
 
 @pytest.mark.parametrize("axis", ["model=resnet,mlp_ode", "sweep=a,b", "match=none,ntk"])
 def test_an_axis_is_no_single_value(entry, axis):
-    assert entry.given(axis.split("=")[0], [axis]) is None
-    assert entry.misused(["-m", axis]) is None
+    assert overrides.given(axis.split("=")[0], [axis]) is None
+    assert overrides.misused(["-m", axis]) is None

@@ -11,6 +11,7 @@ from tests.metrics.runs import all_metrics, train
 
 import ntkode
 from ntkode import activations
+from ntkode.cli import choices
 from ntkode.integrate import Adjoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def test_every_choice_and_key_of_conf_is_documented(path, reference, entry, hook
     text = section(reference, group)
     name = path.relative_to(CONF / group).with_suffix("").as_posix()
     row = next(line for line in text.splitlines() if re.match(rf"\| \**`{name}`", line))
-    assert hook("markdown_text").escaped(entry.description(path)) in row
+    assert hook("markdown_text").escaped(choices.description(path)) in row
     if group == "experiment":
         assert all(line.strip() in text for line in path.read_text().splitlines())
         return

@@ -1,0 +1,84 @@
+"""Put advice to the test: train as recommended, by default, and by random choices, and compare test errors.
+
+    python benchmarks/advise_trial.py advice=FILE [random=6] [seeds=1,2,3] [draw=0] [out=FILE]
+
+All take the same number of steps at 1/λ_max, on the same draws of the data. That of the advice is none of
+them, but draws overlap. The runs are stored as a sweep, advice_DATASET.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from ntkode.advice.composing import composer
+from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
+from ntkode.cli.choices import CONF
+from ntkode.cli.pairs import parse_pairs, whole_pair
+from ntkode.cli.resolvers import register_resolvers
+from ntkode.results import NoResults, write_atomically
+
+KEYS = {
+    "advice": "what benchmarks/advise.py wrote with out=…",
+    "random": "random configurations to compare with; 6 by default",
+    "seeds": "of draw and initialisation; 1,2,3 by default",
+    "draw": "the seed of the random configurations; 0 by default",
+    "results": "the results folder",
+    "out": "a JSON file for the comparison",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Train, print the comparison; the exit code is 0 where the advised runs are all done."""
+    given, _ = parse_pairs(__doc__, KEYS, arguments)
+    register_resolvers()
+    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
+    if "advice" not in given:
+        sys.exit("advise_trial: advice=FILE is missing: make it by python benchmarks/advise.py … out=FILE")
+    try:
+        advice = read_advice(Path(given["advice"]))
+        seeds = [whole_pair("seeds", seed, least=0) for seed in given.get("seeds", "1,2,3").split(",")]
+        random = whole_pair("random", given.get("random", "6"), least=0)
+        settings = settings_of(advice, random, whole_pair("draw", given.get("draw", "0"), least=0))
+        with composer(CONF, advice["given"]) as compose:
+            for seed in seeds:
+                if compose([f"seed={seed}"])["dataset"].get("seed") == advice["draw"]:
+                    raise ValueError(f"seeds={seed} is the draw that the advice was made on: leave it out")
+            results = given.get("results", "results")
+            runs = run_trial(settings, seeds, compose, results, f"advice_{advice['dataset']}")
+    except (OSError, ValueError, NoResults, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"advise_trial: {error}")
+    console.print(trial_table(runs))
+    if "out" in given:
+        told = {
+            "advice": advice,
+            "runs": runs.to_dict("records"),
+            "verdicts": [asdict(v) for v in verdicts(runs)],
+        }
+        write_atomically(
+            Path(given["out"]), json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n"
+        )
+        console.print(given["out"])
+    advised = runs[runs["setting"] == "advised"]
+    return 0 if len(advised) and (advised["status"] == "done").all() else 1
+
+
+def read_advice(path: Path) -> dict[str, Any]:
+    """What benchmarks/advise.py wrote.
+
+    Raises:
+        ValueError: it did not.
+    """
+    try:
+        advice = json.loads(path.read_text())
+        missing = {"given", "overrides", "steps", "asked", "draw", "dataset"} - set(advice)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"advice={path} cannot be read ({error})") from error
+    if missing or not isinstance(advice, dict):
+        raise ValueError(f"advice={path} is not what benchmarks/advise.py writes with out=…")
+    return advice

@@ -1,0 +1,49 @@
+"""The choices of each config group, and the line of help of each choice."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The checkout: ntkode is installed from it, editable."""
+CONF = ROOT / "conf"
+# Choices that are Hydra's own, and so have no file here.
+BASIC = {
+    "hydra/launcher": "one job after the other, started by this process",
+    "hydra/sweeper": "the grid of all axes",
+}
+
+
+def choices_help() -> str:
+    """The groups of conf/ and a line on each choice: the first comment of its file."""
+    defaults = {
+        str(group).removeprefix("override "): choice
+        for entry in OmegaConf.load(CONF / "config.yaml").defaults
+        if isinstance(entry, DictConfig)
+        for group, choice in entry.items()
+    }
+    lines: list[str] = []
+    for group in (name for name in defaults if (CONF / name).is_dir() and name != "hydra/help"):
+        lines += ["", group]
+        for name, path in choice_files(group).items():
+            mark = "*" if name == defaults[group] else " "
+            lines.append(f"  {mark} {name:<20} {description(path)}")
+        if group in BASIC:
+            mark = "*" if defaults[group] == "basic" else " "
+            lines.append(f"  {mark} {'basic':<20} {BASIC[group]}")
+    return "\n".join(lines).lstrip("\n")
+
+
+def choice_files(group: str) -> dict[str, Path]:
+    """The files of a group by choice (`paper/depth_output` in a folder), numbers within names by size."""
+    folder = CONF / group
+    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    return dict(
+        sorted(files.items(), key=lambda f: ("/" in f[0], f[0].rstrip("0123456789"), len(f[0]), f[0]))
+    )
+
+
+def description(path: Path) -> str:
+    """The first comment of a config file that is no directive to Hydra."""
+    comments = (line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@")), "")
