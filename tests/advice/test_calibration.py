@@ -2,7 +2,7 @@
 
 import pytest
 
-from ntkode.advice.calibration import Cost, measure_cost, measure_memory
+from ntkode.advice.calibration import TrainingCost, measure_cost, measure_memory
 from ntkode.advice.measurements import TIMED
 from ntkode.studies.preparation import build_model, read_data, seed_everything, training_module
 
@@ -10,7 +10,7 @@ GIVEN = ("dataset=digits", "n_train=40", "dataset.n_test=50", "model.width=16", 
 
 
 def test_a_run_is_its_start_its_steps_and_an_evaluation_now_and_then():
-    cost = Cost(64, step=0.1, evaluation=0.5, every=10, start=2.0, lambda_max=1.0)
+    cost = TrainingCost(64, step=0.1, evaluation=0.5, every=10, start=2.0, lambda_max=1.0)
     assert cost.run(100) == pytest.approx(2.0 + 100 * 0.1 + 10 * 0.5)
     assert cost.steps_within(cost.run(100) + 1e-9) == 100
     assert cost.steps_within(1.9) == 0

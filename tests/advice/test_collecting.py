@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from ntkode.advice.advice_data import Evidence
+from ntkode.advice.advice_data import AdviceData
 from ntkode.advice.collecting import collect, gradient_costs
 
 
@@ -60,7 +60,7 @@ def test_runs_that_failed_or_of_other_models_do_not_count():
     failed, other = {"status": "diverged"}, {"config.choices.model": "resnet"}
     rows = [solve(), solve(first=0.5, **failed), solve(first=0.6, **other)]
     assert errors(runs("gradient_accuracy", rows)) == {"softplus": 0.01}
-    assert collect(runs("gradient_accuracy", [solve(**failed)])) == Evidence()
+    assert collect(runs("gradient_accuracy", [solve(**failed)])) == AdviceData()
 
 
 def test_a_gradient_error_is_the_worst_over_seeds_and_moments():

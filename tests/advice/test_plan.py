@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntkode.advice.advice_data import Evidence
-from ntkode.advice.calibration import Cost
+from ntkode.advice.advice_data import AdviceData
+from ntkode.advice.calibration import TrainingCost
 from ntkode.advice.measurements import Bench, Request
 from ntkode.advice.plan import make_plan
 from ntkode.advice.width import WidthNeed
@@ -21,13 +21,13 @@ class TimedByWidth(Bench):
 
     def cost(self, overrides):
         width = int(dict(pair.split("=") for pair in overrides)["width"].removeprefix("w"))
-        return Cost(width, step=width / 1000, evaluation=0.0, every=10, start=1.0, lambda_max=1.0)
+        return TrainingCost(width, step=width / 1000, evaluation=0.0, every=10, start=1.0, lambda_max=1.0)
 
 
 @pytest.fixture(scope="module")
 def bench(composed):
     request = Request(("tanh",), (1.0,), WIDTHS, rows=60)
-    return TimedByWidth(request, lambda more: composed(*GIVEN, *more), Evidence.read())
+    return TimedByWidth(request, lambda more: composed(*GIVEN, *more), AdviceData.read())
 
 
 @pytest.fixture(scope="module")

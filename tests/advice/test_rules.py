@@ -7,10 +7,10 @@ import pytest
 from ntkode import activations
 from ntkode.advice.advice_data import (
     PACKAGED,
-    Evidence,
+    AdviceData,
     EvidenceUnreadable,
-    GradientCost,
-    GradientError,
+    RelativeCost,
+    StoredError,
     Tolerated,
 )
 from ntkode.advice.prediction import Candidate
@@ -19,20 +19,20 @@ from ntkode.advice.rules import bearable, cheapest_way, longest
 
 def row(solver, steps, error, gamma=1.0, activation="tanh", gradient="backprop", runs=3):
     stages = {"midpoint": 2, "rk4": 4}[solver]
-    return GradientError(activation, gamma, "here", solver, gradient, steps, error, stages * steps, runs)
+    return StoredError(activation, gamma, "here", solver, gradient, steps, error, stages * steps, runs)
 
 
 def candidate(name, gamma=1.0):
     return Candidate(activations.get(name), gamma)
 
 
-COSTS = [GradientCost("backprop", 1.0, 3), GradientCost("adjoint", 1.6, 3)]
+COSTS = [RelativeCost("backprop", 1.0, 3), RelativeCost("adjoint", 1.6, 3)]
 
 
 def test_the_cheapest_way_within_the_bound_is_taken():
     rows = [row("midpoint", 5, 0.02), row("midpoint", 10, 0.005), row("rk4", 5, 1e-5), row("rk4", 10, 1e-6)]
     adjoint = [row("midpoint", 5, 0.001, gradient="adjoint")]
-    evidence = Evidence(gradient=rows + adjoint, costs=COSTS)
+    evidence = AdviceData(gradient=rows + adjoint, costs=COSTS)
     loose = cheapest_way(evidence, candidate("tanh"), 0.03)
     assert (loose.row.solver, loose.row.steps, loose.gradient) == ("midpoint", 5, "backprop")
     # Midpoint's ten steps take 20 evaluations as RK4's five do; the adjoint's 10 count 1.6 times.
@@ -43,15 +43,15 @@ def test_the_cheapest_way_within_the_bound_is_taken():
 
 def test_between_two_horizons_the_larger_error_counts():
     rows = [row("rk4", 5, 1e-3, gamma=1.0), row("rk4", 5, 1e-2, gamma=2.0), row("rk4", 5, 1.0, gamma=4.0)]
-    evidence = Evidence(gradient=rows, costs=COSTS)
+    evidence = AdviceData(gradient=rows, costs=COSTS)
     assert cheapest_way(evidence, candidate("tanh", 1.5), 0.1).row.error == 1e-2
     assert cheapest_way(evidence, candidate("tanh", 1.0), 0.1).row.error == 1e-3
     rows[1] = row("rk4", 5, 1e-4, gamma=2.0)  # as with a kink, which is crossed or is not
-    assert cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 1.5), 0.1).row.error == 1e-3
+    assert cheapest_way(AdviceData(gradient=rows, costs=COSTS), candidate("tanh", 1.5), 0.1).row.error == 1e-3
 
 
 def test_nothing_is_extrapolated():
-    evidence = Evidence(gradient=[row("rk4", 10, 16e-4), row("rk4", 20, 1e-4)], costs=COSTS)
+    evidence = AdviceData(gradient=[row("rk4", 10, 16e-4), row("rk4", 20, 1e-4)], costs=COSTS)
     assert longest(evidence) == 1.0
     assert cheapest_way(evidence, candidate("tanh"), 1e-5) is None
     assert cheapest_way(evidence, candidate("tanh", 3.0), 1.0) is None
@@ -63,7 +63,7 @@ def test_an_activation_that_was_not_measured_takes_the_worst_as_smooth_one():
         row("rk4", 5, 2e-3, activation="softplus"),
         row("rk4", 5, 0.02, activation="relu"),
     ]
-    evidence = Evidence(gradient=rows, costs=COSTS)
+    evidence = AdviceData(gradient=rows, costs=COSTS)
     smooth = cheapest_way(evidence, candidate("erf"), 0.1)
     assert smooth.row.error == 2e-3
     assert "erf at σ_w·T = 1 was not measured: as the worst of softplus, tanh" in smooth.thin
@@ -72,7 +72,7 @@ def test_an_activation_that_was_not_measured_takes_the_worst_as_smooth_one():
 
 def test_an_activation_measured_at_shorter_horizons_takes_those_measured_at_longer_ones():
     rows = [row("rk4", 5, 1e-3), row("rk4", 5, 0.5, gamma=4.0, activation="gelu")]
-    far = cheapest_way(Evidence(gradient=rows, costs=COSTS), candidate("tanh", 3.0), 1.0)
+    far = cheapest_way(AdviceData(gradient=rows, costs=COSTS), candidate("tanh", 3.0), 1.0)
     assert far.row.error == 0.5
     assert "as the worst of gelu" in far.thin
 
@@ -80,13 +80,13 @@ def test_an_activation_measured_at_shorter_horizons_takes_those_measured_at_long
 def test_the_bound_is_that_of_the_most_sensitive_activation():
     tried = (("tanh", 0.01, 0.05), ("relu", 0.01, 0.03), ("relu", 0.1, 0.2))
     rows = [Tolerated(name, "here", change, e, math.nan, 8) for name, change, e in tried]
-    bound, told = bearable(Evidence(tolerated=rows))
+    bound, told = bearable(AdviceData(tolerated=rows))
     assert bound == 0.03
     assert "the largest tried" in told
 
 
 def test_the_packaged_evidence_is_whole_and_traceable():
-    evidence = Evidence.read()
+    evidence = AdviceData.read()
     assert evidence.datasets == ["mnist"]
     assert 0 < bearable(evidence)[0] < 1
     assert {row.activation for row in evidence.tolerated} == {"tanh", "softplus", "relu", "gelu"}
@@ -103,12 +103,12 @@ def test_the_packaged_evidence_is_whole_and_traceable():
 
 def test_what_rests_on_more_runs_counts():
     few, many = row("rk4", 5, 2.0, runs=2), row("rk4", 5, 3.0, runs=9)
-    assert Evidence(gradient=[many]).joined(Evidence(gradient=[few])).gradient == [many]
-    assert Evidence(gradient=[few]).joined(Evidence(gradient=[many])).gradient == [many]
+    assert AdviceData(gradient=[many]).joined(AdviceData(gradient=[few])).gradient == [many]
+    assert AdviceData(gradient=[few]).joined(AdviceData(gradient=[many])).gradient == [many]
 
 
 def test_a_damaged_file_is_named(tmp_path):
     broken = tmp_path / "evidence.json"
     broken.write_text(PACKAGED.read_text()[:200])
     with pytest.raises(EvidenceUnreadable, match=r"evidence=.*evidence\.json cannot be read"):
-        Evidence.read(broken)
+        AdviceData.read(broken)

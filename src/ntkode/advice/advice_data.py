@@ -15,11 +15,11 @@ PACKAGED = Path(__file__).with_name("advice_data.json")
 
 
 class EvidenceUnreadable(ValueError):
-    """A file of evidence is none."""
+    """The file holds no advice data, or other fields."""
 
 
 @dataclass(frozen=True)
-class GradientError:
+class StoredError:
     """Relative error of the training gradient against the ODE's, for one way of solving it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Tolerated:
 
 
 @dataclass(frozen=True)
-class GradientCost:
+class RelativeCost:
     """Time of a gradient method over that of backprop, same solver and steps (docs/perf).
 
     Attributes:
@@ -82,7 +82,7 @@ class GradientCost:
 
 
 @dataclass(frozen=True)
-class Source:
+class RunSource:
     """Runs of one state of the code.
 
     Attributes:
@@ -103,13 +103,13 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All of it."""
+class AdviceData:
+    """The data behind advice: gradient errors, tolerated errors, relative costs, and their runs."""
 
-    gradient: list[GradientError] = field(default_factory=list)
+    gradient: list[StoredError] = field(default_factory=list)
     tolerated: list[Tolerated] = field(default_factory=list)
-    costs: list[GradientCost] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    costs: list[RelativeCost] = field(default_factory=list)
+    sources: list[RunSource] = field(default_factory=list)
 
     @property
     def datasets(self) -> list[str]:
@@ -126,10 +126,10 @@ class Evidence:
         try:
             stored = json.loads(path.read_text())
             return cls(
-                gradient=[GradientError(**row) for row in stored["gradient"]],
+                gradient=[StoredError(**row) for row in stored["gradient"]],
                 tolerated=[Tolerated(**row) for row in stored["tolerated"]],
-                costs=[GradientCost(**row) for row in stored["costs"]],
-                sources=[Source(**row) for row in stored["sources"]],
+                costs=[RelativeCost(**row) for row in stored["costs"]],
+                sources=[RunSource(**row) for row in stored["sources"]],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EvidenceUnreadable(
@@ -141,12 +141,12 @@ class Evidence:
         """Lists and dicts, as stored."""
         return asdict(self)
 
-    def joined(self, other: Evidence) -> Evidence:
+    def joined(self, other: AdviceData) -> AdviceData:
         """Both; where both measured the same, the one that rests on more runs, `other` in a tie."""
         parts = {
             part.name: _joined(getattr(self, part.name), getattr(other, part.name)) for part in fields(self)
         }
-        return Evidence(**parts)
+        return AdviceData(**parts)
 
 
 def _joined(own: list[Any], others: list[Any]) -> list[Any]:
@@ -177,4 +177,4 @@ def _key(row: Any) -> tuple[Any, ...]:
 
 
 def _size(row: Any) -> int:
-    return int(row.problems if isinstance(row, GradientCost) else row.runs)
+    return int(row.problems if isinstance(row, RelativeCost) else row.runs)

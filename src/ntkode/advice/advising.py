@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ntkode.advice.advice_data import Evidence
+from ntkode.advice.advice_data import AdviceData
 from ntkode.advice.measurements import Bench, Compose, Option, Request
 from ntkode.advice.plan import Plan, make_plan
 from ntkode.advice.prediction import Candidate, Prediction, Problem, Ranked, Refused, predict, rank
@@ -49,7 +49,7 @@ class Advice:
 def advise(
     request: Request,
     compose: Compose,
-    evidence: Evidence,
+    evidence: AdviceData,
     told: Callable[[str], None],
     watched: Callable[[Sequence[Candidate]], Iterable[Candidate]],
 ) -> Advice:

@@ -23,7 +23,7 @@ MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
-class Cost:
+class TrainingCost:
     """Seconds of training with metrics=cheap on this machine; the start of the process is not counted.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Clock(L.Callback):
         return median(after - before for before, after in zip(self.ends, self.ends[1:], strict=False))
 
 
-def measure_cost(config: Config, data: DataModule) -> Cost:
+def measure_cost(config: Config, data: DataModule) -> TrainingCost:
     """Train a few steps by `config`, and measure what they cost.
 
     Args:
@@ -99,7 +99,7 @@ def measure_cost(config: Config, data: DataModule) -> Cost:
         _ = model(data.test.x)
     evaluation = time.perf_counter() - began
     width, every = int(config["model"]["width"]), int(config["metrics"]["evaluation"]["every"])
-    return Cost(width, clock.step, evaluation, every, start, largest)
+    return TrainingCost(width, clock.step, evaluation, every, start, largest)
 
 
 def measure_memory(config: Config, data: DataModule) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ntkode import activations
-from ntkode.advice.advice_data import Evidence, GradientCost, GradientError, Source, Tolerated
+from ntkode.advice.advice_data import AdviceData, RelativeCost, RunSource, StoredError, Tolerated
 from ntkode.report.gradients.training import enough_table, training_effects
 from ntkode.report.tables.labels import numbers
 from ntkode.results import Status
@@ -23,7 +23,7 @@ _SETTING = "config.activation."
 _ERROR = "gradient/relative_error"
 
 
-def collect(runs: pd.DataFrame) -> Evidence:
+def collect(runs: pd.DataFrame) -> AdviceData:
     """The evidence in the done runs of study=gradient_accuracy and gradient_training.
 
     Runs of another model than neural_ode or of an unknown activation are left out, as are adaptive solvers.
@@ -35,7 +35,7 @@ def collect(runs: pd.DataFrame) -> Evidence:
     for column, wanted in ((_STUDY, _STUDIES), ("config.choices.model", ("neural_ode",))):
         usable = usable[usable[column].isin(wanted)] if column in usable else usable.iloc[:0]
     if usable.empty:
-        return Evidence()
+        return AdviceData()
     # Frames that were joined repeat their index, by which columns would be set beside the wrong rows.
     usable = usable.reset_index(drop=True).copy()
     usable = usable.assign(
@@ -45,14 +45,14 @@ def collect(runs: pd.DataFrame) -> Evidence:
     )
     usable = usable[usable["activation"].notna()].reset_index(drop=True)
     of = {study: usable[usable[_STUDY] == study].reset_index(drop=True) for study in _STUDIES}
-    return Evidence(
+    return AdviceData(
         gradient=list(_gradient_errors(of["gradient_accuracy"])),
         tolerated=list(_tolerated(of["gradient_training"])),
         sources=list(_sources(usable)),
     )
 
 
-def gradient_costs(path: Path) -> list[GradientCost]:
+def gradient_costs(path: Path) -> list[RelativeCost]:
     """Ratios to backprop of each gradient method that ntkode has, from `docs/perf/gradients.json`.
 
     Raises:
@@ -64,7 +64,7 @@ def gradient_costs(path: Path) -> list[GradientCost]:
         raise ValueError(f"perf={path} is no measurement of make perf-gradients ({error!r})") from error
 
 
-def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[GradientCost]:
+def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[RelativeCost]:
     ratios: dict[str, list[float]] = {}
     for setting in settings:
         timed = {c["contestant"]: c["seconds"] for c in setting["contestants"] if c["status"] == Status.DONE}
@@ -72,7 +72,7 @@ def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[GradientCost]:
             ratios.setdefault(name, []).append(seconds / timed["backprop"])
     for name, own in ratios.items():
         if "-" not in name and name != "torchode":  # other libraries
-            yield GradientCost(name, max(own), len(own))
+            yield RelativeCost(name, max(own), len(own))
 
 
 def _activation(row: pd.Series) -> str | None:
@@ -89,7 +89,7 @@ def _activation(row: pd.Series) -> str | None:
         return None
 
 
-def _gradient_errors(runs: pd.DataFrame) -> Iterator[GradientError]:
+def _gradient_errors(runs: pd.DataFrame) -> Iterator[StoredError]:
     solver = runs["config.solver.method"] if len(runs) else pd.Series(dtype=str)
     worst = pd.concat([numbers(runs, f"{_ERROR}.first"), numbers(runs, _ERROR)], axis=1).max(
         axis=1, skipna=False
@@ -99,7 +99,7 @@ def _gradient_errors(runs: pd.DataFrame) -> Iterator[GradientError]:
     keys = ["activation", "gamma", "dataset", "solver", "config.choices.gradient", "steps"]
     for key, own in runs.groupby(keys, sort=False):
         activation, gamma, dataset, method, gradient, steps = cast("tuple[Any, ...]", key)
-        yield GradientError(
+        yield StoredError(
             activation=activation,
             gamma=gamma,
             dataset=dataset,
@@ -121,11 +121,11 @@ def _tolerated(runs: pd.DataFrame) -> Iterator[Tolerated]:
             yield Tolerated(activation=activation, dataset=dataset, runs=len(own), **bounds)
 
 
-def _sources(runs: pd.DataFrame) -> Iterator[Source]:
+def _sources(runs: pd.DataFrame) -> Iterator[RunSource]:
     keys = [_STUDY, "dataset", "git.commit", "git.dirty", "sources_sha256"]
     for key, own in runs.groupby(keys, dropna=False, sort=False):
         study, dataset, commit, dirty, digest = cast("tuple[Any, ...]", key)
-        yield Source(study, dataset, _told(commit, str), _told(dirty, bool), _told(digest, str), len(own))
+        yield RunSource(study, dataset, _told(commit, str), _told(dirty, bool), _told(digest, str), len(own))
 
 
 def _told(value: Any, kind: Callable[[Any], Any]) -> Any:

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from ntkode.advice.advice_data import Evidence
+from ntkode.advice.advice_data import AdviceData
 from ntkode.advice.advising import Advice
 from ntkode.advice.prediction import Candidate, Ranked
 
@@ -27,12 +27,12 @@ def command(advice: Advice, given: Sequence[str]) -> str:
     return shlex.join(["python", "benchmarks/run.py", *kept, *advice.overrides])
 
 
-def shown(advice: Advice, evidence: Evidence) -> RenderableType:
+def shown(advice: Advice, evidence: AdviceData) -> RenderableType:
     """Candidates, reasons, and where the evidence is from."""
     return Group(_candidates(advice), "", _reasons(advice), "", escape(origin(advice, evidence)))
 
 
-def origin(advice: Advice, evidence: Evidence) -> str:
+def origin(advice: Advice, evidence: AdviceData) -> str:
     """On which data sets the evidence was measured, and whether the asked one is among them."""
     name = advice.dataset
     runs = sum(source.runs for source in evidence.sources)
@@ -43,7 +43,7 @@ def origin(advice: Advice, evidence: Evidence) -> str:
     )
 
 
-def plain(advice: Advice, given: Sequence[str], evidence: Evidence) -> dict[str, Any]:
+def plain(advice: Advice, given: Sequence[str], evidence: AdviceData) -> dict[str, Any]:
     """Everything, for JSON."""
     return {
         "dataset": advice.dataset,

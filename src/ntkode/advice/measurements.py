@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ntkode.activations import Activation
-from ntkode.advice.advice_data import Evidence
-from ntkode.advice.calibration import TIMED_STEPS, Cost, measure_cost, measure_memory
+from ntkode.advice.advice_data import AdviceData
+from ntkode.advice.calibration import TIMED_STEPS, TrainingCost, measure_cost, measure_memory
 from ntkode.advice.prediction import Candidate, Prediction, Problem, Refused, predict
 from ntkode.advice.rules import Way, bearable, cheapest_way
 from ntkode.advice.width import INITIALISATIONS, PROBE_WIDTH, KernelDistance, WidthNeed, kernel_distance
@@ -82,7 +82,7 @@ class Bench:
         ValueError: a setting out of range.
     """
 
-    def __init__(self, request: Request, compose: Compose, evidence: Evidence) -> None:
+    def __init__(self, request: Request, compose: Compose, evidence: AdviceData) -> None:
         self.request, self.evidence = request, evidence
         self._compose = compose
         self.config = compose([])
@@ -187,7 +187,7 @@ class Bench:
     def _sigma_w(self, candidate: Candidate) -> float:
         return candidate.gamma / self.horizon
 
-    def cost(self, overrides: Sequence[str]) -> Cost:
+    def cost(self, overrides: Sequence[str]) -> TrainingCost:
         """Of training by the overrides."""
         return measure_cost(self._compose([*overrides, *TIMED]), self.data)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ntkode.advice.calibration import Cost
+from ntkode.advice.calibration import TrainingCost
 from ntkode.advice.measurements import Bench, Option
 from ntkode.advice.prediction import Candidate, Ranked, fewest_steps, rank
 from ntkode.advice.rules import Way
@@ -27,7 +27,7 @@ class Fit:
     """
 
     way: Way
-    cost: Cost
+    cost: TrainingCost
     memory: float | None
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ntkode import activations
 from ntkode.activations import Activation
-from ntkode.advice.advice_data import Evidence, GradientError
+from ntkode.advice.advice_data import AdviceData, StoredError
 from ntkode.advice.prediction import Candidate
 
 # Change of the final loss by which the bound on the gradient's error is read off.
@@ -45,13 +45,13 @@ class Way:
         thin: why the measurement says little; empty where it does not.
     """
 
-    row: GradientError
+    row: StoredError
     gradient: str
     cost: float
     thin: str
 
 
-def bearable(evidence: Evidence) -> tuple[float, str]:
+def bearable(evidence: AdviceData) -> tuple[float, str]:
     """The largest gradient error that leaves the final loss of every measured activation within 1 %, and why.
 
     Raises:
@@ -72,12 +72,12 @@ def bearable(evidence: Evidence) -> tuple[float, str]:
     return min(row.enough for row in rows), f"{told} ({runs} runs on {datasets})"
 
 
-def longest(evidence: Evidence) -> float:
+def longest(evidence: AdviceData) -> float:
     """The largest σ_w·T at which gradients were measured."""
     return max((row.gamma for row in evidence.gradient), default=0.0)
 
 
-def cheapest_way(evidence: Evidence, candidate: Candidate, bound: float) -> Way | None:
+def cheapest_way(evidence: AdviceData, candidate: Candidate, bound: float) -> Way | None:
     """The cheapest measured way whose gradient error is at most `bound`; None where there is none.
 
     Of the horizons measured, the nearest below and above σ_w·T count, and of their errors the larger. An
@@ -96,7 +96,7 @@ def cheapest_way(evidence: Evidence, candidate: Candidate, bound: float) -> Way 
     return min(ways, key=lambda way: (way.cost, way.row.error))
 
 
-def _rows_of(evidence: Evidence, candidate: Candidate) -> tuple[list[GradientError], str]:
+def _rows_of(evidence: AdviceData, candidate: Candidate) -> tuple[list[StoredError], str]:
     own = [row for row in evidence.gradient if row.activation == candidate.activation.name]
     if any(row.gamma >= candidate.gamma for row in own):
         return own, ""
@@ -113,11 +113,11 @@ def _rows_of(evidence: Evidence, candidate: Candidate) -> tuple[list[GradientErr
     )
 
 
-def _worst_around(rows: Sequence[GradientError], gamma: float) -> list[GradientError]:
+def _worst_around(rows: Sequence[StoredError], gamma: float) -> list[StoredError]:
     """By solver, gradient method and steps, the row of the larger error at the horizons around γ."""
     above = min((row.gamma for row in rows if row.gamma >= gamma), default=math.nan)
     below = max((row.gamma for row in rows if row.gamma <= gamma), default=above)
-    around: dict[tuple[str, str, int], list[GradientError]] = {}
+    around: dict[tuple[str, str, int], list[StoredError]] = {}
     for row in rows:
         if row.gamma in (below, above):
             around.setdefault((row.solver, row.gradient, row.steps), []).append(row)

@@ -107,7 +107,7 @@ def _row(run: pd.Series, setting: str, overrides: str, seed: int) -> dict[str, A
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparison:
     """The advised setting beside others, by seed.
 
     Attributes:
@@ -125,7 +125,7 @@ class Verdict:
     wins: int
 
 
-def verdicts(runs: pd.DataFrame) -> list[Verdict]:
+def verdicts(runs: pd.DataFrame) -> list[Comparison]:
     """Against the default, and against each random setting."""
     errors = runs.pivot_table(index="seed", columns="setting", values="error", dropna=False)
     found = []
@@ -133,7 +133,7 @@ def verdicts(runs: pd.DataFrame) -> list[Verdict]:
         if name != ADVISED and ADVISED in errors and name in errors:
             differences = (errors[ADVISED] - errors[name]).dropna()
             mean, noise = float(differences.mean()), float(differences.sem())
-            found.append(Verdict(name, mean, noise, len(differences), int((differences < 0).sum())))
+            found.append(Comparison(name, mean, noise, len(differences), int((differences < 0).sum())))
     return found
 
 

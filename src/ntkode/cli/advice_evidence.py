@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ntkode.advice.advice_data import PACKAGED, Evidence
+from ntkode.advice.advice_data import PACKAGED, AdviceData
 from ntkode.advice.collecting import collect, gradient_costs
 from ntkode.cli.choices import ROOT
 from ntkode.cli.pairs import parse_pairs
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
         costs = gradient_costs(Path(settings.get("perf", PERF)))
     except (NoResults, ValueError) as error:
         sys.exit(f"advice_evidence: {error}")
-    evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else Evidence()
+    evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else AdviceData()
     sizes = {name: len(getattr(evidence, name)) for name in ("gradient", "tolerated")}
     missing = [name for name, size in sizes.items() if not size]
     if missing:
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     print(f"{out}: {counts}, from {sum(source.runs for source in evidence.sources)} runs")
 
 
-def text(evidence: Evidence) -> str:
+def text(evidence: AdviceData) -> str:
     """As JSON, a line a row."""
     parts = [
         f'"{part}": [\n' + ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows) + "\n ]"

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import track
 
-from ntkode.advice.advice_data import PACKAGED, Evidence
+from ntkode.advice.advice_data import PACKAGED, AdviceData
 from ntkode.advice.advising import advise
 from ntkode.advice.collecting import collect
 from ntkode.advice.composing import composer
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
         request = requested(settings)
         if out is not None:
             check_writable(out)
-        evidence = Evidence.read(Path(settings.get("evidence", PACKAGED)))
+        evidence = AdviceData.read(Path(settings.get("evidence", PACKAGED)))
         if "results" in settings:
             evidence = evidence.joined(collect(load(settings["results"])))
         with composer(CONF, given) as compose:

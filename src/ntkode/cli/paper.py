@@ -35,7 +35,7 @@ from ntkode.cli.run import INTERRUPTED
 from ntkode.report import report_console
 from ntkode.report.claims.claims import Verdict
 from ntkode.report.claims.verdicts import STYLES, numbers
-from ntkode.report.statistics.intervals import Evidence
+from ntkode.report.statistics.intervals import Estimate
 from ntkode.results import RunRecord, Status, SweepIndex, sweep_name
 
 RUN = ROOT / "benchmarks" / "run.py"
@@ -202,7 +202,7 @@ def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
         shown.add_column(header, overflow="fold", no_wrap=header in ("study", "verdict"))
     for _, row in verdicts.iterrows():
         verdict = Verdict(row["verdict"])
-        evidence = Evidence(row["estimate"], row["low"], row["high"], row["replicates"])
+        evidence = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
         told = (row["study"], row["statement"], numbers(evidence), row["expected"])
         shown.add_row(*map(escape, told), f"[{STYLES[verdict]}]{verdict}[/]")
     console.print(shown)

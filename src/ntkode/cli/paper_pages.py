@@ -21,7 +21,7 @@ from ntkode.cli.pairs import parse_pairs
 from ntkode.cli.paper import EXPERIMENTS, Experiment
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.report.claims.verdicts import numbers
-from ntkode.report.statistics.intervals import Evidence
+from ntkode.report.statistics.intervals import Estimate
 from ntkode.results import load
 
 PAGES = CONF.parent / "docs" / "paper"
@@ -92,7 +92,7 @@ def table(verdicts: pd.DataFrame) -> str:
     """A row a claim."""
     lines = [HEADERS, ["---"] * len(HEADERS)]
     for _, row in verdicts.iterrows():
-        evidence = Evidence(row["estimate"], row["low"], row["high"], row["replicates"])
+        evidence = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
         claim = f"{plain(row['statement'])}<br>*{plain(row['quantity'])}*"
         told = (numbers(evidence), str(row["replicates"]), plain(row["expected"]), f"**{row['verdict']}**")
         lines.append([claim, *told])

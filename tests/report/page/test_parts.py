@@ -14,7 +14,7 @@ from ntkode.report.page.about import ABOUT, about
 from ntkode.report.page.curves import MOST_POINTS, curves
 from ntkode.report.page.intervals import WIDTH, glance
 from ntkode.report.page.origins import origins_of
-from ntkode.report.statistics.intervals import Evidence
+from ntkode.report.statistics.intervals import Estimate
 from ntkode.report.tables.rendering import written
 from ntkode.results import load, load_history
 
@@ -112,7 +112,7 @@ def test_switches_tell_the_runs_apart(tmp_path):
 
 def judged(expectation, estimate, low=math.nan, high=math.nan):
     claim = Claim("c", "s", "p", "q", lambda runs: None, expectation)
-    return Judgement(claim, Verdict.SUPPORTED, Evidence(estimate, low, high, 3), "")
+    return Judgement(claim, Verdict.SUPPORTED, Estimate(estimate, low, high, 3), "")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.medians import medians
 from ntkode.report.training import activation, activation_gradient, activation_polynomial, datasets, horizon
 from ntkode.report.training import width as training_width
@@ -93,6 +93,18 @@ def test_a_run_that_diverged_leaves_open_what_it_is_part_of():
     assert told["tanh_lambda_min"].verdict == "supported"  # of the widest, which are done
 
 
+def test_the_start_is_no_part_of_the_least_lambda_min_after_it():
+    """A kernel whose λ_min only grows has a share above 1."""
+    runs, _ = widths(end=0.12)
+    history = pd.DataFrame(
+        {"run_id": name, "step": step, "ntk/lambda_min": value}
+        for name in runs["run_id"]
+        for step, value in ((0, 0.1), (50, 0.11), (100, 0.12))
+    )
+    shares = with_ratios(runs.drop(columns=[EXCESS, SHARE]), history)[SHARE]
+    assert shares.tolist() == pytest.approx([1.1] * len(runs))
+
+
 def test_a_lambda_min_under_its_resolution_has_no_share():
     runs, history = widths()
     runs["ntk/resolution.max"] = 0.09
@@ -142,7 +154,7 @@ def test_a_faster_relu_refutes_that_smooth_trains_better():
 def test_an_activation_that_failed_is_a_row_and_a_cross():
     runs = activations()
     cells = medians(
-        runs, {"config.choices.activation": "activation"}, (Measure("loss/decay_rate", "rate", "r"),)
+        runs, {"config.choices.activation": "activation"}, (Column("loss/decay_rate", "rate", "r"),)
     )
     failed = cells.set_index("activation").loc["quadratic"]
     assert (failed["runs"], failed["done"], failed["ended"]) == (3, 0, "solver_failed")

@@ -11,7 +11,7 @@ from typing import Protocol
 import pandas as pd
 
 from ntkode.report.formatting import shown
-from ntkode.report.statistics.intervals import Evidence
+from ntkode.report.statistics.intervals import Estimate
 
 PAPER = "Gao, Sun, Liu, Gao, ICLR 2025 (arXiv 2509.22436)"
 
@@ -116,7 +116,7 @@ class Claim:
     statement: str
     source: str
     quantity: str
-    evidence: Callable[[pd.DataFrame], Evidence]
+    evidence: Callable[[pd.DataFrame], Estimate]
     expectation: Expectation
 
     def judge(self, runs: pd.DataFrame) -> "Judgement":
@@ -144,7 +144,7 @@ class Judgement:
 
     claim: Claim
     verdict: Verdict
-    evidence: Evidence
+    evidence: Estimate
     reason: str
 
 

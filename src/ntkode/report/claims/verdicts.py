@@ -13,7 +13,7 @@ from rich.table import Table
 from ntkode.report.base import Report, StudyReport
 from ntkode.report.claims.claims import Claims, Judgement, Verdict
 from ntkode.report.formatting import MISSING, shown
-from ntkode.report.statistics.intervals import Evidence
+from ntkode.report.statistics.intervals import Estimate
 
 STYLES = {Verdict.SUPPORTED: "green", Verdict.NOT_SUPPORTED: "red", Verdict.INCONCLUSIVE: "yellow"}
 
@@ -85,7 +85,7 @@ def shown_verdicts(judgements: Sequence[Judgement]) -> Group:
     return Group(table, *([""] if notes else []), *notes, "", _sum(judgements))
 
 
-def numbers(evidence: Evidence) -> str:
+def numbers(evidence: Estimate) -> str:
     """Such as `−0.998 (−1.01 … −0.985)`."""
     if evidence.estimate != evidence.estimate:
         return MISSING

@@ -23,28 +23,28 @@ from ntkode.report.gradients.points import (
     of_group,
 )
 from ntkode.report.statistics.power_law import PowerLaw
-from ntkode.report.tables.comparison import Measure, comparison, failures
+from ntkode.report.tables.comparison import Column, comparison, failures
 
 NOT_MEASURED = "no run measured the gradient's error: metrics=gradient does"
 
 _PARTS = ("rounding", "backward", "forward", "otd_gap")
 _MEASURES = (
-    Measure(f"{ERROR}.first", "gradient error", "error"),
-    Measure("gradient/reference_error.first", "reference error", ""),
-    Measure(f"{ERROR}/vs_discrete.first", "error against discrete", ""),
-    *(Measure(f"{ERROR}/{name}.first", f"gradient error {name}", "") for name in ("U", "W", "v")),
-    Measure("gradient/cosine.first", "cosine", ""),
-    *(Measure(f"gradient/part/{part}.first", part, part.replace("_", "\n")) for part in _PARTS),
-    Measure("gradient/kink_crossings.first", "kink crossings", "kink\ncrossings"),
-    Measure("gradient/reverse_drift.first", "reverse drift", ""),
-    Measure("cost/nfe_forward.first", "nfe forward", ""),
-    Measure("cost/nfe_backward.first", "nfe backward", ""),
-    Measure("cost/rejected_forward.first", "rejected forward", ""),
-    Measure("cost/rejected_backward.first", "rejected backward", ""),
-    Measure("cost/gradient_seconds.first", "seconds", "seconds"),
-    Measure("cost/gradient_memory.first", "memory", "MiB"),
-    Measure(ERROR, "gradient error trained", ""),
-    Measure("gradient/reference_error", "reference error trained", ""),
+    Column(f"{ERROR}.first", "gradient error", "error"),
+    Column("gradient/reference_error.first", "reference error", ""),
+    Column(f"{ERROR}/vs_discrete.first", "error against discrete", ""),
+    *(Column(f"{ERROR}/{name}.first", f"gradient error {name}", "") for name in ("U", "W", "v")),
+    Column("gradient/cosine.first", "cosine", ""),
+    *(Column(f"gradient/part/{part}.first", part, part.replace("_", "\n")) for part in _PARTS),
+    Column("gradient/kink_crossings.first", "kink crossings", "kink\ncrossings"),
+    Column("gradient/reverse_drift.first", "reverse drift", ""),
+    Column("cost/nfe_forward.first", "nfe forward", ""),
+    Column("cost/nfe_backward.first", "nfe backward", ""),
+    Column("cost/rejected_forward.first", "rejected forward", ""),
+    Column("cost/rejected_backward.first", "rejected backward", ""),
+    Column("cost/gradient_seconds.first", "seconds", "seconds"),
+    Column("cost/gradient_memory.first", "memory", "MiB"),
+    Column(ERROR, "gradient error trained", ""),
+    Column("gradient/reference_error", "reference error trained", ""),
 )
 
 

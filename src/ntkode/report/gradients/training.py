@@ -12,7 +12,7 @@ from rich.table import Table
 from ntkode.report.base import Report
 from ntkode.report.formatting import MISSING, three_digits
 from ntkode.report.gradients.training_figure import gradient_training_figure
-from ntkode.report.tables.comparison import Measure, comparison, failures
+from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.report.tables.labels import (
     activation_labels,
     method_labels,
@@ -31,15 +31,15 @@ _ENOUGH = "gradient error at the start that is small enough: the final exact los
 _RUNS = "at the end, relative to the run of the most accurate gradient (medians over seeds)"
 _RATIOS = {"loss_ratio": LOSS, "lambda_min_ratio": "ntk/lambda_min", "rate_ratio": "loss/decay_rate"}
 _MEASURES = (
-    Measure(ERROR, "gradient error start", ""),
-    Measure("gradient/relative_error", "gradient error end", ""),
-    Measure(LOSS, "exact loss", ""),
-    Measure("loss/exact_ratio", "exact loss ratio", ""),
-    Measure("loss/train", "loss as trained", ""),
-    Measure("ntk/lambda_min", "lambda_min end", ""),
-    Measure("loss/decay_rate", "decay rate", ""),
-    Measure("accuracy/test", "test accuracy", ""),
-    Measure("cost/run_seconds", "run seconds", ""),
+    Column(ERROR, "gradient error start", ""),
+    Column("gradient/relative_error", "gradient error end", ""),
+    Column(LOSS, "exact loss", ""),
+    Column("loss/exact_ratio", "exact loss ratio", ""),
+    Column("loss/train", "loss as trained", ""),
+    Column("ntk/lambda_min", "lambda_min end", ""),
+    Column("loss/decay_rate", "decay rate", ""),
+    Column("accuracy/test", "test accuracy", ""),
+    Column("cost/run_seconds", "run seconds", ""),
 )
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ntkode.report.base import Report
 from ntkode.report.limits.scaling import Quantity, Scaling, scaling_report
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 
 SCALING = Scaling(
     name="depth_limit",
@@ -48,10 +48,10 @@ SCALING = Scaling(
         ),
     ),
     others=(
-        Measure("gradient/reference_error", "reference error", ""),
-        Measure("output/kink_flips", "kink flips", ""),
-        Measure("reference_steps", "reference steps", ""),
-        Measure("cost/run_seconds", "seconds", ""),
+        Column("gradient/reference_error", "reference error", ""),
+        Column("output/kink_flips", "kink flips", ""),
+        Column("reference_steps", "reference steps", ""),
+        Column("cost/run_seconds", "seconds", ""),
     ),
 )
 

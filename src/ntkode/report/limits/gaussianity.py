@@ -11,7 +11,7 @@ from ntkode.report.limits.gaussianity_figure import AD_RATIO, gaussianity_figure
 from ntkode.report.limits.scaling import Quantity, Scaling, fit_all, measurements, scaling_report
 from ntkode.report.statistics.intervals import Mean
 from ntkode.report.statistics.replicates import at, by_activation, slope
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 
 WIDTH = "config.model.width"
 ASYMPTOTIC = 16
@@ -50,16 +50,16 @@ SCALING = Scaling(
         ),
     ),
     others=(
-        Measure(AD_RATIO, "Anderson–Darling of combinations over its 5 % value", ""),
-        Measure("output/ad_rejected", "rejected by Anderson–Darling", ""),
-        Measure("output/ks_rejected", "rejected by Lilliefors", ""),
-        Measure("output/limit_rejected", "rejected by KS against the limit", ""),
-        Measure("process/ad_rejected", "combinations rejected", ""),
-        Measure("outputs/dependence_rejected", "independence rejected", ""),
-        Measure("output/sample_kurtosis", "sample kurtosis", ""),
-        Measure("output/variance_error", "variance error", ""),
-        Measure("outputs/correlation", "correlation", ""),
-        Measure("cost/run_seconds", "seconds", ""),
+        Column(AD_RATIO, "Anderson–Darling of combinations over its 5 % value", ""),
+        Column("output/ad_rejected", "rejected by Anderson–Darling", ""),
+        Column("output/ks_rejected", "rejected by Lilliefors", ""),
+        Column("output/limit_rejected", "rejected by KS against the limit", ""),
+        Column("process/ad_rejected", "combinations rejected", ""),
+        Column("outputs/dependence_rejected", "independence rejected", ""),
+        Column("output/sample_kurtosis", "sample kurtosis", ""),
+        Column("output/variance_error", "variance error", ""),
+        Column("outputs/correlation", "correlation", ""),
+        Column("cost/run_seconds", "seconds", ""),
     ),
     least=ASYMPTOTIC,
 )

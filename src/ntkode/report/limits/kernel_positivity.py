@@ -18,10 +18,9 @@ from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid
 from ntkode.report.formatting import MISSING, three_digits
-from ntkode.report.statistics.intervals import Exact, GeometricMean, Measure
+from ntkode.report.statistics.intervals import Exact, GeometricMean, Statistic
 from ntkode.report.statistics.replicates import by_activation, done_values, of_each
-from ntkode.report.tables.comparison import Measure as Column
-from ntkode.report.tables.comparison import comparison, failures
+from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.results import Status
 
 DATASET, ACTIVATION, SAMPLES = "config.choices.dataset", "config.choices.activation", "config.n_train"
@@ -140,7 +139,7 @@ def _legend(figure: Figure, names: list[Any]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
 
 
-def _cases(column: str, activation: str, sets: Collection[str]) -> Measure:
+def _cases(column: str, activation: str, sets: Collection[str]) -> Statistic:
     """The column over λ_max(Θ_∞), a case a run of these data sets."""
 
     def measured(runs: pd.DataFrame) -> pd.Series:

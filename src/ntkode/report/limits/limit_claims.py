@@ -10,7 +10,7 @@ from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims, With
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.limits import depth_limit, width_limit
 from ntkode.report.limits.scaling import scaling_report
-from ntkode.report.statistics.intervals import GeometricMean, Mean, Measure
+from ntkode.report.statistics.intervals import GeometricMean, Mean, Statistic
 from ntkode.report.statistics.replicates import by_activation, mean_ratio, slope
 
 _DEPTH, _WIDTH = depth_limit.SCALING.size, width_limit.SCALING.size
@@ -22,7 +22,7 @@ _ADJOINT = "gradient/adjoint_error"
 SMOOTH = ("tanh", "softplus")
 
 
-def _depth_slope(column: str, activation: str) -> Measure:
+def _depth_slope(column: str, activation: str) -> Statistic:
     return slope(column, _DEPTH, by_activation(activation), apart=(_WIDTH,))
 
 

@@ -12,7 +12,7 @@ from ntkode.report.base import Report
 from ntkode.report.formatting import MISSING, three_digits
 from ntkode.report.limits.scaling_figure import Quantity, Scaling, scaling_figure
 from ntkode.report.statistics.power_law import PowerLaw, fit_power_law
-from ntkode.report.tables.comparison import Measure, comparison, failures, labels
+from ntkode.report.tables.comparison import Column, comparison, failures, labels
 from ntkode.results import Status
 
 __all__ = ["Quantity", "Scaling", "fit_all", "measurements", "scaling_report", "slope_table"]
@@ -27,7 +27,7 @@ def scaling_report(runs: pd.DataFrame, scaling: Scaling) -> Report:
     """
     points = measurements(runs, scaling)
     laws = fit_all(points, scaling)
-    measures = tuple(Measure(q.column, q.name, q.header) for q in scaling.quantities) + scaling.others
+    measures = tuple(Column(q.column, q.name, q.header) for q in scaling.quantities) + scaling.others
     table = comparison(runs, measures)
     tables = {scaling.name: table, f"{scaling.name}_slopes": slope_table(laws, scaling)}
     shown = Group(_median_table(points, scaling), "", _shown_slopes(laws, scaling), *failures(table))

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
 from ntkode.report.statistics.power_law import PowerLaw
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 
 _MOST_IN_A_CORNER = 5
 
@@ -60,7 +60,7 @@ class Scaling:
     xlabel: str
     quantities: tuple[Quantity, ...]
     same: tuple[str, ...] = ()
-    others: tuple[Measure, ...] = ()
+    others: tuple[Column, ...] = ()
     least: float = 0.0
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ntkode.report.base import Report
 from ntkode.report.limits.scaling import Quantity, Scaling, scaling_report
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 
 _TRAINED, _DRIFT = "ntk/limit_distance.trained", "ntk/drift.trained"
 
@@ -53,12 +53,12 @@ SCALING = Scaling(
         ),
     ),
     others=(
-        Measure("ntk/lambda_min.first", "lambda_min NTK", ""),
-        Measure("ntk/limit_lambda_min", "lambda_min NTK limit", ""),
-        Measure("nngp/lambda_min.first", "lambda_min NNGP", ""),
-        Measure("nngp/limit_lambda_min", "lambda_min NNGP limit", ""),
-        Measure("loss/ratio", "loss ratio", ""),
-        Measure("cost/run_seconds", "seconds", ""),
+        Column("ntk/lambda_min.first", "lambda_min NTK", ""),
+        Column("ntk/limit_lambda_min", "lambda_min NTK limit", ""),
+        Column("nngp/lambda_min.first", "lambda_min NNGP", ""),
+        Column("nngp/limit_lambda_min", "lambda_min NNGP limit", ""),
+        Column("loss/ratio", "loss ratio", ""),
+        Column("cost/run_seconds", "seconds", ""),
     ),
 )
 

@@ -21,12 +21,12 @@ LEAST_REPLICATES = 3
 SAME = 1e-12
 """Relative scatter under which replicates do not differ but for rounding."""
 
-Measure = Callable[[pd.DataFrame], pd.Series]
+Statistic = Callable[[pd.DataFrame], pd.Series]
 """From runs (see `ntkode.results.load`) to one value a replicate, its index naming the replicates."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Estimate:
     """An estimate and its interval.
 
     Attributes:
@@ -53,11 +53,11 @@ class Mean:
     Where a replicate is infinite there is no mean, and the range of all replicates is the interval.
     """
 
-    measure: Measure
+    measure: Statistic
     needs: str
 
-    def __call__(self, runs: pd.DataFrame) -> Evidence:
-        """See `Evidence`."""
+    def __call__(self, runs: pd.DataFrame) -> Estimate:
+        """See `Estimate`."""
         values = self.measure(runs).astype(float)
         return _student(values, self.needs, float(values.abs().max()))
 
@@ -66,18 +66,18 @@ class Mean:
 class GeometricMean:
     """As `Mean`, for positive quantities that span decades: mean and interval of the logarithms, raised."""
 
-    measure: Measure
+    measure: Statistic
     needs: str
 
-    def __call__(self, runs: pd.DataFrame) -> Evidence:
-        """See `Evidence`."""
+    def __call__(self, runs: pd.DataFrame) -> Estimate:
+        """See `Estimate`."""
         values = self.measure(runs).astype(float)
         if (values <= 0).any():
             return _lacking(values, f"not all replicates are positive (least {values.min():.3g})")
         found = _student(values.map(np.log), self.needs, 1.0)
         with np.errstate(over="ignore"):  # an interval may reach to infinity
             estimate, low, high = np.exp([found.estimate, found.low, found.high]).tolist()
-        return Evidence(
+        return Estimate(
             estimate,
             low,
             high,
@@ -95,11 +95,11 @@ class Share:
     no point where all outcomes agree (Clopper and Pearson 1934): three of three leave 0.29 … 1.
     """
 
-    measure: Measure
+    measure: Statistic
     needs: str
 
-    def __call__(self, runs: pd.DataFrame) -> Evidence:
-        """See `Evidence`.
+    def __call__(self, runs: pd.DataFrame) -> Estimate:
+        """See `Estimate`.
 
         Raises:
             ValueError: a value that is neither 0, 1 nor NaN.
@@ -112,7 +112,7 @@ class Share:
             return _lacking(values, lacking)
         interval = scipy.stats.binomtest(int(values.sum()), len(values)).proportion_ci(CONFIDENCE, "exact")
         basis = f"the exact binomial interval of {int(values.sum())} of {len(values)}"
-        return Evidence(float(values.mean()), interval.low, interval.high, len(values), basis)
+        return Estimate(float(values.mean()), interval.low, interval.high, len(values), basis)
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ class Exact:
         needs: which runs the measure takes.
     """
 
-    measure: Measure
-    error: Measure
+    measure: Statistic
+    error: Statistic
     needs: str
 
-    def __call__(self, runs: pd.DataFrame) -> Evidence:
-        """See `Evidence`."""
+    def __call__(self, runs: pd.DataFrame) -> Estimate:
+        """See `Estimate`."""
         values, errors = self.measure(runs).astype(float), self.error(runs).astype(float)
         errors = errors.reindex(values.index)
         lacking = _missing(values + errors, self.needs, least=1)
@@ -142,12 +142,12 @@ class Exact:
             return _lacking(values, lacking)
         low, high = float((values - errors).min()), float((values + errors).max())
         cases = "one case" if len(values) == 1 else f"all {len(values)} cases"
-        return Evidence(
+        return Estimate(
             float(values.median()), low, high, len(values), f"the value of {cases}, with its numerical error,"
         )
 
 
-def _student(values: pd.Series, needs: str, scale: float) -> Evidence:
+def _student(values: pd.Series, needs: str, scale: float) -> Estimate:
     """Student's interval; of replicates that differ by rounding of numbers of size `scale` there is none."""
     lacking = _missing(values, needs)
     if lacking:
@@ -155,7 +155,7 @@ def _student(values: pd.Series, needs: str, scale: float) -> Evidence:
     n = len(values)
     if not np.isfinite(values).all():
         infinite = int(np.isinf(values).sum())
-        return Evidence(
+        return Estimate(
             float(values.median()),
             float(values.min()),
             float(values.max()),
@@ -164,11 +164,11 @@ def _student(values: pd.Series, needs: str, scale: float) -> Evidence:
         )
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     if spread <= SAME * scale:
-        return Evidence(
+        return Estimate(
             mean, math.nan, math.nan, n, lacking=f"all {n} replicates are the same: seeds do not vary it"
         )
     half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread / math.sqrt(n)
-    return Evidence(mean, mean - half, mean + half, n, f"the 95 % interval of the mean of {n} replicates")
+    return Estimate(mean, mean - half, mean + half, n, f"the 95 % interval of the mean of {n} replicates")
 
 
 def _missing(values: pd.Series, needs: str, least: int = LEAST_REPLICATES) -> str:
@@ -184,7 +184,7 @@ def _missing(values: pd.Series, needs: str, least: int = LEAST_REPLICATES) -> st
     return ""
 
 
-def _lacking(values: pd.Series, why: str) -> Evidence:
+def _lacking(values: pd.Series, why: str) -> Estimate:
     measured = values.dropna()
     estimate = float(measured.mean()) if len(measured) else math.nan
-    return Evidence(estimate, math.nan, math.nan, len(measured), lacking=why)
+    return Estimate(estimate, math.nan, math.nan, len(measured), lacking=why)

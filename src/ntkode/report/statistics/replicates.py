@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ntkode.report.statistics.intervals import Measure
+from ntkode.report.statistics.intervals import Statistic
 from ntkode.report.statistics.power_law import fit_power_law
 from ntkode.results import Status
 
@@ -44,7 +44,7 @@ def replicate(runs: pd.DataFrame) -> pd.Series:
     return named
 
 
-def of_each(measure: Callable[[pd.DataFrame], float], where: Mapping[str, Any]) -> Measure:
+def of_each(measure: Callable[[pd.DataFrame], float], where: Mapping[str, Any]) -> Statistic:
     """`measure` of the runs of each replicate among those chosen by `where`."""
 
     def measured(runs: pd.DataFrame) -> pd.Series:
@@ -55,12 +55,12 @@ def of_each(measure: Callable[[pd.DataFrame], float], where: Mapping[str, Any]) 
     return measured
 
 
-def value(column: str, where: Mapping[str, Any]) -> Measure:
+def value(column: str, where: Mapping[str, Any]) -> Statistic:
     """The column's mean over a replicate's runs, NaN unless all are done and have it."""
     return of_each(lambda runs: float(done_values(runs, column).mean(skipna=False)), where)
 
 
-def at(pick: Callable[[pd.Series], float], size: str, column: str, where: Mapping[str, Any]) -> Measure:
+def at(pick: Callable[[pd.Series], float], size: str, column: str, where: Mapping[str, Any]) -> Statistic:
     """The column's value where `size` is the one that `pick` (`min`, `max`) takes of all chosen runs'."""
 
     def measured(runs: pd.DataFrame) -> pd.Series:
@@ -74,7 +74,7 @@ def at(pick: Callable[[pd.Series], float], size: str, column: str, where: Mappin
 
 def slope(
     column: str, size: str, where: Mapping[str, Any], *, apart: Sequence[str] = (), least: float = 0.0
-) -> Measure:
+) -> Statistic:
     """The exponent of the column as a power of `size`, fitted to a replicate's runs (see `fit_power_law`).
 
     NaN where a run failed or has no positive value. Without two sizes there is no replicate.
@@ -105,7 +105,7 @@ def slope(
     return measured
 
 
-def mean_log_ratio(columns: tuple[str, str], where: Mapping[str, Any]) -> Measure:
+def mean_log_ratio(columns: tuple[str, str], where: Mapping[str, Any]) -> Statistic:
     """Mean over a replicate's runs of log(first column/second column), NaN unless all are positive."""
 
     def measured(runs: pd.DataFrame) -> float:
@@ -117,7 +117,7 @@ def mean_log_ratio(columns: tuple[str, str], where: Mapping[str, Any]) -> Measur
     return of_each(measured, where)
 
 
-def mean_ratio(columns: tuple[str, str], first: Mapping[str, Any], second: Mapping[str, Any]) -> Measure:
+def mean_ratio(columns: tuple[str, str], first: Mapping[str, Any], second: Mapping[str, Any]) -> Statistic:
     """The geometric mean of a ratio of columns over the runs chosen by `first`, over that of `second`.
 
     Paired by replicate. Both are to have the same grid of sizes.
@@ -126,12 +126,12 @@ def mean_ratio(columns: tuple[str, str], first: Mapping[str, Any], second: Mappi
     return lambda runs: logs(runs).map(np.exp)
 
 
-def ratio(numerator: Measure, denominator: Measure) -> Measure:
+def ratio(numerator: Statistic, denominator: Statistic) -> Statistic:
     """One measure over the other, replicate by replicate (paired); NaN where either is missing."""
     return lambda runs: numerator(runs) / denominator(runs)
 
 
-def difference(first: Measure, second: Measure) -> Measure:
+def difference(first: Statistic, second: Statistic) -> Statistic:
     """The first measure less the second, replicate by replicate (paired); NaN where either is missing."""
     return lambda runs: first(runs) - second(runs)
 

@@ -16,7 +16,7 @@ from ntkode.results import Status
 from ntkode.results.identity import NOT_IDENTIFYING
 
 
-class Measure(NamedTuple):
+class Column(NamedTuple):
     """A column of numbers in the table."""
 
     metric: str  # column of `ntkode.results.load`
@@ -24,20 +24,20 @@ class Measure(NamedTuple):
     header: str  # column of `render`
 
 
-RESOLUTION = Measure("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
+RESOLUTION = Column("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
 TRAINING = (
-    Measure("loss/train", "final loss", "final\nloss"),
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Measure("ntk/lambda_min.min", "lambda_min minimum", "λ_min\nleast"),
-    Measure("ntk/lambda_min", "lambda_min end", "λ_min\nend"),
-    Measure("gradient/relative_error", "gradient error", "gradient\nerror"),
-    Measure("loss/decay_rate", "measured decay rate", "rate\nmeas."),
-    Measure("loss/predicted_rate", "predicted decay rate", "rate\npred."),
-    Measure("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
-    Measure("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
-    Measure("cost/run_seconds", "seconds", "time\n\\[s]"),
+    Column("loss/train", "final loss", "final\nloss"),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Column("ntk/lambda_min.min", "lambda_min minimum", "λ_min\nleast"),
+    Column("ntk/lambda_min", "lambda_min end", "λ_min\nend"),
+    Column("gradient/relative_error", "gradient error", "gradient\nerror"),
+    Column("loss/decay_rate", "measured decay rate", "rate\nmeas."),
+    Column("loss/predicted_rate", "predicted decay rate", "rate\npred."),
+    Column("loss/predicted_rate_limit", "decay rate of the limit", "rate\n∞"),
+    Column("ntk/limit_distance.first", "NTK distance to its limit", "Θ−Θ∞\nstart"),
+    Column("cost/run_seconds", "seconds", "time\n\\[s]"),
     RESOLUTION,
 )
 _HEADERS = {measure.name: measure.header for measure in TRAINING}
@@ -47,7 +47,7 @@ _STYLES = {Status.DONE: "green", Status.RUNNING: "cyan", Status.INTERRUPTED: "ye
 _FAILED_STYLE = "red"
 
 
-def comparison(runs: pd.DataFrame, measures: Sequence[Measure] = TRAINING) -> pd.DataFrame:
+def comparison(runs: pd.DataFrame, measures: Sequence[Column] = TRAINING) -> pd.DataFrame:
     """One row a run: what tells it from the others, its measures, its status.
 
     Args:

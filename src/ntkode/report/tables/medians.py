@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ntkode.report.base import Report
 from ntkode.report.formatting import MISSING, three_digits
-from ntkode.report.tables.comparison import Measure, comparison, failures
+from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.report.tables.labels import numbers
 from ntkode.results import Status
 
@@ -20,7 +20,7 @@ def median_report(
     name: str,
     runs: pd.DataFrame,
     keys: Mapping[str, str],
-    measures: Sequence[Measure],
+    measures: Sequence[Column],
     figure: Figure,
     title: str = "medians over seeds",
 ) -> Report:
@@ -39,7 +39,7 @@ def median_report(
     return Report(name, {name: table, f"{name}_medians": cells}, shown, figure)
 
 
-def medians(runs: pd.DataFrame, keys: Mapping[str, str], measures: Sequence[Measure]) -> pd.DataFrame:
+def medians(runs: pd.DataFrame, keys: Mapping[str, str], measures: Sequence[Column]) -> pd.DataFrame:
     """A row a cell, in the order of the runs.
 
     Args:
@@ -63,7 +63,7 @@ def medians(runs: pd.DataFrame, keys: Mapping[str, str], measures: Sequence[Meas
     return pd.DataFrame(rows)
 
 
-def shown_medians(table: pd.DataFrame, measures: Sequence[Measure], title: str) -> Table:
+def shown_medians(table: pd.DataFrame, measures: Sequence[Column], title: str) -> Table:
     """`medians` for the terminal: three significant digits, and in the last column how many runs are done."""
     shown = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=title)
     headers = {m.name: m.header for m in measures if m.header and m.name in table}

@@ -12,10 +12,9 @@ from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_name, legend, styles_of
 from ntkode.report.figures.style import frame
-from ntkode.report.statistics.intervals import GeometricMean
-from ntkode.report.statistics.intervals import Measure as Measured
+from ntkode.report.statistics.intervals import GeometricMean, Statistic
 from ntkode.report.statistics.replicates import ratio, value
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.claims import RATE, SHARE, with_ratios
@@ -28,15 +27,15 @@ SMOOTH = ("tanh", "softplus", "gelu", "silu")
 KINKED = "relu"
 SCALES = {"none": "σ = 1", "ntk": "matched", "hidden": "hidden matched"}
 MEASURES = (
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure(RATE, "decay rate", "rate\nat end"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Measure(SHARE, "least lambda_min share", "least\nshare"),
-    Measure("ntk/condition_number.first", "condition number", "λ_max/\nλ_min"),
-    Measure(ERROR, "gradient error start", "gradient\nerror"),
-    Measure("output/variance.first", "output variance", "output\nvar."),
-    Measure("cost/run_seconds", "seconds", ""),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column(RATE, "decay rate", "rate\nat end"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Column(SHARE, "least lambda_min share", "least\nshare"),
+    Column("ntk/condition_number.first", "condition number", "λ_max/\nλ_min"),
+    Column(ERROR, "gradient error start", "gradient\nerror"),
+    Column("output/variance.first", "output variance", "output\nvar."),
+    Column("cost/run_seconds", "seconds", ""),
 )
 PANELS: Sequence[tuple[str, str, str, bool]] = (
     ("loss/ratio", "Training loss at the end", "$L\\,/\\,L_0$", True),
@@ -87,7 +86,7 @@ def claims(runs: pd.DataFrame) -> Claims:
     return Claims(NAME, tuple(told))
 
 
-def _largest(own: dict[str, object], tried: set[str]) -> Measured:
+def _largest(own: dict[str, object], tried: set[str]) -> Statistic:
     """The largest gradient error of the smooth activations, in each replicate."""
     errors = [value(ERROR, {**own, ACTIVATION: name}) for name in SMOOTH if name in tried]
 

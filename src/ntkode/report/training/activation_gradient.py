@@ -13,7 +13,7 @@ from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves,
 from ntkode.report.figures.style import frame, grid
 from ntkode.report.statistics.intervals import GeometricMean
 from ntkode.report.statistics.replicates import ratio, replicate, value
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION, ERROR, MATCH, SCALES
@@ -27,12 +27,12 @@ GAP = "sup |ΔL| / L₀"
 VISIBLE = 0.01
 """Share of L_0 by which two loss curves must differ for the difference to count as visible."""
 MEASURES = (
-    Measure(ERROR, "gradient error start", "gradient\nerror"),
-    Measure(GAP, "loss gap", "sup |ΔL|\n/ L₀"),
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure(RATE, "decay rate", "rate\nat end"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("cost/run_seconds", "seconds", ""),
+    Column(ERROR, "gradient error start", "gradient\nerror"),
+    Column(GAP, "loss gap", "sup |ΔL|\n/ L₀"),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column(RATE, "decay rate", "rate\nat end"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("cost/run_seconds", "seconds", ""),
 )
 
 

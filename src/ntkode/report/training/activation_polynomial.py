@@ -13,7 +13,7 @@ from ntkode.report.figures.paper_panels import blank, draw_curves, legend, style
 from ntkode.report.figures.style import frame, grid
 from ntkode.report.statistics.intervals import GeometricMean, Mean
 from ntkode.report.statistics.replicates import ratio, value
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION
@@ -27,14 +27,14 @@ NONPOLYNOMIAL, POLYNOMIAL, LINEAR = "tanh", "quadratic", "identity"
 FLOOR = 1e-6
 """What a λ_min is drawn and compared as at least, by its resolution: one may be zero to the last digit."""
 MEASURES = (
-    Measure("ntk/lambda_min.min", "least lambda_min", "λ_min\nleast"),
-    Measure("ntk/resolution.max", "resolution", "resolu-\ntion"),
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure("loss/decay_rate/0-20", "rate at start", "rate\n0–20"),
-    Measure(RATE, "decay rate", "rate\nat end"),
-    Measure(RATES_RATIO, "rates ratio", "end/\nstart"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("cost/run_seconds", "seconds", ""),
+    Column("ntk/lambda_min.min", "least lambda_min", "λ_min\nleast"),
+    Column("ntk/resolution.max", "resolution", "resolu-\ntion"),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column("loss/decay_rate/0-20", "rate at start", "rate\n0–20"),
+    Column(RATE, "decay rate", "rate\nat end"),
+    Column(RATES_RATIO, "rates ratio", "end/\nstart"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("cost/run_seconds", "seconds", ""),
 )
 
 

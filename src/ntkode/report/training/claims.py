@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from ntkode.report.claims.claims import PAPER, Above, Claim
-from ntkode.report.statistics.intervals import Mean, Measure
+from ntkode.report.statistics.intervals import Mean, Statistic
 from ntkode.report.statistics.replicates import value
 from ntkode.report.tables.labels import numbers
 
@@ -34,7 +34,7 @@ def with_ratios(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**{EXCESS: excess, SHARE: (least / start).mask(unseen, 0.0)})
 
 
-def converges(name: str, told: str, excess: Measure, needs: str) -> Claim:
+def converges(name: str, told: str, excess: Statistic, needs: str) -> Claim:
     """Gradient descent converges linearly: the loss still falls at the guaranteed rate or faster.
 
     Args:
@@ -53,7 +53,7 @@ def converges(name: str, told: str, excess: Measure, needs: str) -> Claim:
     )
 
 
-def stays_positive(name: str, told: str, share: Measure, needs: str) -> Claim:
+def stays_positive(name: str, told: str, share: Statistic, needs: str) -> Claim:
     """λ_min stays bounded away from zero: see `LEAST_SHARE`.
 
     Args:
@@ -72,7 +72,7 @@ def stays_positive(name: str, told: str, share: Measure, needs: str) -> Claim:
     )
 
 
-def least(column: str, runs: pd.DataFrame, by: str, where: dict[str, object]) -> Measure:
+def least(column: str, runs: pd.DataFrame, by: str, where: dict[str, object]) -> Statistic:
     """The least of the column's values over what `by` names, in each replicate."""
     cases = list(runs[by].dropna().unique()) if by in runs else []
 

@@ -11,7 +11,7 @@ from ntkode.report.claims.claims import Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend, styles_of
 from ntkode.report.figures.style import frame, grid
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION
@@ -31,17 +31,17 @@ from ntkode.results import Status, load_history
 NAME = "datasets"
 DATASET = "config.choices.dataset"
 MEASURES = (
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure(RATE, "decay rate", "rate\nat end"),
-    Measure(GUARANTEED, "guaranteed rate", "rate\nguar."),
-    Measure("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
-    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Measure(SHARE, "least lambda_min share", "least\nshare"),
-    Measure("ntk/drift", "NTK drift", "NTK\ndrift"),
-    Measure("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
-    Measure("loss/test", "test loss", "test\nloss"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("cost/run_seconds", "seconds", ""),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column(RATE, "decay rate", "rate\nat end"),
+    Column(GUARANTEED, "guaranteed rate", "rate\nguar."),
+    Column("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
+    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Column(SHARE, "least lambda_min share", "least\nshare"),
+    Column("ntk/drift", "NTK drift", "NTK\ndrift"),
+    Column("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
+    Column("loss/test", "test loss", "test\nloss"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("cost/run_seconds", "seconds", ""),
 )
 
 

@@ -15,10 +15,9 @@ from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims, With
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_size, legend, styles_of
 from ntkode.report.figures.style import frame
-from ntkode.report.statistics.intervals import GeometricMean, Mean
-from ntkode.report.statistics.intervals import Measure as Measured
+from ntkode.report.statistics.intervals import GeometricMean, Mean, Statistic
 from ntkode.report.statistics.replicates import done_values, of_each
-from ntkode.report.tables.comparison import Measure, comparison, failures
+from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import medians, shown_medians
 from ntkode.report.training.activation import ACTIVATION, MATCH
@@ -36,15 +35,15 @@ FAILURES = (Status.DIVERGED, Status.SOLVER_FAILED)
 TINY = 1e-6
 """A ratio that is as far from 1 as any."""
 MEASURES = (
-    Measure(VARIANCE, "output variance", "output\nvariance"),
-    Measure(LAMBDA_MAX, "lambda_max start", "λ_max\nstart"),
-    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Measure("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure(RATE, "decay rate", "rate\nat end"),
-    Measure("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("cost/run_seconds", "seconds", ""),
+    Column(VARIANCE, "output variance", "output\nvariance"),
+    Column(LAMBDA_MAX, "lambda_max start", "λ_max\nstart"),
+    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Column("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column(RATE, "decay rate", "rate\nat end"),
+    Column("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("cost/run_seconds", "seconds", ""),
 )
 PANELS = (
     (VARIANCE, "Output variance at initialisation", r"mean of $f(x)^2$"),
@@ -120,7 +119,7 @@ def claims(runs: pd.DataFrame) -> Claims:
 
 def farthest(
     values: Callable[[pd.DataFrame, str], pd.Series], column: str, where: dict[str, object], failed: float
-) -> Measured:
+) -> Statistic:
     """A column over its value at the shortest horizon, where it is farthest from 1 in either direction.
 
     Args:

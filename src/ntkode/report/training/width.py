@@ -18,7 +18,7 @@ from ntkode.report.figures.style import frame, grid
 from ntkode.report.statistics.intervals import Mean
 from ntkode.report.statistics.power_law import fit_power_law
 from ntkode.report.statistics.replicates import slope, value
-from ntkode.report.tables.comparison import Measure
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.claims import (
@@ -37,17 +37,17 @@ from ntkode.results import Status, load_history
 NAME = "training_width"
 WIDTH, ACTIVATION = "config.model.width", "config.choices.activation"
 MEASURES = (
-    Measure("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Measure(RATE, "decay rate", "rate\nat end"),
-    Measure(GUARANTEED, "guaranteed rate", "rate\nguar."),
-    Measure("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
-    Measure("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Measure(SHARE, "least lambda_min share", "least\nshare"),
-    Measure("ntk/drift", "NTK drift", "NTK\ndrift"),
-    Measure("params/distance", "parameter distance", "param.\ndist."),
-    Measure("loss/test", "test loss", "test\nloss"),
-    Measure("accuracy/test", "test accuracy", "test\nacc."),
-    Measure("cost/run_seconds", "seconds", ""),
+    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    Column(RATE, "decay rate", "rate\nat end"),
+    Column(GUARANTEED, "guaranteed rate", "rate\nguar."),
+    Column("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
+    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
+    Column(SHARE, "least lambda_min share", "least\nshare"),
+    Column("ntk/drift", "NTK drift", "NTK\ndrift"),
+    Column("params/distance", "parameter distance", "param.\ndist."),
+    Column("loss/test", "test loss", "test\nloss"),
+    Column("accuracy/test", "test accuracy", "test\nacc."),
+    Column("cost/run_seconds", "seconds", ""),
 )
 # column → what falls as a power of the width, and the exponent that the claim allows at most
 FALLING = {
