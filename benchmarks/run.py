@@ -2,7 +2,7 @@
 
 import sys
 
-from ntkode.cli.run import main
+from ntkode.cli.sweep import main
 
 if __name__ == "__main__":
     sys.exit(main())

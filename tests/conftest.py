@@ -41,10 +41,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def entry():
     """The module of benchmarks/run.py, with the resolvers of conf/ registered."""
-    from ntkode.cli import resolvers, run
+    from ntkode.cli import resolvers, sweep
 
     resolvers.register_resolvers()
-    return run
+    return sweep
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from ntkode.cli.choices import CONF, ROOT
 from ntkode.cli.overrides import given, nearest
 from ntkode.cli.pairs import parse_pairs
 from ntkode.cli.resolvers import register_resolvers, workers
-from ntkode.cli.run import INTERRUPTED
+from ntkode.cli.sweep import INTERRUPTED
 from ntkode.report import report_console
 from ntkode.report.claims.claims import Verdict
 from ntkode.report.claims.verdicts import STYLES, numbers
