@@ -73,6 +73,7 @@ def script(monkeypatch, capsys, tmp_path):
 
     def run(name, *arguments):
         path = ROOT / "benchmarks" / f"{name}.py"
+        monkeypatch.syspath_prepend(path.parent)  # the scripts of perf/ import one another
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         try:
             runpy.run_path(str(path), run_name="__main__")
