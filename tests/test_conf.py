@@ -257,3 +257,61 @@ def test_a_data_set_with_a_folder_in_data_root_is_read_from_there(composed, tmp_
 
 def test_the_four_data_sets_of_files_know_data_root():
     assert {"mnist", "cifar10", "ag_news", "daily_climate"} <= set(ROOTED)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ("", "mnist-neural_ode-tanh-w256-s0-1ffc4bb765"),
+        ("activation=tanh size=small", "mnist-neural_ode-tanh-w256-s0-169edbd891"),
+        ("activation=relu size=full seed=3", "mnist-neural_ode-relu-w256-s3-f3c39a811c"),
+        ("dataset=digits trainer=ddp", "digits-neural_ode-tanh-w256-s0-5ef729a295"),
+        ("trainer=gpu", "mnist-neural_ode-tanh-w256-s0-d894fcf3c4"),
+        (
+            "dataset=cifar10 model=conv_ode loss=cross_entropy optimizer=adam",
+            "cifar10-conv_ode-tanh-w256-s0-a62173245e",
+        ),
+        ("dataset=ag_news model=resnet match=ntk", "ag_news-resnet-tanh-w256-s0-e719cd92dd"),
+        (
+            "dataset=sphere_antipodal solver=dopri5 gradient=adjoint metrics=full dtype=float64",
+            "sphere_antipodal-neural_ode-tanh-w256-s0-9ad97d5633",
+        ),
+        (
+            "model=augmented_ode dataset=sine activation=softplus metrics=gradient",
+            "sine-augmented_ode-softplus-w256-s0-d2e1f65de1",
+        ),
+        ("experiment=smoke", "digits-neural_ode-tanh-w64-s0-cb9888f970"),
+        ("experiment=gradient_accuracy", "mnist-neural_ode-tanh-w128-s0-021a95f2e8"),
+        ("experiment=gradient_training", "mnist-neural_ode-tanh-w128-s0-4ca33b5350"),
+        ("experiment=gradient_tolerance", "mnist-neural_ode-tanh-w128-s0-aa4cb6fe98"),
+        ("experiment=advice/kinks", "mnist-neural_ode-tanh-w128-s0-0e9ff7eb3f"),
+        ("experiment=width_limit", "mnist-neural_ode-tanh-w256-s0-cc98e581bd"),
+        ("experiment=depth_limit model.depth=8", "mnist-resnet-tanh-w128-s0-95e99bdfdd"),
+        ("experiment=paper/activation", "mnist-neural_ode-tanh-w128-s0-6d2c0ee614"),
+        ("experiment=paper/horizon model.horizon=4.0", "mnist-neural_ode-tanh-w64-s0-ce21617842"),
+        ("experiment=paper/gaussianity", "mnist-neural_ode-tanh-w256-s0-dca6fe0822"),
+        ("experiment=paper/kernel_positivity", "mnist-neural_ode-tanh-w256-s0-e08251950f"),
+        ("experiment=paper/width_ntk width=w512", "mnist-neural_ode-tanh-w512-s0-d493c1983d"),
+    ],
+)
+def test_a_config_keeps_its_run_id(composed, overrides, expected):
+    """Stored results are found by these ids: a renamed key or target, or a changed default, loses them."""
+    assert run_id(composed(*overrides.split())) == expected
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "timeout=60",
+        "objective=loss/test",
+        "checkpoint.every_seconds=null",
+        "logger=none",
+        "results_dir=elsewhere",
+        "sweep=other",
+        "rerun=all",
+        "axes.width=w64",
+        "+progress=false",
+    ],
+)
+def test_an_override_that_changes_no_number_keeps_the_run_id(composed, override):
+    assert run_id(composed(override)) == run_id(composed())

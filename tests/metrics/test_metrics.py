@@ -124,6 +124,15 @@ def test_predicted_curve_is_linear_gradient_descent_under_the_full_kernel(traine
     assert rows.rows[STEPS]["loss/prediction_gap"] == pytest.approx(gap, abs=1e-6)
 
 
+def test_the_prediction_gap_is_the_supremum_over_the_steps_so_far():
+    data = Sine(n_train=2, n_test=2, seed=0, steps=40, dtype="float64")
+    _, rows = train([metrics.LossPrediction()], data=data, lr_factor=0.5, steps=40)
+    gaps = [abs(row["loss/ratio"] - row["loss/predicted_ratio"]) for row in rows.rows.values()]
+    assert gaps[-1] < 0.5 * max(gaps)  # both losses tend to zero: the last gap is not the largest
+    suprema = list(rows.series("loss/prediction_gap").values())
+    assert suprema == pytest.approx([max(gaps[: step + 1]) for step in range(41)])
+
+
 def test_limit_distance_and_the_limits_prediction(trained, initial):
     module, rows = trained
     x, residual = initial.data.train.x, initial.data.train.y

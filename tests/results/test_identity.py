@@ -3,6 +3,7 @@
 import pytest
 
 from ntkode.results import run_id, sweep_name
+from ntkode.results.identity import NOT_IDENTIFYING
 
 
 def config(**changes):
@@ -37,18 +38,30 @@ def test_key_order_does_not_matter():
 @pytest.mark.parametrize(
     "change",
     [
+        {"axes": {"width": "w64,w128"}},
+        {"data_root": "/data"},
         {"logger": {"mode": "online"}},
         {"hydra": {"job": 3}},
         {"sweep": "other"},
         {"results_dir": "elsewhere"},
         {"rerun": True},
+        {"objective": "loss/test"},
         {"checkpoint": {"every_seconds": 1}},
+        {"timeout": 60},
         {"progress": False},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_what_changes_no_number_changes_no_name(change):
+    [key] = change
     assert run_id(config(**change)) == run_id(config())
+    assert run_id({**config(), key: None}) == run_id(config())
+    assert sweep_name([f"{key}=other"]) == "default"
+
+
+def test_every_key_that_changes_no_number_is_tested():
+    tested = test_what_changes_no_number_changes_no_name.pytestmark[0].args[1]
+    assert {"choices", *(key for change in tested for key in change)} == set(NOT_IDENTIFYING)
 
 
 @pytest.mark.parametrize(

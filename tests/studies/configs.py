@@ -1,9 +1,11 @@
 """Tiny studies that end in every way; a job's process finds them by `_target_: tests.studies.configs.…`."""
 
 import os
+import random
 import signal
 import time
 
+import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from tests.tracking.wandb_fake import KEY, fake_server
@@ -131,6 +133,19 @@ class NeverMeasured(Metric):
 
     def measure(self, module):
         return {}
+
+
+class NoisyDescent(torch.optim.SGD):
+    """Gradient descent with noise from the global generators of torch, NumPy and Python."""
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter += 1e-3 * torch.randn_like(parameter)
+                    parameter += 1e-3 * (np.random.standard_normal() + random.gauss(0.0, 1.0))
+        return loss
 
 
 class NoServer(WandbTracker):

@@ -87,6 +87,15 @@ def test_a_run_that_is_ended_three_times_has_the_numbers_of_one_that_is_not(job,
     assert not record.checkpoints_dir.exists()
 
 
+def test_random_numbers_go_on_from_the_checkpoint(job):
+    noisy = (*QUICK, "optimizer.algorithm._target_=tests.studies.configs.NoisyDescent")
+    undisturbed = job(*noisy, folder="undisturbed")
+    job(*noisy, ended_at=9)
+    record = job(*noisy, "rerun=failed")
+    assert "resumed" in record.provenance()
+    assert numbers(record) == numbers(undisturbed)
+
+
 def test_the_summed_time_of_all_attempts_is_told(job):
     first = job(*QUICK, ended_at=12, by=signal.SIGTERM)
     path = first.checkpoints[0]
