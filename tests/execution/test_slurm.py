@@ -66,6 +66,18 @@ def test_task_0_stays_for_tasks_that_begin_later():
         assert connection.recv(1) == b""
 
 
+def test_the_last_task_is_told_the_run_before_its_connection_closes(monkeypatch):
+    send = socket.socket.sendall
+    monkeypatch.setattr(socket.socket, "sendall", lambda *arguments: time.sleep(0.5) or send(*arguments))
+    monkeypatch.setattr(slurm, "START", 3.0)
+    monkeypatch.setattr(slurm, "RETRY", 0.05)
+    with ThreadPoolExecutor() as pool:
+        with at_work(task_of_two(0), "run"):
+            connected = pool.submit(find_at_work, task_of_two(1), "run")
+        with connected.result() as connection:
+            assert connection.recv(1) == b""
+
+
 def test_a_task_that_is_at_no_work_or_another_is_not_followed(monkeypatch):
     monkeypatch.setattr(slurm, "START", 1.0)
     monkeypatch.setattr(slurm, "LATE", 0.0)

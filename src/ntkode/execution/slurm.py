@@ -108,8 +108,9 @@ def at_work(task: Task | None, run: str) -> Iterator[None]:
         with suppress(OSError):  # the end
             while True:
                 follower, _ = server.accept()
-                followers.append(follower)
-                follower.sendall(f"{run}\n".encode())
+                with suppress(OSError):  # it has left already
+                    follower.sendall(f"{run}\n".encode())
+                followers.append(follower)  # last: once all are here, the connections close
 
     threading.Thread(target=welcome, daemon=True).start()
     try:
