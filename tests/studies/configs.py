@@ -10,14 +10,13 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from tests.tracking.wandb_fake import KEY, fake_server
 
-from ntkode import tracking
 from ntkode.data.errors import DataError
 from ntkode.integrate import NonFiniteState
 from ntkode.metrics import Metric
 from ntkode.ntk.empirical.recording import Recorder
 from ntkode.ranks import rank, total
 from ntkode.studies.training import Training
-from ntkode.tracking import WandbTracker
+from ntkode.tracking import WandbTracker, trackers
 from ntkode.training import Diverged
 
 FAILURES = {
@@ -177,7 +176,7 @@ class DyingServer(WandbTracker):
     """W&B online, with a server that is gone when the run ends."""
 
     def __init__(self, record, config, job):
-        tracking.FINISH_SECONDS = 1.0
+        trackers.FINISH_SECONDS = 1.0
         self.serving = fake_server()
         server = self.serving.__enter__()
         os.environ |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
