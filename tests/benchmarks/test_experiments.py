@@ -127,7 +127,11 @@ def test_two_experiments_share_runs_and_show_their_own_claims(run):
     assert "NNGP kernel converges" in told
 
 
-@pytest.mark.parametrize("experiment", TINY)
+@pytest.mark.parametrize(
+    "experiment",
+    # Those of advice/ are the same studies on other grids.
+    [pytest.param(name, marks=[pytest.mark.integration] * name.startswith("advice/")) for name in TINY],
+)
 def test_an_experiment_ends_in_its_claims_and_a_picture(run, experiment):
     tiny = TINY[experiment]
     told, folder = run(experiment, *tiny.overrides)

@@ -1,18 +1,12 @@
 """`python benchmarks/paper.py`: one experiment after the other, taken up where it stopped; all verdicts."""
 
-import os
-import subprocess
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
-from matplotlib import get_cachedir
 
 from ntkode.report.claims.claims import Verdict
 from ntkode.results import RunRecord, SweepIndex
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "paper.py"
 COARSE = "++metrics.gradient.max_steps=20"  # the reference of relu's gradient would be refined for seconds
 SMALL = ("n_train=24", "n_test=10", "steps=4", "model.width=12", "dataset=digits", "seed=0")
 TINY = (*SMALL, COARSE, "hydra/launcher=basic")
@@ -27,17 +21,9 @@ def paper(entry):
     return paper
 
 
-def run(folder, *arguments):
-    environment = os.environ | {"MPLCONFIGDIR": get_cachedir()}
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-
-def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(tmp_path):
+def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(script):
     overrides = ("only=activation_gradient,activation_polynomial", *TINY, "match=none")
-    done = run(tmp_path, *overrides)
+    done = script("paper", *overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
     assert "paper/activation_gradient, 1 of 2: 2 jobs, about a minute left" in told
@@ -45,7 +31,7 @@ def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(tmp_path):
     verdicts = told.partition("the verdicts of all studies")[2]
     assert "activation_gradient" in verdicts
     assert "activation_polynomial" in verdicts
-    again = run(tmp_path, *overrides, "only=activation_gradient")
+    again = script("paper", *overrides, "only=activation_gradient")
     assert again.returncode == 0
     assert "1 of 1: 2 jobs, nothing left to compute" in again.stdout
     assert "✓ done" not in again.stdout  # all are stored

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+whole = pytest.mark.integration  # nine processes that import torch
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "perf" / "ntk.py"
 TORCH_PEERS = ["loop", "jacrev", "vectors"]
 
@@ -31,18 +32,21 @@ def rows(finished):
     return {row["contestant"]: row for row in json.loads(finished[0].read_text())["measurements"]}
 
 
+@whole
 def test_every_contestant_ends(rows):
     ours = ["peak", "ntkode", "ntkode-spectrum", "pass"]
     assert list(rows) == [*ours, *TORCH_PEERS, "accuracy", "accuracy-ill"]
     assert {row["status"] for row in rows.values()} == {"done"}
 
 
+@whole
 def test_kernels_agree(rows):
     # Peers compute in float32, a hundred operations deep: some 10 roundings of 6e-8 in norm.
     assert all(rows[name]["difference"] < 5e-6 for name in TORCH_PEERS)
     assert rows["ntkode-spectrum"]["difference"] < 1e-6
 
 
+@whole
 def test_times_and_memory_are_recorded(rows):
     for name in ("ntkode", "ntkode-spectrum", "pass", *TORCH_PEERS):
         assert 0 < rows[name]["seconds"] == min(rows[name]["repeats"]), name
@@ -51,6 +55,7 @@ def test_times_and_memory_are_recorded(rows):
     assert rows["peak"]["flops_a_second"] > 0
 
 
+@whole
 def test_lambda_min_is_compared_at_the_condition_meant(rows):
     # Well conditioned: float32 rounding of J_i, 1e-6, as in the engine's report.
     assert rows["accuracy"]["relative_error"] < 1e-5
@@ -61,6 +66,7 @@ def test_lambda_min_is_compared_at_the_condition_meant(rows):
     )
 
 
+@whole
 def test_record_says_where_and_how(finished):
     record = json.loads(finished[0].read_text())
     assert record["packages"]["torch"]
@@ -69,6 +75,7 @@ def test_record_says_where_and_how(finished):
     assert record["protocol"]["limit_seconds"] == 300
 
 
+@whole
 def test_tables_are_written_and_printed(finished):
     out, stdout = finished
     table = out.with_suffix(".md").read_text()
