@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.data.made import png, write_hub_folders
+from tests.data.samples import png, write_hub_folders
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of the session's own: nothing is left behind, and MNIST is read once."""
+    """A temporary cache for the whole session, so that MNIST is read once."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NTKODE_CACHE", str(folder))
@@ -19,19 +19,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def common() -> dict[str, Any]:
-    """The keywords that every data set needs, at a small size."""
+    """Arguments that every data set requires, for small splits."""
     return {"n_train": 60, "n_test": 40, "seed": 3, "steps": 5}
 
 
 @pytest.fixture(scope="session")
 def hub_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Small folders laid out as uoft-cs/cifar10 and fancyzhx/ag_news on the hub, by the data set's name."""
+    """Small folders in the layout of uoft-cs/cifar10 and fancyzhx/ag_news, by name of the data set."""
     return write_hub_folders(tmp_path_factory.mktemp("hub"))
 
 
 @pytest.fixture
 def write_parquet(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a folder laid out as ylecun/mnist on the hub; keywords replace a column of the training file."""
+    """Function that writes a folder in the layout of ylecun/mnist; keywords replace training columns."""
 
     def write(**replaced: list[Any]) -> Path:
         generator = np.random.default_rng(0)

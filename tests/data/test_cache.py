@@ -40,7 +40,7 @@ def test_the_second_reading_is_from_the_cache(folder: Path) -> None:
     assert_same(cached("set", read))
     assert_same(cached("set", read))
     assert read.count == 1
-    assert [path.name for path in folder.iterdir()] == ["set.npz"]  # nothing half-written is left
+    assert [path.name for path in folder.iterdir()] == ["set.npz"]  # no partial file remains
 
 
 def truncate(path: Path) -> None:
@@ -54,7 +54,7 @@ def flip(path: Path) -> None:
 
 
 def other_values(path: Path) -> None:
-    # A sound archive whose digest is of other arrays.
+    # A valid archive with the digest of other arrays.
     np.savez(path, **(ARRAYS | {"x": np.zeros((2, 3))}), sha256=np.array(sha256(list(ARRAYS.values()))))
 
 
@@ -62,13 +62,13 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, other_values, empty])
-def test_a_damaged_cache_file_is_read_again_and_replaced(
-    folder: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("corrupt", [truncate, flip, other_values, empty])
+def test_a_corrupt_cache_file_is_read_again_and_replaced(
+    folder: Path, corrupt: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     read = Reader()
     cached("set", read)
-    damage(folder / "set.npz")
+    corrupt(folder / "set.npz")
     with caplog.at_level(logging.WARNING):
         assert_same(cached("set", read))
     assert read.count == 2
@@ -77,7 +77,7 @@ def test_a_damaged_cache_file_is_read_again_and_replaced(
     assert read.count == 2
 
 
-def test_a_cache_that_cannot_be_written_only_costs_time(
+def test_with_a_read_only_cache_the_source_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("no folder")

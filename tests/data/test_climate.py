@@ -25,7 +25,7 @@ def ready(common: dict[str, Any], **keys: Any) -> DailyClimate:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """A folder laid out as the published one: 100 days in 2013, and 50 after them; changed by a function."""
+    """Function that writes 100 training and 50 test days of 2013, with an optional change."""
 
     def call(change: Callable[[dict[str, pd.DataFrame]], None] = lambda tables: None) -> Path:
         generator = np.random.default_rng(0)
@@ -48,25 +48,25 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return call
 
 
-def test_the_embedded_files_are_those_that_their_readme_tells_of() -> None:
-    told = (EMBEDDED / "README.md").read_text()
-    digests = re.findall(r"[0-9a-f]{64}", told)
+def test_the_embedded_files_match_the_digests_in_their_readme() -> None:
+    readme = (EMBEDDED / "README.md").read_text()
+    digests = re.findall(r"[0-9a-f]{64}", readme)
     for name, digest in zip(NAMES.values(), digests, strict=True):
         assert hashlib.sha256((EMBEDDED / name).read_bytes()).hexdigest() == digest
-    assert "CC0" in told
+    assert "CC0" in readme
 
 
-def test_their_defects_are_mended_and_told() -> None:
+def test_their_defects_are_repaired_and_listed() -> None:
     weather = read_weather(EMBEDDED)
-    told = weather.findings
+    findings = weather.findings
     assert weather.training_days == 1461
     assert len(weather.values) == 1461 + 114
-    assert told["dropped_from_training"] == ["2017-01-01"]
-    assert told["training_period"] == ["2013-01-01", "2016-12-31"]
-    assert told["test_period"] == ["2017-01-01", "2017-04-24"]
-    assert len(told["replaced_pressures"]["training"]) == 9
-    assert told["replaced_pressures"]["test"] == ["2017-01-01"]
-    assert told["sorted"] == []
+    assert findings["dropped_from_training"] == ["2017-01-01"]
+    assert findings["training_period"] == ["2013-01-01", "2016-12-31"]
+    assert findings["test_period"] == ["2017-01-01", "2017-04-24"]
+    assert len(findings["replaced_pressures"]["training"]) == 9
+    assert findings["replaced_pressures"]["test"] == ["2017-01-01"]
+    assert findings["sorted"] == []
     pressures = pd.Series(weather.values[:, 3], pd.date_range("2013-01-01", periods=len(weather.values)))
     assert pressures.between(950, 1050).all()
     around = pressures["2016-11-27":"2016-11-29"].to_numpy()  # 12.0 in the file
@@ -100,25 +100,25 @@ def test_standardised_by_the_drawn_training_windows(
     torch.testing.assert_close(variables.mean(dim=0), torch.zeros(4).double(), rtol=0, atol=1e-12)
     torch.testing.assert_close(variables.std(dim=0, correction=0), torch.ones(4).double(), rtol=1e-12, atol=0)
     assert float(data.train.x.square().mean()) == pytest.approx(1, rel=1e-12)
-    told = data.description["findings"]["variables"]
-    assert told["meantemp"]["mean"] == pytest.approx(20, abs=0.5)
+    variables = data.description["findings"]["variables"]
+    assert variables["meantemp"]["mean"] == pytest.approx(20, abs=0.5)
 
 
-def test_an_error_in_degrees_is_told_from_the_loss(
+def test_an_error_in_degrees_follows_from_the_loss(
     common: dict[str, Any], write: Callable[..., Path]
 ) -> None:
     folder = write()
     raw, data = ready(common, data_dir=folder, **RAW), ready(common, data_dir=folder, dtype="float64")
-    mean_loss = float(data.test.y.square().sum() / 2 / 40)  # of the forecast 0, the training mean
+    mean_loss = float(data.test.y.square().sum() / 2 / 40)  # of a forecast of 0, the training mean
     rmse = data.description["target_scale"][0] * np.sqrt(2 * mean_loss)
     expected = (raw.test.y - data.description["target_shift"][0]).square().mean().sqrt()
     assert rmse == pytest.approx(float(expected), rel=1e-12)
 
 
-def test_no_forecast_sees_what_comes_after_it(common: dict[str, Any], write: Callable[..., Path]) -> None:
+def test_no_forecast_sees_later_days(common: dict[str, Any], write: Callable[..., Path]) -> None:
     keys = common | {"n_test": 50} | RAW | {"window": 7}
     before = ready(keys, data_dir=write())
-    known = 20  # test days that stay as they are, the last of them with a sensor error
+    known = 20  # unchanged test days, the last of them with a sensor error
 
     def later(tables: dict[str, pd.DataFrame]) -> None:
         tables["test"].loc[known - 1, "meanpressure"] = 59.0
@@ -131,9 +131,7 @@ def test_no_forecast_sees_what_comes_after_it(common: dict[str, Any], write: Cal
     assert rows.tolist() == after.description["test_indices"]
     # Test row r predicts test day r from the days before it.
     assert torch.equal(before.test.x[rows < known], after.test.x[rows < known])
-    moved = np.flatnonzero(rows == known)[
-        0
-    ]  # its last pressure is that of the day before, not of the day after
+    moved = np.flatnonzero(rows == known)[0]  # its last pressure is the previous day's, not the next day's
     last = after.test.x[moved].reshape(7, 4)[:, 3]
     assert last[-1] == last[-2]
     assert after.description["findings"]["replaced_pressures"]["test"] == ["2013-04-30"]
@@ -150,7 +148,7 @@ def test_training_pressures_do_not_see_the_test_file(write: Callable[..., Path])
     assert days[99] == days[100] == days[98]
 
 
-def test_days_out_of_order_are_sorted_and_told(write: Callable[..., Path]) -> None:
+def test_days_out_of_order_are_sorted_and_listed(write: Callable[..., Path]) -> None:
     ordered = read_weather(write()).values
 
     def shuffle(tables: dict[str, pd.DataFrame]) -> None:
@@ -189,26 +187,26 @@ def without_pressures(tables: dict[str, pd.DataFrame]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        (without("training", 40), "no day between 2013-02-09 and 2013-02-11 is there"),
-        (without("test", 0), "no day between 2013-04-10 and 2013-04-12 is there"),
-        (with_value("training", 3, "date", "2013-01-03"), r"2013-01-03 stands twice in .*Train\.csv"),
+        (without("training", 40), "the days between 2013-02-09 and 2013-02-11 are missing"),
+        (without("test", 0), "the days between 2013-04-10 and 2013-04-12 are missing"),
+        (with_value("training", 3, "date", "2013-01-03"), r"2013-01-03 appears twice in .*Train\.csv"),
         (with_value("training", 3, "date", "4 Jan"), r"date '4 Jan' at row 3 of .*Train\.csv is not YYYY"),
-        (with_value("test", 2, "meantemp", "warm"), r"meantemp of 2013-04-13 in .*Test\.csv is no number"),
-        (with_value("test", 2, "humidity", np.nan), r"humidity of 2013-04-13 in .*Test\.csv is no number"),
+        (with_value("test", 2, "meantemp", "warm"), r"meantemp of 2013-04-13 in .*Test\.csv is not a number"),
+        (with_value("test", 2, "humidity", np.nan), r"humidity of 2013-04-13 in .*Test\.csv is not a number"),
         (without_column, r"Test\.csv has no column 'humidity'"),
         (swapped, "the test file begins on 2013-01-01, before the training file ends on 2013-05-30"),
-        (without_pressures, "holds no pressure from 950 to 1050 hPa"),
+        (without_pressures, "has no pressure from 950 to 1050 hPa"),
     ],
 )
-def test_other_defects_are_refused(write: Callable[..., Path], change: Any, told: str) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+def test_other_defects_are_refused(write: Callable[..., Path], change: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         read_weather(write(change))
     assert "dataset.data_dir=PATH" in caught.value.remedy
 
 
-def test_folder_and_window_that_do_not_do(
+def test_invalid_folder_and_window_are_refused(
     common: dict[str, Any], write: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=f"dataset.data_dir={tmp_path}/none is not a folder"):

@@ -14,7 +14,7 @@ def rows(n: int = 40, d: int = 12) -> np.ndarray:
 
 
 def slow(x: np.ndarray, sign: float, tolerance: float) -> list[list[int]]:
-    """All pairs one by one."""
+    """Pairs (i, j) within the tolerance, compared one by one."""
     norms = np.linalg.norm(x, axis=1)
     return [
         [i, j]
@@ -26,25 +26,25 @@ def slow(x: np.ndarray, sign: float, tolerance: float) -> list[list[int]]:
 
 
 def test_rows_in_general_position_have_none() -> None:
-    found = coincidences(rows())
-    assert found.describe() == {
+    pairs = coincidences(rows())
+    assert pairs.describe() == {
         "duplicates": {"pairs": 0, "exact": 0, "first": [], "tolerance": 1e-6},
         "antipodal_pairs": {"pairs": 0, "first": [], "tolerance": 1e-6},
     }
 
 
-def test_exact_and_near_pairs_are_found_and_told_apart() -> None:
+def test_exact_and_near_pairs_are_distinguished() -> None:
     x = rows()
     x[7] = x[3]
     x[20] = x[10] * (1 + 3e-7)  # within the tolerance of 1e-6
     x[21] = x[11] * (1 + 3e-6)  # beyond it
     x[30] = -x[5]
     x[31] = -x[6] * (1 + 3e-7)
-    x[32] = -2 * x[8]  # of the same line, but no negative
-    found = coincidences(x)
-    assert found.duplicates.tolist() == [[3, 7], [10, 20]]
-    assert found.exact == 1
-    assert found.antipodal.tolist() == [[5, 30], [6, 31]]
+    x[32] = -2 * x[8]  # antiparallel, but of another norm
+    pairs = coincidences(x)
+    assert pairs.duplicates.tolist() == [[3, 7], [10, 20]]
+    assert pairs.exact == 1
+    assert pairs.antipodal.tolist() == [[5, 30], [6, 31]]
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
@@ -52,10 +52,10 @@ def test_against_all_pairs_one_by_one(d: int) -> None:
     # Small whole numbers: many coincidences, zero rows among them, and groups larger than two.
     x = np.random.default_rng(d).integers(-1, 2, size=(60, d)).astype(float)
     x[::7] *= 1 + 1e-7
-    found = coincidences(x)
-    assert found.duplicates.tolist() == slow(x, -1.0, 1e-6)
-    assert found.antipodal.tolist() == slow(x, 1.0, 1e-6)
-    assert len(found.antipodal) > 0
+    pairs = coincidences(x)
+    assert pairs.duplicates.tolist() == slow(x, -1.0, 1e-6)
+    assert pairs.antipodal.tolist() == slow(x, 1.0, 1e-6)
+    assert len(pairs.antipodal) > 0
 
 
 def test_float32_rounding_hides_no_pair() -> None:
@@ -75,17 +75,17 @@ class Pairs(DataModule):
         return Source("here", Table(x, x[:, :1]), Table(x[:1], x[:1, :1]))
 
 
-def test_a_data_set_tells_of_them_in_description_and_log(caplog: pytest.LogCaptureFixture) -> None:
-    # Scaled to one norm, the first two rows are the same; as they are, they are not.
+def test_description_and_log_report_the_pairs(caplog: pytest.LogCaptureFixture) -> None:
+    # The first two rows are equal only after scaling to one norm.
     for norm, pairs in (("sqrt_d", 1), (None, 0)):
         data = Pairs(norm=norm)
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             data.setup()
-        told = data.description
-        assert (told["duplicates"]["pairs"], told["antipodal_pairs"]["pairs"]) == (pairs, 1)
-        # Indices are of training rows, not of the source's.
-        i, j = told["antipodal_pairs"]["first"][0]
+        description = data.description
+        assert (description["duplicates"]["pairs"], description["antipodal_pairs"]["pairs"]) == (pairs, 1)
+        # Indices refer to training rows, not to rows of the source.
+        i, j = description["antipodal_pairs"]["first"][0]
         np.testing.assert_allclose(data.train.x[i], -data.train.x[j], rtol=1e-6)
         assert ("equal training rows" in caplog.text) == bool(pairs)
         assert f"one pair of training rows x and −x (rows {i} and {j})" in caplog.text

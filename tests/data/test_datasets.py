@@ -1,4 +1,4 @@
-"""The contract, held by every data set of conf/dataset as the config makes it."""
+"""Tests that every data set of conf/dataset satisfies the interface."""
 
 import json
 import random
@@ -24,7 +24,7 @@ Make = Callable[..., DataModule]
 
 @pytest.fixture
 def from_config(entry: Any, hub_folders: dict[str, Path]) -> Make:
-    """A data set as its config makes it, at a small size; one of the hub from a folder laid out alike."""
+    """Function that makes a data set from its config, with small splits and local files for the hub."""
 
     def make(name: str, **overrides: Any) -> DataModule:
         top = {
@@ -53,7 +53,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_all_of_the_issue_are_there() -> None:
+def test_all_data_sets_have_a_config() -> None:
     expected = {"mnist", "digits", "sphere", "spirals", "sine", "cifar10", "ag_news", "daily_climate"}
     assert expected <= set(NAMES)
 
@@ -152,7 +152,7 @@ def test_the_digest_is_of_the_source_not_of_the_draw(from_config: Make) -> None:
     assert len(digests) == 1
 
 
-def test_the_config_says_what_the_class_does_by_itself(
+def test_the_config_states_the_defaults_of_the_class(
     name: str, from_config: Make, hub_folders: dict[str, Path]
 ) -> None:
     config = OmegaConf.load(FOLDER / f"{name}.yaml")
@@ -164,7 +164,7 @@ def test_the_config_says_what_the_class_does_by_itself(
     assert data.description == configured.description
 
 
-def test_every_config_begins_with_its_line_for_the_help(name: str) -> None:
+def test_every_config_begins_with_a_line_for_the_help(name: str) -> None:
     first = (FOLDER / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# ")
     assert len(first) < 110

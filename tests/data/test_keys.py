@@ -1,4 +1,4 @@
-"""Keys out of their range: one error that names the value and the override."""
+"""Keys out of their range: the error names the value and the override."""
 
 import pickle
 from typing import Any
@@ -11,7 +11,7 @@ from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, DataError, Digits,
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("n_train", 0, "dataset.n_train=0"),
         ("n_train", 2.5, "dataset.n_train=2.5"),
@@ -29,21 +29,21 @@ from ntkode.data import CIFAR10, MNIST, AGNews, DailyClimate, DataError, Digits,
         ("resize", 9, "dataset.resize=9 is not a whole number from 1 to 8"),
     ],
 )
-def test_of_every_set(common: dict[str, Any], key: str, value: Any, told: str) -> None:
+def test_of_every_set(common: dict[str, Any], key: str, value: Any, message: str) -> None:
     with pytest.raises(SettingError) as caught:
         Digits(**(common | {key: value}))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.remedy in str(caught.value)
     assert key in caught.value.remedy
 
 
 @pytest.mark.parametrize(
-    ("kind", "key", "value", "told"),
+    ("kind", "key", "value", "message"),
     [
         (MNIST, "source", "web", "dataset.source=web"),
         (CIFAR10, "resize", 33, "dataset.resize=33 is not a whole number from 1 to 32"),
         (AGNews, "components", 0, "dataset.components=0"),
-        (AGNews, "components", 61, "dataset.components=61 are more than 60 training documents have"),
+        (AGNews, "components", 61, "dataset.components=61 exceeds the 60 training documents"),
         (DailyClimate, "window", 0, "dataset.window=0"),
         (DailyClimate, "targets", "one_hot", "dataset.targets=one_hot does not exist for regression"),
         (Sphere, "dimension", 1, "dataset.dimension=1"),
@@ -55,12 +55,12 @@ def test_of_every_set(common: dict[str, Any], key: str, value: Any, told: str) -
         (Sine, "targets", "one_hot", "dataset.targets=one_hot does not exist for regression"),
     ],
 )
-def test_of_one_set(common: dict[str, Any], kind: Any, key: str, value: Any, told: str) -> None:
-    with pytest.raises(SettingError, match=told):
+def test_of_one_set(common: dict[str, Any], kind: Any, key: str, value: Any, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
         kind(**(common | {key: value}))
 
 
-def test_torch_dtypes_are_taken_too(common: dict[str, Any]) -> None:
+def test_torch_dtypes_are_accepted(common: dict[str, Any]) -> None:
     assert Digits(**common, dtype=torch.float64).dtype is Digits(**common, dtype="float64").dtype
 
 

@@ -54,18 +54,18 @@ def test_the_draw_is_not_in_the_order_of_the_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_train", "n_test", "test", "told", "remedy"),
+    ("n_train", "n_test", "test", "message", "remedy"),
     [
-        (80, 30, None, "ask for 110 samples; test has 100", "dataset.n_train=70 dataset.n_test=30"),
-        (10, 200, None, "ask for 210 samples; test has 100", "dataset.n_train=50 dataset.n_test=50"),
+        (80, 30, None, "need 110 samples; test has 100", "dataset.n_train=70 dataset.n_test=30"),
+        (10, 200, None, "need 210 samples; test has 100", "dataset.n_train=50 dataset.n_test=50"),
         (101, 10, [10, 10], "n_train=101, but test has 100", "dataset.n_train=100"),
         (10, 21, [10, 10], "n_test=21, but test has 20", "dataset.n_test=20"),
     ],
 )
 def test_more_than_there_is(
-    n_train: int, n_test: int, test: list[int] | None, told: str, remedy: str
+    n_train: int, n_test: int, test: list[int] | None, message: str, remedy: str
 ) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         draw(source([50, 50], test), n_train, n_test, seed=0, stratify=True)
     assert caught.value.remedy == remedy
 
@@ -74,13 +74,13 @@ def test_more_than_there_is(
 def test_row_norms(common: dict[str, Any], norm: str, length: float) -> None:
     data = ready(Digits(**common, norm=norm, dtype="float64"))
     for split in (data.train, data.test):
-        # One division and one multiplication: a few units of rounding, 2e-16 each.
+        # One division and one multiplication: a few rounding errors of 2e-16 each.
         torch.testing.assert_close(
             split.x.norm(dim=1), torch.full((len(split),), length).double(), rtol=1e-14, atol=0
         )
 
 
-def test_features_are_less_their_training_mean(common: dict[str, Any]) -> None:
+def test_features_are_centred_by_their_training_mean(common: dict[str, Any]) -> None:
     centred = ready(Digits(**common, norm=None, dtype="float64"))
     raw = ready(Digits(**common, norm=None, center=False, dtype="float64"))
     mean = raw.train.x.mean(dim=0)
@@ -122,9 +122,9 @@ def test_standardised_real_targets(common: dict[str, Any]) -> None:
     # Sums of 60 numbers of size 1 in float64.
     assert abs(float(y.mean())) < 1e-14
     assert float(y.std(correction=0)) == pytest.approx(1, rel=1e-14)
-    for told in (raw.description, data.description):
-        split = (raw if told is raw.description else data).test.y
-        back = told["target_shift"][0] + told["target_scale"][0] * split
+    for prepared in (raw, data):
+        units = prepared.description
+        back = units["target_shift"][0] + units["target_scale"][0] * prepared.test.y
         torch.testing.assert_close(back, raw.test.y, rtol=1e-13, atol=1e-14)
 
 
@@ -150,7 +150,7 @@ class Three(DataModule):
 
 
 @pytest.mark.parametrize(
-    ("rows", "center", "told"),
+    ("rows", "center", "message"),
     [
         (
             ([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]], [[2.0, 2.0]]),
@@ -171,10 +171,10 @@ class Three(DataModule):
     ],
 )
 def test_a_zero_row_cannot_be_scaled(
-    monkeypatch: pytest.MonkeyPatch, rows: Any, center: bool, told: str
+    monkeypatch: pytest.MonkeyPatch, rows: Any, center: bool, message: str
 ) -> None:
     monkeypatch.setattr(Three, "rows", rows)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         Three(center=center).setup()
     assert "dataset.norm=null" in caught.value.remedy
     Three(center=center, norm=None).setup()

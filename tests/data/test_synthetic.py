@@ -37,7 +37,7 @@ def test_antipodal_sphere(common: dict[str, Any], n: int) -> None:
     assert sorted(partners.tolist()) == [0] * (n % 2) + [1] * (n - n % 2)
     assert data.description["antipodal_pairs"]["pairs"] == n // 2
     assert data.description["duplicates"]["pairs"] == 0
-    # Signs of their own: an odd function cannot fit all of them.
+    # Independent labels: an odd function cannot fit all of them.
     i, j = data.description["antipodal_pairs"]["first"][0]
     assert torch.equal(x[i], -x[j])
     opposite = (x[:, None] + x[None]).norm(dim=2) == 0
@@ -99,7 +99,7 @@ def test_noise_of_the_sine(common: dict[str, Any]) -> None:
     assert abs(residual.std() - 0.3) < 5 * 0.3 / np.sqrt(2 * 4000)
 
 
-def test_every_purpose_has_random_numbers_of_its_own() -> None:
+def test_every_purpose_has_independent_random_numbers() -> None:
     drawn = {
         random_generator(seed, purpose).random() for seed in (0, 1, 97) for purpose in ("", "a", "b", "aa")
     }

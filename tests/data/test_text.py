@@ -50,9 +50,9 @@ def test_features_are_the_leading_directions_of_the_weights(
     train, test = (words.transform(split).toarray() for split in texts)
     _, sizes, right = np.linalg.svd(train, full_matrices=False)
     assert data.description["findings"]["words"] == train.shape[1]
-    # The randomised method finds the leading singular values of a flat spectrum to a few per cent.
-    found = data.train.x.norm(dim=0).numpy()
-    np.testing.assert_allclose(found, sizes[:20], rtol=0.05)
+    # The randomised method has an error of a few per cent for a flat spectrum.
+    column_norms = data.train.x.norm(dim=0).numpy()
+    np.testing.assert_allclose(column_norms, sizes[:20], rtol=0.05)
     # All 60 directions: a rotation, which keeps every inner product.
     whole = ready(hub_folders["ag_news"], common, center=False, norm=None)
     gram = train @ right.T @ right @ test.T
@@ -94,17 +94,17 @@ def test_twice_the_same_bits_and_another_seed_other_documents(
     assert torch.equal(first.test.x, again.test.x)
 
 
-def test_documents_without_known_words_are_kept_and_told(
+def test_documents_without_known_words_are_kept_and_listed(
     common: dict[str, Any], changed: Callable[..., Path]
 ) -> None:
     folder = changed("test", text=lambda texts: ["", "unheard of", *texts[2:]])
     data = ready(folder, common | {"n_test": 50})
-    told = data.description["findings"]["documents_without_known_words"]
+    documents = data.description["findings"]["documents_without_known_words"]
     rows = [data.description["test_indices"].index(row) for row in (0, 1)]
-    assert told == {"train": [], "test": sorted(rows)}
+    assert documents == {"train": [], "test": sorted(rows)}
     assert torch.equal(data.test.x[rows[0]], data.test.x[rows[1]])
     assert float(data.test.x[rows[0]].norm()) == pytest.approx(np.sqrt(60))
-    with pytest.raises(DataError, match="is zero and has no norm to scale"):
+    with pytest.raises(DataError, match="is zero and cannot be scaled"):
         ready(folder, common | {"n_test": 50}, center=False)
 
 
@@ -118,22 +118,22 @@ def test_two_empty_training_documents_are_duplicates(
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "message"),
     [
-        ({"text": lambda texts: [None, *texts[1:]]}, "row 0 of .*None is no text"),
-        ({"text": lambda texts: list(range(80))}, "row 0 of .*0 is no text"),
+        ({"text": lambda texts: [None, *texts[1:]]}, "row 0 of .*None is not a text"),
+        ({"text": lambda texts: list(range(80))}, "row 0 of .*0 is not a text"),
         ({"label": lambda labels: [4, *labels[1:]]}, "labels of directory:.* run from 0 to 4, where 0 to 3"),
-        ({"text": lambda texts: ["the and"] * 80}, "the 60 training documents hold no words"),
+        ({"text": lambda texts: ["the and"] * 80}, "the 60 training documents have no words"),
         (
             {"text": lambda texts: [f"word{row % 7}" for row in range(80)]},
-            "dataset.components=60, but the training documents hold 7 words",
+            "dataset.components=60, but the training documents have only 7 words",
         ),
     ],
 )
 def test_bad_contents(
-    common: dict[str, Any], changed: Callable[..., Path], columns: dict[str, Any], told: str
+    common: dict[str, Any], changed: Callable[..., Path], columns: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         ready(changed("train", **columns), common)
 
 
@@ -144,6 +144,6 @@ def test_the_news_themselves(common: dict[str, Any]) -> None:
     assert data.train.labels is not None
     assert data.train.labels.bincount().tolist() == [64] * 4
     assert data.description["findings"]["words"] > 1000
-    # The nearest class mean knows far more than one in four.
+    # Classification by the nearest class mean is far better than chance, one in four.
     means = torch.stack([data.train.x[data.train.labels == label].mean(dim=0) for label in range(4)])
     assert float(((data.test.x @ means.T).argmax(1) == data.test.labels).double().mean()) > 0.6

@@ -1,4 +1,4 @@
-"""Shared by the tests of metrics."""
+"""Fixtures for the tests of metrics: a trained and an initial module."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def initial():
-    """Model and data as they are before the first step."""
+    """Model and data before the first step."""
     module, _ = train(
         [], steps=1, optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=0.0), learning_rate=1.0
     )

@@ -1,4 +1,4 @@
-"""A real, small training for the tests of metrics."""
+"""A small training run for the tests of metrics."""
 
 import lightning as L
 import torch
@@ -15,7 +15,7 @@ STEPS = 24
 
 
 class Rows(Logger):
-    """Keeps what is logged."""
+    """Logger that stores the logged values by step."""
 
     name = "rows"
     version = "0"

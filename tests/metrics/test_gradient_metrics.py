@@ -1,4 +1,4 @@
-"""Gradient metrics and costs in a real, small training: their values against their definitions."""
+"""Gradient metrics and costs in a small training run: values against definitions."""
 
 import pytest
 import torch
@@ -18,14 +18,14 @@ def test_gradient_error_at_the_start(trained, initial):
     objective = Objective(SquaredError(), train_split.x[:8], train_split.y[:8], offset)
     exact = initial.model.solved_by(Solver("dopri8", rtol=1e-12, atol=1e-12))
     expected = relative_error(loss_gradient(initial.model, objective), loss_gradient(exact, objective))
-    # The metric's reference is good to a fiftieth of the error.
+    # The relative error of the metric's reference is at most a fiftieth of the measured error.
     assert trained[1].rows[0]["gradient/relative_error"] == pytest.approx(expected, rel=2e-2)
 
 
-def test_the_parts_of_the_gradient_error_at_the_start(trained, initial):
+def test_parts_of_the_gradient_error_at_the_start(trained, initial):
     objective = initial.probe(8)
-    own = loss_gradient(initial.model, objective)
-    expected = decompose(initial.model, objective, sufficient_reference(initial.model, objective, own))
+    gradient = loss_gradient(initial.model, objective)
+    expected = decompose(initial.model, objective, sufficient_reference(initial.model, objective, gradient))
     row = trained[1].rows[0]
     for name, part in vars(expected).items():
         assert row[f"gradient/part/{name}"] == part.relative
@@ -70,9 +70,11 @@ def test_an_adaptive_run_counts_its_steps():
     solver = Solver("dopri5", rtol=1e-5, atol=1e-5)
     _, rows = train([metrics.Cost()], steps=1, solver=solver, gradient=Adjoint())
     row = rows.rows[0]
-    for way in ("forward", "backward"):
-        taken = row[f"cost/steps_{way}"] + row[f"cost/rejected_{way}"]
-        assert row[f"cost/nfe_{way}"] == 6 * taken + 2  # dopri5: six evaluations a step, two to begin
+    for direction in ("forward", "backward"):
+        taken = row[f"cost/steps_{direction}"] + row[f"cost/rejected_{direction}"]
+        assert (
+            row[f"cost/nfe_{direction}"] == 6 * taken + 2
+        )  # dopri5: six evaluations per step, two at the start
 
 
 def test_cost_counts_evaluations(trained):
@@ -91,8 +93,8 @@ def test_adjoint_runs_measure_the_reverse_drift_and_kinks_are_counted():
     probes = [metrics.ReverseDrift(probe_size=8), metrics.KinkCrossings(probe_size=8)]
     module, rows = train(probes, activation="relu", gradient=Adjoint(), steps=2)
     start = module.model.encode(module.data.train.x[:8]).detach()
-    final = module.model.flow(start).detach()
-    back = module.model.solver.integrate(odeint, module.model.vector_field, final, -1.0)
+    final = module.model.flow(start)
+    back = module.model.solver.integrate(odeint, module.model.vector_field, final, -1.0).detach()
     expected = float((back - start).norm() / start.norm())
     assert rows.rows[2]["gradient/reverse_drift"] == pytest.approx(expected)
     assert 0.05 < rows.rows[2]["gradient/kink_crossings"] < 1

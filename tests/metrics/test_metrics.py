@@ -1,4 +1,4 @@
-"""Metrics in a real, small training: their values against their definitions; they disturb nothing."""
+"""Metrics in a small training run: values against definitions, and no effect on the training."""
 
 import math
 
@@ -21,8 +21,8 @@ from ntkode.training import Diverged
 def test_losses_are_the_same_bit_for_bit_with_and_without_metrics(trained):
     bare, _ = train([])
     assert trained[0].losses == bare.losses
-    for own, other in zip(trained[0].model.parameters(), bare.model.parameters(), strict=True):
-        assert torch.equal(own, other)
+    for measured, unmeasured in zip(trained[0].model.parameters(), bare.model.parameters(), strict=True):
+        assert torch.equal(measured, unmeasured)
 
 
 def test_stochastic_training_is_undisturbed_too():
@@ -63,7 +63,7 @@ def test_loss_starts_at_half_the_squared_targets_and_is_that_of_the_parameters_b
 def test_learning_rate_is_the_inverse_of_the_largest_eigenvalue_of_the_full_kernel(trained, initial):
     x = initial.data.train.x
     exact = float(torch.linalg.eigvalsh(dense_full_kernel(initial.model, x, x))[-1])
-    # Thirty Lanczos steps find the top eigenvalue to many digits.
+    # Thirty Lanczos steps give the top eigenvalue to many digits.
     assert trained[0].learning_rate == pytest.approx(1 / exact, rel=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_predicted_curve_is_linear_gradient_descent_under_the_full_kernel(traine
     start = float(residual.square().sum())
     for step in range(STEPS + 1):
         expected = float(residual.square().sum()) / start
-        # DESIGN: thirty Lanczos steps give the curve to 5e-6 of L₀.
+        # Thirty Lanczos steps give the curve to 5e-6 of L₀.
         assert rows.rows[step]["loss/predicted_ratio"] == pytest.approx(expected, abs=1e-5)
         residual = residual - module.learning_rate * kernel @ residual
     gap = max(abs(r["loss/ratio"] - r["loss/predicted_ratio"]) for r in rows.rows.values())
@@ -137,7 +137,7 @@ def test_limit_distance_and_the_limits_prediction(trained, initial):
     module, rows = trained
     x, residual = initial.data.train.x, initial.data.train.y
     model = initial.model
-    # Ten times the steps: the limit that the metric takes is that of RK4 with 4 steps, 1e-5 from this one.
+    # The metric uses the limit of RK4 with 4 steps, 1e-5 from this one with ten times the steps.
     fine = NeuralODE(model.in_features, 8, activation="tanh", solver=Solver("rk4", steps=40))
     limit = network_limit(fine, x).ntk
     kernel = dense_trace_kernel(model, x[:12], x[:12])
@@ -225,7 +225,7 @@ def test_learning_rate_that_diverges_is_named_with_its_remedy():
 
 
 @pytest.mark.filterwarnings("ignore:TestEvaluation at step")
-def test_divergence_is_told_as_such_whatever_is_measured():
+def test_divergence_is_reported_with_any_metrics():
     measures = [metrics.TestEvaluation(), metrics.NTKSpectrum(probe_size=4, every=1)]
     with pytest.raises(Diverged):
         train(measures, activation="relu", lr_factor=30.0, dtype="float32", steps=100)
@@ -233,7 +233,7 @@ def test_divergence_is_told_as_such_whatever_is_measured():
 
 @pytest.mark.filterwarnings("ignore:GradientError at step")
 def test_a_reference_that_blows_up_leaves_the_training_alone():
-    # x² blows up in finite time; three Euler steps do not get there, the reference solve does.
+    # x² blows up in finite time: the reference solve does, three Euler steps do not.
     options = {
         "activation": "quadratic",
         "steps": 3,
@@ -246,7 +246,7 @@ def test_a_reference_that_blows_up_leaves_the_training_alone():
     assert math.isnan(rows.rows[0]["gradient/relative_error"])
 
 
-def test_a_run_that_has_converged_goes_on():
+def test_a_converged_run_continues():
     data = Sine(n_train=1, n_test=2, seed=0, steps=60, dtype="float64")
     module, _ = train(all_metrics()[:5], data=data, steps=60)
     assert module.losses[-1] < 1e-25

@@ -1,4 +1,4 @@
-"""A metric's kernel is shared by the ranks where each can have a sample, and else every one computes it."""
+"""A metric's kernel is shared among the ranks; with fewer samples than ranks, each computes all of it."""
 
 import pytest
 import torch
@@ -33,18 +33,18 @@ def work(rank, folder):
         return record(self, x, seeds)
 
     Recorder.__call__ = counting
-    told = {}
+    kernels = {}
     for samples in SAMPLES:
         recorded.clear()
-        told[samples] = shared_kernel(*problem(samples)).kernel, sum(recorded)
-    torch.save(told, f"{folder}/{rank}.pt")
+        kernels[samples] = shared_kernel(*problem(samples)).kernel, sum(recorded)
+    torch.save(kernels, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def by_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    cell_context()  # whose fork server has imported what each process needs
+    cell_context()  # its fork server has the imports that each process needs
     mp.start_processes(work, (str(folder),), nprocs=RANKS, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
@@ -52,10 +52,10 @@ def by_ranks(tmp_path_factory):
 @pytest.mark.parametrize(("samples", "shares"), [(1, [1, 1]), (5, [2, 3])])
 def test_each_rank_differentiates_its_share(by_ranks, samples, shares):
     expected = measure_ntk(*problem(samples)).kernel
-    for told, share in zip(by_ranks, shares, strict=True):
-        kernel, recorded = told[samples]
+    for kernels, share in zip(by_ranks, shares, strict=True):
+        kernel, recorded = kernels[samples]
         assert recorded == share
-        # The same sums of float64 in another order.
+        # The same float64 sums in another order.
         assert float((kernel - expected).norm() / expected.norm()) < 1e-12
 
 

@@ -1,7 +1,7 @@
 """A training run with all metrics on the data sets that are images in colour, texts and a time series."""
 
 import pytest
-from tests.data.made import write_hub_folders
+from tests.data.samples import write_hub_folders
 
 from ntkode.execution import run_job
 from ntkode.results import RunRecord, Status, run_id

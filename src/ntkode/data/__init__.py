@@ -1,4 +1,4 @@
-"""Data sets under one contract: drawn, prepared and described the same way, whatever their source."""
+"""Data sets with one interface: every source is sampled, prepared and described in the same steps."""
 
 from ntkode.data.climate import DailyClimate
 from ntkode.data.errors import DataError

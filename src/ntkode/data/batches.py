@@ -1,4 +1,4 @@
-"""Which rows each training step sees, and handing them over as one tensor operation a batch."""
+"""The schedule of mini-batches, and loading each batch with one operation per tensor."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,20 +15,20 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class BatchSchedule(Sampler[slice | Tensor]):
-    """The rows of every training step: a function of (n, batch_size, steps, seed) and nothing else.
+    """The rows of every training step, as a function of (n, batch_size, steps, seed) alone.
 
-    A full batch is all rows in order, at every step. Mini-batches are cut from one random permutation a pass,
-    all of the same size: where `batch_size` does not divide n, the last n mod batch_size rows of the
-    permutation sit that pass out, as the summed loss of a smaller batch would not compare with the others.
+    A full batch holds all rows in order, at every step. Mini-batches are consecutive parts of one random
+    permutation per pass, all of the same size: if `batch_size` does not divide n, the last n mod batch_size
+    rows of the permutation are skipped in that pass, because the loss is a sum over the batch.
 
     Args:
         n: number of samples.
         steps: number of batches of the whole training.
-        batch_size: samples a batch, at most n; None for all.
+        batch_size: samples per batch, at most n; None: all.
         seed: determines the permutations.
-        start: step at which iteration begins, for a resumed run. The length stays `steps`, which is how
-            Lightning counts an epoch that it resumes in its middle.
-        rank: which of `ranks` equal parts of every step's rows is iterated over.
+        start: step at which iteration begins, for a resumed run. The length stays `steps`, because Lightning
+            counts a resumed epoch in full.
+        rank: index of the part of every step's rows that is iterated over, one of `ranks` equal parts.
         ranks: processes that share each step's rows.
     """
 
@@ -51,7 +51,7 @@ class BatchSchedule(Sampler[slice | Tensor]):
         self._part = part(batch_size or n, rank, ranks)
 
     def rows(self, step: int) -> slice | Tensor:
-        """Rows of one step: indices, int64, or a slice, which makes a full batch a view."""
+        """Rows of one step: indices (B,), int64; for a full batch a slice, so that the batch is a view."""
         if self.batch_size is None:
             return self._part
         number, position = divmod(step, self.n // self.batch_size)
@@ -71,7 +71,7 @@ def _permutation(n: int, seed: int, number: int) -> Tensor:
 
 
 class TensorRows(Dataset[Batch]):
-    """Samples as (index, x, y), by row or, as PyTorch's fetcher asks for a batch, by many rows at once."""
+    """Samples (index, x, y), one row or many rows per access."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.tensors = (torch.arange(len(x)), x, y)
@@ -84,7 +84,7 @@ class TensorRows(Dataset[Batch]):
         return index[row], x[row], y[row]
 
     def __getitems__(self, rows: slice | Tensor) -> Batch:
-        """All rows of a batch in one operation a tensor; a slice gives views."""
+        """All rows of a batch, with one operation per tensor; a slice gives views."""
         index, x, y = self.tensors
         return index[rows], x[rows], y[rows]
 
@@ -93,9 +93,9 @@ def loader(x: Tensor, y: Tensor, schedule: BatchSchedule) -> DataLoader[Batch]:
     """Batches (indices (B,), x (B, d), y (B, k)) in the order of the schedule."""
     return DataLoader(
         TensorRows(x, y),
-        batch_sampler=schedule,  # type: ignore[arg-type]  # its type does not foresee slices
+        batch_sampler=schedule,  # type: ignore[arg-type]  # the type hint excludes slices
         collate_fn=_as_it_is,
-        generator=torch.Generator(),  # without one, every pass would draw from the global random state
+        generator=torch.Generator(),  # else every pass draws from the global random state
     )
 
 

@@ -1,4 +1,4 @@
-"""Forecasts: windows of past days that predict the next day's mean temperature."""
+"""Weather forecasts: windows of past days predict the next day's mean temperature."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from ntkode.data.errors import DataError
 from ntkode.data.module import DataModule
 from ntkode.data.preprocessing import Floats
 from ntkode.data.sources import Array, Source, Table
-from ntkode.data.weather_files import MEND, NAMES, VARIABLES, read_weather
+from ntkode.data.weather_files import NAMES, REMEDY, VARIABLES, read_weather
 
 EMBEDDED = Path(__file__).parent / "daily_climate"
 
@@ -18,24 +18,23 @@ EMBEDDED = Path(__file__).parent / "daily_climate"
 class DailyClimate(DataModule):
     """Daily climate of Delhi, 2013–2017: d = 4·window features, the next day's temperature as target.
 
-    A window holds temperature, humidity, wind and pressure of so many days; the target is the mean
-    temperature of the day after. Every day of the test file is a target once; its window may reach back into
-    the training file, whose days lie before it, and never forward. Training windows and targets are of the
-    training file alone. `read_weather` says how the files' defects are mended; the description's `findings`
-    name every day concerned.
+    A window holds temperature, humidity, wind and pressure of `window` consecutive days; the target is the
+    mean temperature of the day after it. Every day of the test file is a target once; its window may include
+    earlier days of the training file. Training windows and targets use the training file alone.
+    `read_weather` documents the repair of defects in the files; the description's `findings` list every day
+    concerned.
 
-    Each variable is less its mean, over its standard deviation, both over the drawn training windows.
-    Features then have x·x/d = 1 on average. Scaling each row to one norm would make a cool month and a cold
-    one the same, so rows are left as they are. Targets are standardised likewise: `target_scale` of the
-    description leads back to °C.
+    Each variable is standardised by its mean and standard deviation over the drawn training windows, so
+    x·x/d = 1 on average. Rows are not scaled to one norm: that would make a cool month equal to a cold one.
+    Targets are standardised too; `target_scale` of the description converts errors to °C.
 
     Args:
-        window: days that a forecast sees.
-        data_dir: a folder with both CSV files; None: those that the package brings, as published.
-        center: see `DataModule`; standardised features need it not.
+        window: number of days in a window.
+        data_dir: a folder with both CSV files; None: the files shipped with the package, as published.
+        center: see `DataModule`; standardised features do not need it.
         norm: see `DataModule`.
         targets: see `DataModule`.
-        **common: what every data set takes (`DataModule`).
+        **common: arguments of every data set (`DataModule`).
     """
 
     name = "daily_climate"
@@ -73,10 +72,10 @@ class DailyClimate(DataModule):
                 f"dataset.window={self.window}, but the training file has {weather.training_days} days",
                 "dataset.window=30",
             )
-        # What a forecast must beat: as warm as the day before, over all test days, in °C.
+        # Baseline over all test days, in °C: the same temperature as the day before.
         changes = np.diff(weather.values[weather.training_days - 1 :, 0])
         self._findings = weather.findings | {"persistence_rmse": float(np.sqrt((changes**2).mean()))}
-        # Window i is days i to i + window − 1; there is none without a day after it.
+        # Window i holds the days i to i + window − 1; each needs a day after it.
         windows = np.lib.stride_tricks.sliding_window_view(weather.values[:-1], self.window, axis=0)
         windows = np.ascontiguousarray(windows.swapaxes(1, 2))
         next_day = weather.values[self.window :, :1]
@@ -89,18 +88,18 @@ class DailyClimate(DataModule):
         self._mean, self._deviation = train.mean(axis=(0, 1)), train.std(axis=(0, 1))
         constant = np.flatnonzero(self._deviation == 0)
         if constant.size:
-            raise DataError(f"{VARIABLES[constant[0]]} does not vary in the training windows", MEND)
+            raise DataError(f"{VARIABLES[constant[0]]} does not vary in the training windows", REMEDY)
 
     def prepare(self, x: Array) -> Floats:
         """Windows (N, window, 4) as standardised rows (N, 4·window), day by day."""
         return ((x - self._mean) / self._deviation).reshape(len(x), -1)
 
     def options(self) -> dict[str, Any]:
-        """`window`, for the description."""
+        """The key `window`, for the description."""
         return {"window": self.window}
 
     def findings(self, train: Floats, test: Floats) -> dict[str, Any]:
-        """What was mended in the files, the error of no forecast at all, and the scale of each variable."""
+        """Repairs of the files, error of the baseline, mean and standard deviation of each variable."""
         scales = {
             name: {"mean": float(mean), "standard_deviation": float(deviation)}
             for name, mean, deviation in zip(VARIABLES, self._mean, self._deviation, strict=True)

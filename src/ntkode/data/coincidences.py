@@ -1,4 +1,4 @@
-"""Pairs of rows that make a kernel singular: duplicates, and rows that are each other's negative."""
+"""Pairs of rows that make a kernel singular: duplicates x, x and antipodal pairs x, −x."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ntkode.data.preprocessing import Floats, Rows
 
 log = logging.getLogger(__name__)
 
-# ‖x_i ∓ x_j‖ relative to the longer row: ten times float32's rounding, far below what samples differ by.
+# Bound on ‖x_i ∓ x_j‖ relative to the longer row: ten times float32 rounding, far below real differences.
 TOLERANCE = 1e-6
-TOLD = 5  # pairs that the description names
-PROJECTED = 3  # dimensions in which candidates are sought
-CHUNK = 2**22  # numbers compared at once
+LISTED_PAIRS = 5  # pairs of each kind that the description lists
+PROJECTED = 3  # dimensions of the projection that finds candidates
+CHUNK = 2**22  # numbers per comparison
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Coincidences:
 
     Attributes:
         duplicates: pairs with ‖x_i − x_j‖ ≤ tolerance · max(‖x_i‖, ‖x_j‖), shape (P, 2), in order.
-        exact: how many of them are equal to the last bit.
+        exact: number of duplicates that are equal to the last bit.
         antipodal: pairs with ‖x_i + x_j‖ ≤ tolerance · max(‖x_i‖, ‖x_j‖), neither row zero, shape (Q, 2).
-        tolerance: as above.
+        tolerance: relative tolerance of both comparisons.
     """
 
     duplicates: Rows
@@ -38,23 +38,23 @@ class Coincidences:
     tolerance: float
 
     def describe(self) -> dict[str, Any]:
-        """Counts and the first pairs of each kind; plain values, fit for JSON."""
+        """Counts and the first pairs of each kind; plain values for JSON."""
         return {
             "duplicates": {
                 "pairs": len(self.duplicates),
                 "exact": self.exact,
-                "first": self.duplicates[:TOLD].tolist(),
+                "first": self.duplicates[:LISTED_PAIRS].tolist(),
                 "tolerance": self.tolerance,
             },
             "antipodal_pairs": {
                 "pairs": len(self.antipodal),
-                "first": self.antipodal[:TOLD].tolist(),
+                "first": self.antipodal[:LISTED_PAIRS].tolist(),
                 "tolerance": self.tolerance,
             },
         }
 
     def warn(self, name: str) -> None:
-        """Say in the log what they do to the kernel of the data set `name`."""
+        """Log a warning for each kind that occurs, with its effect on the kernel of the data set `name`."""
         if len(self.duplicates):
             log.warning(
                 "dataset=%s: %s of equal training rows (%s): the NTK is singular, whatever the activation, "
@@ -74,22 +74,23 @@ class Coincidences:
 
 
 def coincidences(x: Floats, tolerance: float = TOLERANCE) -> Coincidences:
-    """All duplicate and antipodal pairs of the rows of x, (N, d), in float64.
+    """All duplicate and antipodal pairs of the rows of x, (N, d), float64.
 
-    Candidates are rows that meet in a random projection to `PROJECTED` dimensions, which moves no two rows
-    apart, so that none is missed; each is then compared in full. That takes O(Nd + N log N) for rows in
-    general position. A Gram matrix would take O(N²d), and tell distances to 1e-8 only.
+    Candidates are pairs that are close after an orthogonal projection to `PROJECTED` random dimensions. A
+    projection increases no distance, so no pair is missed; each candidate is then compared in full. The cost
+    is O(Nd + N log N) for rows in general position. A Gram matrix would cost O(N²d) and resolve distances to
+    1e-8 only.
     """
     norms = np.linalg.norm(x, axis=1)
     directions = np.random.default_rng(0).standard_normal((x.shape[1], min(PROJECTED, x.shape[1])))
     shadow = x @ np.linalg.qr(directions)[0]
-    # Beside the tolerance, the rounding of a product of length d.
+    # The tolerance, plus the rounding of a product of length d.
     radius = float(norms.max() * (tolerance + 1e-15 * np.sqrt(x.shape[1])))
     tree = KDTree(shadow)
     same = _sorted(tree.query_pairs(radius, output_type="ndarray"))
     duplicates, distances = _close(x, norms, same, -1.0, tolerance)
-    found = KDTree(-shadow).sparse_distance_matrix(tree, radius, output_type="coo_matrix")
-    opposite = np.column_stack([found.row, found.col])
+    opposite_distances = KDTree(-shadow).sparse_distance_matrix(tree, radius, output_type="coo_matrix")
+    opposite = np.column_stack([opposite_distances.row, opposite_distances.col])
     opposite = opposite[(opposite[:, 0] < opposite[:, 1]) & (norms[opposite] > 0).all(axis=1)]
     antipodal, _ = _close(x, norms, _sorted(opposite), 1.0, tolerance)
     return Coincidences(duplicates, int((distances == 0).sum()), antipodal, tolerance)
@@ -98,7 +99,7 @@ def coincidences(x: Floats, tolerance: float = TOLERANCE) -> Coincidences:
 def _close(
     x: Floats, norms: Floats, pairs: Rows, sign: float, tolerance: float
 ) -> tuple[Rows, NDArray[np.float64]]:
-    """The pairs with ‖x_i + sign·x_j‖ within the tolerance, and that norm."""
+    """Pairs with ‖x_i + sign·x_j‖ within the tolerance, (P, 2), and these norms, (P,)."""
     rows = max(1, CHUNK // x.shape[1])
     parts = [
         np.linalg.norm(x[chunk[:, 0]] + sign * x[chunk[:, 1]], axis=1)

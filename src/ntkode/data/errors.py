@@ -1,4 +1,4 @@
-"""The error that unusable data raise, and the check for finite values."""
+"""The error for unusable data, and the check for finite values."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ntkode.checks import SettingError
 
 
 class DataError(SettingError):
-    """Data that cannot be used as requested."""
+    """The data cannot be used as requested; carries a remedy."""
 
 
 def check_finite(values: NDArray[Any], what: str) -> None:
@@ -20,5 +20,5 @@ def check_finite(values: NDArray[Any], what: str) -> None:
         place = ", column ".join(str(number) for number in bad[0])
         raise DataError(
             f"{what} is {values[tuple(bad[0])]} at row {place} ({len(bad)} values are not finite)",
-            "mend the data, or choose another source",
+            "correct the data, or choose another source",
         )

@@ -1,4 +1,4 @@
-"""Where the parquet files of a published data set lie: on the Hugging Face hub, or in a folder."""
+"""Parquet files of a published data set, from the Hugging Face hub or from a folder."""
 
 import logging
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ntkode.data.sources import sha256
 
 log = logging.getLogger(__name__)
 
-HUB_SECONDS = 3.0  # how long the hub may take to answer at all
+HUB_SECONDS = 3.0  # longest wait for the hub's first answer, in seconds
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class SplitFiles:
     """The parquet files of both splits.
 
     Attributes:
-        origin: where they lie, as "hub:REPOSITORY@COMMIT" or "directory:PATH".
-        train: of the training split, in order.
-        test: of the test split, in order.
+        origin: their source, "hub:REPOSITORY@COMMIT" or "directory:PATH".
+        train: files of the training split, in order.
+        test: files of the test split, in order.
     """
 
     origin: str
@@ -31,7 +31,7 @@ class SplitFiles:
     test: list[Path]
 
     def sha256(self) -> str:
-        """Digest of the contents of all files in turn."""
+        """SHA-256 over the contents of all files in order, in hexadecimal."""
         return sha256(
             [np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in (*self.train, *self.test)]
         )
@@ -45,7 +45,7 @@ class HubDataset:
         repository: its name on the hub.
         train: paths of the training files in the repository.
         test: paths of the test files.
-        otherwise: overrides that lead to the data without hub and folder, where there are some.
+        otherwise: overrides for a source other than hub and folder; "" if there is none.
     """
 
     repository: str
@@ -57,7 +57,8 @@ class HubDataset:
         """The files of the folder `data_dir` if it is given, else of the hub at `revision`.
 
         Raises:
-            DataError: they are not there, or the hub cannot be reached (`parquet_files`, `hub_files`).
+            DataError: the files do not exist, or the hub cannot be reached (see `parquet_files`,
+                `hub_files`).
         """
         if data_dir is not None:
             train, test = (parquet_files(data_dir, split) for split in ("train", "test"))
@@ -72,7 +73,7 @@ def parquet_files(directory: str | Path, split: str) -> list[Path]:
     """The files `<split>*.parquet` of a folder laid out as on the hub, in order.
 
     Raises:
-        DataError: the folder, or such a file in it, is missing.
+        DataError: the folder does not exist, or holds no such file.
     """
     folder = Path(directory).expanduser()
     if not folder.is_dir():
@@ -92,22 +93,23 @@ def parquet_files(directory: str | Path, split: str) -> list[Path]:
 def hub_files(repository: str, files: Sequence[str], revision: str, *, otherwise: str = "") -> list[Path]:
     """Files of a data set on the Hugging Face hub, downloaded once into the Hugging Face cache.
 
-    Out of reach of the hub (or with HF_HUB_OFFLINE=1) the cache alone is used. HF_ENDPOINT, HF_HOME and
-    proxies are respected. The folder below `snapshots/` on a path is the commit.
+    Without the hub (or with HF_HUB_OFFLINE=1) only the cache is used. HF_ENDPOINT, HF_HOME and proxies are
+    respected. In the returned paths the folder below `snapshots/` is the commit.
 
     Args:
-        repository: its name.
-        files: their paths in it.
+        repository: name of the data set on the hub.
+        files: paths of the files in the repository.
         revision: branch, tag or commit.
-        otherwise: one more way out for the error to name.
+        otherwise: a further override for the error's remedy.
 
     Raises:
-        DataError: no answer within `HUB_SECONDS` and not in the cache, or refused by the hub.
+        DataError: the hub does not answer within `HUB_SECONDS` and the files are not in the cache, or the hub
+            refuses them.
     """
     import huggingface_hub
     from huggingface_hub import constants
 
-    # Asked first because the hub's client would retry an unreachable host for 23 s.
+    # Tested first, because the hub's client would retry an unreachable host for 23 s.
     reachable = not constants.HF_HUB_OFFLINE and _answers(constants.ENDPOINT, HUB_SECONDS)
     try:
         return [
@@ -122,9 +124,9 @@ def hub_files(repository: str, files: Sequence[str], revision: str, *, otherwise
         other = "dataset.data_dir=PATH with its train*.parquet and test*.parquet"
         other += f"; or {otherwise}" if otherwise else ""
         if reachable:
-            told = " ".join(str(error).split())
+            message = " ".join(str(error).split())
             raise DataError(
-                f"{constants.ENDPOINT} did not hand over {repository}@{revision} ({told})",
+                f"{constants.ENDPOINT} refused {repository}@{revision} ({message})",
                 f"dataset.revision=main; or {other}",
             ) from error
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} is out of reach"
@@ -139,14 +141,14 @@ def _answers(url: str, seconds: float) -> bool:
 
     answers = []
 
-    def ask() -> None:
+    def request() -> None:
         try:
             answers.append(get_session().head(url, timeout=seconds))
-        except Exception as error:  # whichever HTTP library the hub's client stands on, an error is no answer
+        except Exception as error:  # the type depends on the HTTP library of the hub's client
             log.debug("%s: %s", url, error)
 
-    # In a thread, because looking up the host's name heeds no timeout.
-    thread = Thread(target=ask, daemon=True)
+    # In a thread, because resolving the host name ignores the timeout.
+    thread = Thread(target=request, daemon=True)
     thread.start()
     thread.join(seconds)
     return bool(answers)

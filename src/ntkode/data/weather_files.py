@@ -1,4 +1,4 @@
-"""Daily weather from CSV files: read, checked, and mended where the defect and its cure are known."""
+"""Daily weather from CSV files: reading, checks, and repair of known defects."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ntkode.data.errors import DataError
 from ntkode.data.preprocessing import Floats
 
 VARIABLES = ("meantemp", "humidity", "wind_speed", "meanpressure")
-PRESSURES = (950.0, 1050.0)  # hPa; what lies outside is no sea-level pressure but a sensor error
+PRESSURES = (950.0, 1050.0)  # hPa; values outside are sensor errors
 NAMES = {"training": "DailyDelhiClimateTrain.csv", "test": "DailyDelhiClimateTest.csv"}
-MEND = "mend the file, or name another folder with dataset.data_dir=PATH"
+REMEDY = "correct the file, or name another folder with dataset.data_dir=PATH"
 
 
 @dataclass(frozen=True)
 class Weather:
-    """Consecutive days, those of the training file first.
+    """Weather of consecutive days, those of the training file first.
 
     Attributes:
         values: `VARIABLES` of each day, shape (days, 4), in °C, %, km/h and hPa.
-        training_days: how many of them are of the training file.
-        findings: files with their digests, periods, and what was mended; plain values, fit for JSON.
+        training_days: number of days from the training file.
+        findings: digests of the files, periods and repairs; plain values for JSON.
     """
 
     values: Floats
@@ -37,15 +37,15 @@ class Weather:
 def read_weather(folder: Path) -> Weather:
     """The days of both files of `folder`.
 
-    - Days of the test file that stand in the training file too are dropped from the latter.
-    - Pressures outside 950–1050 hPa, or missing, are replaced. In the training file by linear interpolation
-      in time between its own valid days. In the test file by the last valid day before: there, the day after
-      may be the one to be predicted.
+    - Days that are in both files are dropped from the training file.
+    - Pressures that are missing or outside 950–1050 hPa are replaced: in the training file by linear
+      interpolation in time between its valid days, in the test file by the last valid day before, because the
+      day after may be the one to predict.
     - Days out of order are sorted.
 
     Raises:
-        DataError: a file or column is missing, a date is unreadable, twice in one file or left out, the test
-            file does not follow the training file, or a value other than a pressure is no number.
+        DataError: a file or column is missing; a date is unreadable, duplicate or missing; the test file does
+            not follow the training file; or a value other than a pressure is not a number.
     """
     tables = {split: _read(folder / name) for split, name in NAMES.items()}
     ordered = {split: table.sort_index() for split, table in tables.items()}
@@ -56,9 +56,11 @@ def read_weather(folder: Path) -> Weather:
     pressures = pd.concat([training, test])["meanpressure"]
     valid = pressures.where(pressures.between(*PRESSURES))
     if valid[training.index].isna().all():
-        raise DataError(f"{NAMES['training']} holds no pressure from 950 to 1050 hPa", MEND)
-    mended = pd.concat([valid[training.index].interpolate("time", limit_direction="both"), valid[test.index]])
-    days = pd.concat([training, test]).assign(meanpressure=mended.ffill())
+        raise DataError(f"{NAMES['training']} has no pressure from 950 to 1050 hPa", REMEDY)
+    repaired = pd.concat(
+        [valid[training.index].interpolate("time", limit_direction="both"), valid[test.index]]
+    )
+    days = pd.concat([training, test]).assign(meanpressure=repaired.ffill())
     replaced = valid.index[valid.isna()]
     return Weather(
         days[list(VARIABLES)].to_numpy(dtype=np.float64),
@@ -78,7 +80,7 @@ def read_weather(folder: Path) -> Weather:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """One file, by its dates."""
+    """The table of one file, indexed by date."""
     try:
         table = pd.read_csv(path)
     except FileNotFoundError:
@@ -87,39 +89,39 @@ def _read(path: Path) -> pd.DataFrame:
             f"dataset.data_dir=PATH of one with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
         ) from None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"cannot read {path} ({error})", MEND) from error
+        raise DataError(f"cannot read {path} ({error})", REMEDY) from error
     missing = [column for column in ("date", *VARIABLES) if column not in table]
     if missing:
         raise DataError(
-            f"{path} has no column {missing[0]!r} (columns: {', '.join(map(str, table.columns))})", MEND
+            f"{path} has no column {missing[0]!r} (columns: {', '.join(map(str, table.columns))})", REMEDY
         )
     dates = pd.to_datetime(table["date"], format="%Y-%m-%d", errors="coerce")
     if dates.isna().any():
         bad = table["date"][dates.isna()]
-        raise DataError(f"date {bad.iloc[0]!r} at row {bad.index[0]} of {path} is not YYYY-MM-DD", MEND)
+        raise DataError(f"date {bad.iloc[0]!r} at row {bad.index[0]} of {path} is not YYYY-MM-DD", REMEDY)
     if dates.duplicated().any():
-        raise DataError(f"{dates[dates.duplicated()].iloc[0]:%Y-%m-%d} stands twice in {path}", MEND)
+        raise DataError(f"{dates[dates.duplicated()].iloc[0]:%Y-%m-%d} appears twice in {path}", REMEDY)
     numbers = table[list(VARIABLES)].apply(pd.to_numeric, errors="coerce").set_axis(dates)
     for variable in VARIABLES[:-1]:
         bad = numbers.index[~np.isfinite(numbers[variable])]
         if len(bad):
-            raise DataError(f"{variable} of {bad[0]:%Y-%m-%d} in {path} is no number", MEND)
+            raise DataError(f"{variable} of {bad[0]:%Y-%m-%d} in {path} is not a number", REMEDY)
     if numbers.empty:
-        raise DataError(f"{path} holds no days", MEND)
+        raise DataError(f"{path} has no days", REMEDY)
     return numbers
 
 
 def _check_days(days: pd.Index) -> None:
-    """Raise a `DataError` where a day is left out, or the test file begins before the training file ends."""
+    """Raise a `DataError` if a day is missing, or if the test file begins before the training file ends."""
     steps = np.diff(days.to_numpy()) / np.timedelta64(1, "D")
     wrong = np.flatnonzero(steps != 1)
     if wrong.size:
         before, after = (f"{days[wrong[0] + i]:%Y-%m-%d}" for i in (0, 1))
         if steps[wrong[0]] < 0:
             raise DataError(
-                f"the test file begins on {after}, before the training file ends on {before}", MEND
+                f"the test file begins on {after}, before the training file ends on {before}", REMEDY
             )
-        raise DataError(f"no day between {before} and {after} is there: windows need every day", MEND)
+        raise DataError(f"the days between {before} and {after} are missing: windows need every day", REMEDY)
 
 
 def _dates(days: pd.Index) -> list[str]:

@@ -1,4 +1,4 @@
-"""Metrics as Lightning callbacks."""
+"""Metrics of a training run, as Lightning callbacks: one class a quantity or a group of quantities."""
 
 from ntkode.metrics.base import LossMetric, Metric, ProbeMetric
 from ntkode.metrics.cost import Cost

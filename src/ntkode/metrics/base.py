@@ -1,4 +1,4 @@
-"""What every metric does: declare when it applies, measure on a schedule, disturb nothing."""
+"""Base classes of the metrics: applicability, schedule, and measurements without side effects."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from ntkode.training import TrainingModule
 
 Values = dict[str, float]
 R = TypeVar("R")
-# What may keep a metric from its value while the training itself goes on.
+# Errors that make a value NaN; the training continues.
 UNMEASURABLE = (SolverFailure, NonFiniteKernelError, BlowUpError)
-# Attributes that Lightning gives a callback when training starts.
+# Attributes that Lightning sets on a callback when training starts.
 LIGHTNINGS = ("log", "log_dict")
 
 
 class Metric(L.Callback):
     """A measurement at θ_k for k = 0, `every`, 2·`every`, … and after the last step.
 
-    Where several ranks train, rank 0 measures and keeps the values, and the others wait for it in the next
-    step; but all ranks measure a metric whose class says `collective`, so that they may share the work.
+    In a run with several ranks, rank 0 measures and keeps the values; the other ranks wait for it in the next
+    step. A metric with `collective = True` is measured on all ranks, which share the work.
 
-    Subclasses define `measure`, and where needed `applies`, `names` and `prepare`. The random state
-    and the parameters' gradients are as before when a measurement is over; its time is noted on the module.
-    A run that is resumed finds all attributes of the metric as they were: tensors, numbers, strings, and
-    lists, tuples and dicts of them; a metric with any other says in `kept` and `restore` what stands for it.
+    Subclasses define `names` and `measure`, and override `applies` and `prepare` where needed. A measurement
+    leaves the random state and the parameters' gradients unchanged; its time is recorded on the module.
+    Checkpoints keep all attributes of a metric: tensors, numbers, strings, and lists, tuples and dicts of
+    them. A metric with attributes of other types overrides `kept` and `restore`.
 
     Args:
-        every: steps between measurements; None for the first and after the last step only.
+        every: steps between measurements; None: before the first and after the last step only.
 
     Attributes:
         active: whether the metric applies to the run; decided when training starts.
-        collective: whether all ranks measure it, together.
+        collective: whether all ranks measure the metric together.
 
     Raises:
-        ValueError: `every` below 1.
+        ValueError: `every` is below 1.
     """
 
     collective = False
@@ -57,27 +57,27 @@ class Metric(L.Callback):
         return True
 
     def names(self, module: TrainingModule) -> set[str]:
-        """Names that a run to which the metric applies must have measured, all finite."""
+        """Names of the values logged in every run to which the metric applies; all of them finite."""
         raise NotImplementedError
 
     def prepare(self, module: TrainingModule) -> None:
-        """Keep what is needed of θ₀."""
+        """Store what measurements need of the initial parameters θ₀; called once, before the first step."""
 
     def measure(self, module: TrainingModule) -> Values:
-        """The values at the present parameters."""
+        """The metric's values at the current parameters, by logged name."""
         raise NotImplementedError
 
     def kept(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the metric, in plain values and tensors: all its attributes."""
+        """The metric's attributes as plain values and tensors, for a checkpoint."""
         return {name: value for name, value in vars(self).items() if name not in LIGHTNINGS}
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Take up what a checkpoint has kept."""
+        """Set the attributes that `kept` returned."""
         vars(self).update(kept)
         self._resumed = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Decide whether the metric applies, and prepare it, unless a checkpoint has brought both."""
+        """Decide whether the metric applies, and prepare it, unless a checkpoint restored both."""
         if self._resumed:
             return
         self.active = self.applies(pl_module)
@@ -102,7 +102,7 @@ class Metric(L.Callback):
         return True
 
     def _record(self, module: TrainingModule) -> None:
-        """Record the values, or NaN where they cannot be had: measuring never ends a run."""
+        """Record the values, or NaN if the measurement fails; a failed measurement never ends a run."""
         values = dict.fromkeys(self.names(module), math.nan)
         if self._prepared:
             try:
@@ -112,7 +112,7 @@ class Metric(L.Callback):
         module.record(values)
 
     def _undisturbed(self, module: TrainingModule, work: Callable[[TrainingModule], R]) -> R:
-        """Do `work` on the module with the random state put back afterwards, and its time noted."""
+        """Result of `work(module)`; then restore the random state and record the time on the module."""
         began = module.clock()
         cuda = [module.device] if module.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -128,11 +128,11 @@ class ProbeMetric(Metric):
     """A metric on a probe of training samples.
 
     Args:
-        probe_size: samples: the first of the training split.
+        probe_size: number of samples, the first ones of the training split.
         every: steps between measurements.
 
     Raises:
-        ValueError: `probe_size` or `every` below 1.
+        ValueError: `probe_size` or `every` is below 1.
     """
 
     def __init__(self, probe_size: int = 64, every: int | None = 50) -> None:
@@ -141,7 +141,7 @@ class ProbeMetric(Metric):
 
 
 class LossMetric(Metric):
-    """A metric of the losses L_0 … L_k alone, measured when L_k is known."""
+    """A metric of the losses L_0, …, L_k alone, measured once L_k is known."""
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Nothing: L_k is not known yet."""
@@ -149,6 +149,6 @@ class LossMetric(Metric):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure on schedule; the row of step k is still open."""
+        """Measure on schedule, into the row of step k."""
         if self._due(batch_idx):
             self._record(pl_module)

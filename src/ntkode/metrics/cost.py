@@ -1,4 +1,4 @@
-"""What the run costs: evaluations, seconds, memory."""
+"""Cost of a run: evaluations of the vector field, seconds, memory."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from ntkode.metrics.base import LossMetric, Values
 from ntkode.training import TrainingModule
 
 MEBIBYTE = 2**20
-_WAYS = ("forward", "backward")
+_DIRECTIONS = ("forward", "backward")
 _COUNTS = {"nfe": "evaluations", "steps": "accepted", "rejected": "rejected"}
 
 
 class Cost(LossMetric):
     """Cost of the newest step, and of all metrics so far.
 
-    `cost/nfe_forward` and `cost/nfe_backward`: evaluations of the vector field in one step's forward
-    pass, and evaluations with vector–Jacobian products in its backward pass; `cost/steps_forward`,
-    `cost/steps_backward`, `cost/rejected_forward`, `cost/rejected_backward`: the solver's steps taken and
-    given up there (by autograd, those of the forward pass). `cost/step_seconds`: one
-    training step without metrics. `cost/metric_seconds`: all metrics so far, and
-    `cost/metric_seconds/<metric>` each of them. `cost/peak_memory`: MiB,
-    of the device's allocations on CUDA, else of the process's resident set, so far and with all that was
-    measured: with `metrics=cheap` and a numeric `optimizer.lr` it is that of training.
+    - `cost/nfe_forward`: evaluations of the vector field in the forward pass of one training step;
+      `cost/nfe_backward`: evaluations with vector–Jacobian products in its backward pass.
+    - `cost/steps_forward`, `cost/steps_backward`, `cost/rejected_forward`, `cost/rejected_backward`: accepted
+      and rejected solver steps of each pass (backpropagation: those of the forward pass in both).
+    - `cost/step_seconds`: one training step without metrics; `cost/metric_seconds`: all metrics so far;
+      `cost/metric_seconds/<metric>`: each metric so far.
+    - `cost/peak_memory`: peak in MiB so far, metrics included: allocations on CUDA, else the process's
+      resident set. With `metrics=cheap` and a numeric `optimizer.lr` it is the peak of training.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """All of them."""
-        measured = {f"cost/{what}_{way}" for what in _COUNTS for way in _WAYS}
+        """Counts, seconds and memory; without the times of single metrics."""
+        measured = {f"cost/{what}_{direction}" for what in _COUNTS for direction in _DIRECTIONS}
         return measured | {"cost/step_seconds", "cost/metric_seconds", "cost/peak_memory"}
 
     def measure(self, module: TrainingModule) -> Values:
-        """Read the counters."""
+        """The counters of the newest step, and the totals so far."""
         return (
             solve_costs(module.step_cost)
             | {
@@ -49,16 +49,16 @@ class Cost(LossMetric):
 
 
 def solve_costs(cost: SolveCost) -> Values:
-    """`cost/nfe_forward` and its like."""
+    """`cost/nfe_*`, `cost/steps_*` and `cost/rejected_*` of a solve, forward and backward."""
     return {
-        f"cost/{what}_{way}": float(getattr(getattr(cost, way), counted))
-        for way in _WAYS
+        f"cost/{what}_{direction}": float(getattr(getattr(cost, direction), counted))
+        for direction in _DIRECTIONS
         for what, counted in _COUNTS.items()
     }
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB at most allocated on a CUDA device, or resident in this process."""
+    """Peak memory in MiB: allocated on a CUDA device, or resident in this process."""
     if device.type == "cuda":
         return cuda_peak(device) / MEBIBYTE
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""How well the model does on the test split."""
+"""Loss and accuracy on the test split, and the variance of the outputs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ntkode.training import TrainingModule
 
 
 class TestEvaluation(Metric):
-    """`loss/test`: mean loss a sample on the test split; `accuracy/test` where there are classes.
+    """`loss/test`: mean loss per sample on the test split; `accuracy/test`: share of correct classes.
 
-    The predicted class is the largest output.
+    The predicted class is the index of the largest output. Regression has no accuracy.
     """
 
-    __test__ = False  # no test class, whatever pytest makes of its name
+    __test__ = False  # keeps pytest from collecting this class for its name
 
     def names(self, module: TrainingModule) -> set[str]:
-        """Accuracy only on a classification set."""
+        """`loss/test`, and `accuracy/test` on a classification set."""
         classes = module.data.task == "classification"
         return {"loss/test", "accuracy/test"} if classes else {"loss/test"}
 
@@ -33,15 +33,15 @@ class TestEvaluation(Metric):
 class OutputVariance(Metric):
     """`output/variance`: (1/(Nk)) Σ_ic f_c(x_i)² on the training split, f before f₀ is subtracted.
 
-    At initialisation its mean over the weights is the mean of the NNGP kernel's diagonal, the variance of an
-    output: f has mean zero there.
+    At initialisation f has mean zero over the weights, so the expected value is the mean of the NNGP kernel's
+    diagonal, the variance of an output.
     """
 
     def __init__(self, every: int | None = None) -> None:
         super().__init__(every)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The one."""
+        """`output/variance`."""
         return {"output/variance"}
 
     @torch.no_grad()

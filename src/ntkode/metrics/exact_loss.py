@@ -1,4 +1,4 @@
-"""The loss of the ODE itself, whatever solver the training goes by."""
+"""The loss of the exact flow of the ODE, independent of the solver used in training."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from ntkode.gradients import fine_twin
 from ntkode.metrics.base import Metric, Values
 from ntkode.training import TrainingModule
 
-# RK4 steps a unit of σ_w·T: 1e-8 of the state for smooth φ.
+# RK4 steps per unit of σ_w·T: relative error 1e-8 of the state for smooth φ.
 STEPS = 40
 
 
 class ExactLoss(Metric):
-    """`loss/exact`: L of the flow solved finely in float64, on the training set; `loss/exact_ratio`: L_k/L_0.
+    """`loss/exact`: training loss L_k of the finely solved flow, in float64; `loss/exact_ratio`: L_k/L_0.
 
-    A coarse solve can be trained as a network of its own and be far from its ODE, which `loss/train` hides.
+    With few solver steps the trained network can be far from its ODE; `loss/train` does not show this.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """Both."""
+        """`loss/exact` and `loss/exact_ratio`."""
         return {"loss/exact", "loss/exact_ratio"}
 
     def prepare(self, module: TrainingModule) -> None:
-        """f₀ and L_0."""
+        """Store the output f₀, (N, k), of the fine solve, if it is subtracted, and the loss L_0."""
         f = self._output(module)
         self._offset = f if module.model.subtract_initial_output else torch.zeros_like(f)
         self._first = self._loss(module, f)
 
     def measure(self, module: TrainingModule) -> Values:
-        """One fine solve of the training set."""
+        """Solve the training set once, finely, and evaluate the loss."""
         loss = self._loss(module, self._output(module))
         return {
             "loss/exact": loss,

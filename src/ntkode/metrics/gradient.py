@@ -1,4 +1,4 @@
-"""The accuracy of the training gradient, and what explains it."""
+"""Error of the training gradient, its parts, and its causes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ntkode.metrics.base import ProbeMetric, Values
 from ntkode.training import TrainingModule
 
 
-class ReferredMetric(ProbeMetric):
-    """A metric against the gradient of the continuous flow.
+class ReferenceMetric(ProbeMetric):
+    """A metric that compares with the gradient of the continuous flow.
 
     Args:
-        probe_size: samples: the first of the training split.
+        probe_size: number of samples, the first ones of the training split.
         every: steps between measurements.
-        max_steps: RK4 steps a unit of time at which the refinement of the reference ends.
+        max_steps: RK4 steps per unit of time at which the refinement of the reference ends.
 
     Raises:
-        ValueError: one of them below 1, `max_steps` below 20.
+        ValueError: `probe_size` or `every` is below 1, or `max_steps` below 20.
     """
 
     def __init__(self, probe_size: int = 64, every: int | None = 50, max_steps: int = 160) -> None:
@@ -28,21 +28,22 @@ class ReferredMetric(ProbeMetric):
         self.max_steps = count("a metric's max_steps", max_steps, least=20)
 
 
-class GradientError(ReferredMetric):
+class GradientError(ReferenceMetric):
     """The gradient as trained against float64 references, on the probe.
 
-    `gradient/relative_error`, `gradient/relative_error/<parameter>` and `gradient/cosine` against the
-    gradient of the continuous flow, known to `gradient/reference_error`;
-    `gradient/relative_error/vs_discrete` against the exact derivative of the discrete solve.
+    `gradient/relative_error` = ‖g − g*‖/‖g*‖, `gradient/relative_error/<parameter>` and `gradient/cosine`
+    compare the gradient g with the gradient g* of the continuous flow, whose own relative error is
+    `gradient/reference_error`. `gradient/relative_error/vs_discrete` compares g with the exact derivative of
+    the discrete solve.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """All but the blocks."""
+        """All names but those of single parameters."""
         measured = ("relative_error", "relative_error/vs_discrete", "cosine", "reference_error")
         return {f"gradient/{name}" for name in measured}
 
     def measure(self, module: TrainingModule) -> Values:
-        """Four to five gradients of the probe's loss."""
+        """Compute four to five gradients of the probe's loss."""
         probe = module.probe(self.probe_size)
         errors = gradient_error(
             module.model, probe.x, probe.y, loss=probe.loss, offset=probe.offset, max_steps=self.max_steps
@@ -56,23 +57,24 @@ class GradientError(ReferredMetric):
         } | {f"gradient/relative_error/{name}": value for name, value in blocks}
 
 
-class GradientDecomposition(ReferredMetric):
-    """Where the gradient's error comes from: norms relative to the continuous gradient's, on the probe.
+class GradientDecomposition(ReferenceMetric):
+    """Parts of the gradient's error on the probe, as norms relative to the norm of the continuous gradient.
 
-    `gradient/part/rounding`, `gradient/part/backward` and `gradient/part/forward` belong to three vectors
-    that add up to the error (see `ntkode.gradients.Decomposition`), `gradient/part/otd_gap` to what lies
-    between optimise-then-discretise and discretise-then-optimise; `…/<parameter>` for each parameter.
+    `gradient/part/rounding`, `gradient/part/backward` and `gradient/part/forward` are the norms of three
+    vectors that sum to the error (see `ntkode.gradients.Decomposition`). `gradient/part/otd_gap` is the
+    difference between optimise-then-discretise and discretise-then-optimise. Each has a value per parameter,
+    `…/<parameter>`.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """All but the blocks."""
+        """All names but those of single parameters."""
         return {f"gradient/part/{part}" for part in ("rounding", "backward", "forward", "otd_gap")}
 
     def measure(self, module: TrainingModule) -> Values:
-        """Some ten gradients of the probe's loss."""
+        """Compute about ten gradients of the probe's loss."""
         objective = module.probe(self.probe_size)
-        own = loss_gradient(module.model, objective)
-        reference = sufficient_reference(module.model, objective, own, max_steps=self.max_steps)
+        gradient = loss_gradient(module.model, objective)
+        reference = sufficient_reference(module.model, objective, gradient, max_steps=self.max_steps)
         values = {}
         for name, part in vars(decompose(module.model, objective, reference)).items():
             values[f"gradient/part/{name}"] = part.relative
@@ -83,20 +85,21 @@ class GradientDecomposition(ReferredMetric):
 class ReverseDrift(ProbeMetric):
     """`gradient/reverse_drift` = ‖h̃(0) − h(0)‖ / ‖h(0)‖, h̃ being h(T) integrated backwards.
 
-    Applies to gradient methods that rebuild the state backwards: how far they stray from it.
+    Applies to gradient methods that reconstruct the state backwards; measures the error of this
+    reconstruction.
     """
 
     def applies(self, module: TrainingModule) -> bool:
-        """Adjoint methods only."""
+        """Whether the gradient method integrates the state backwards."""
         return module.model.gradient.reversing(module.model.solver) is not None
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The one."""
+        """`gradient/reverse_drift`."""
         return {"gradient/reverse_drift"}
 
     @torch.no_grad()
     def measure(self, module: TrainingModule) -> Values:
-        """Forward, and back again by the solver of the backward pass."""
+        """Solve the probe forwards, then backwards with the solver of the backward pass."""
         model = module.model
         solver = model.gradient.reversing(model.solver) or model.solver
         start = model.encode(module.probe(self.probe_size).x)
@@ -105,22 +108,22 @@ class ReverseDrift(ProbeMetric):
 
 
 class KinkCrossings(ProbeMetric):
-    """`gradient/kink_crossings`: how often a preactivation crosses a kink of φ, per unit and sample.
+    """`gradient/kink_crossings`: number of crossings of a kink of φ by a preactivation, per unit and sample.
 
     Counted between the grid points of a fixed-step solve. Applies to φ whose derivative jumps.
     """
 
     def applies(self, module: TrainingModule) -> bool:
-        """Activations with kinks only."""
+        """Whether the activation has kinks."""
         return bool(module.model.activation.profile.kinks)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The one."""
+        """`gradient/kink_crossings`."""
         return {"gradient/kink_crossings"}
 
     @torch.no_grad()
     def measure(self, module: TrainingModule) -> Values:
-        """Sign changes of (preactivation − kink) along the probe's trajectories."""
+        """Count sign changes of (preactivation − kink) along the probe's trajectories."""
         model, start = module.model, module.model.encode(module.probe(self.probe_size).x)
         solver = model.solver.fixed_twin(model.scaled_horizon)
         states = solver.trajectory(model.vector_field, start, model.horizon)

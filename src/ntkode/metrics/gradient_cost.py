@@ -1,4 +1,4 @@
-"""What one gradient costs: seconds and memory, on the probe."""
+"""Seconds and memory of one gradient on the probe."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ REPEATS = 3
 class GradientCost(ProbeMetric):
     """`cost/gradient_seconds` and `cost/gradient_memory` of ∂L/∂θ on the probe, as trained.
 
-    The best of three; and the MiB that the allocator hands out at most beyond what is there before.
+    Seconds: the shortest of three calls. Memory: peak allocation of one call beyond the allocation before it,
+    in MiB.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """Both."""
+        """`cost/gradient_seconds` and `cost/gradient_memory`."""
         return {"cost/gradient_seconds", "cost/gradient_memory"}
 
     def measure(self, module: TrainingModule) -> Values:
-        """Four gradients, of which the first has its memory watched."""
+        """Compute four gradients: the first for its peak memory, three for their time."""
         objective = module.probe(self.probe_size)
 
-        def call() -> None:
+        def differentiate() -> None:
             loss_gradient(module.model, objective)
 
-        memory = allocated_peak(call, module.device)
+        memory = allocated_peak(differentiate, module.device)
         seconds = math.inf
         for _ in range(REPEATS):
             began = module.clock()
-            call()
+            differentiate()
             seconds = min(seconds, module.clock() - began)
         return {"cost/gradient_seconds": seconds, "cost/gradient_memory": memory / MEBIBYTE}

@@ -1,4 +1,4 @@
-"""How fast the loss falls, and how fast the kernel at initialisation says that it should."""
+"""Decay rate of the loss, and the rate predicted by the kernel at initialisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkode.training import TrainingModule
 
 
 def rates_at(step: int, steps: int, curve: Sequence[float], name: str) -> Values:
-    """The decay rate of a curve over the window that ends at `step`, if one does."""
+    """Decay rate of a loss curve over the window that ends at `step`; empty if none ends there."""
     for first, last in windows(steps):
         if last == step:
             rate = decay_rate(curve, first, last)
@@ -23,28 +23,28 @@ def rates_at(step: int, steps: int, curve: Sequence[float], name: str) -> Values
 
 
 class DecayRate(LossMetric):
-    """`loss/decay_rate/<a>-<b>`: −slope of log L over steps a … b, at the end of each window.
+    """`loss/decay_rate/<a>-<b>`: −slope of log L per step over steps a, …, b, at the end of each window.
 
-    `loss/decay_rate` is that of the newest window.
+    `loss/decay_rate` is the value of the newest window.
     """
 
     def __init__(self) -> None:
         super().__init__(every=1)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The newest, in any run of one step or more."""
+        """`loss/decay_rate`."""
         return {"loss/decay_rate"}
 
     def measure(self, module: TrainingModule) -> Values:
-        """A fit, where a window ends."""
+        """Fit the decay rate if a window ends at the current step."""
         step = len(module.losses) - 1
         return rates_at(step, module.data.steps, module.losses, "loss/decay_rate")
 
 
 class LossPrediction(LossMetric):
-    """The loss curve P_k that gradient descent linearised at θ₀ follows, beside the one that is trained.
+    """Comparison of L_k with the loss curve P_k of gradient descent on the model linearised at θ₀.
 
-    `loss/predicted_ratio` = P_k/L_0; `loss/predicted_rate` as `loss/decay_rate`, on P_k;
+    `loss/predicted_ratio` = P_k/L_0; `loss/predicted_rate`: `loss/decay_rate` of P_k;
     `loss/rate_ratio` = measured/predicted; `loss/prediction_gap` = sup_k |L_k − P_k|/L_0 so far.
     """
 
@@ -52,16 +52,16 @@ class LossPrediction(LossMetric):
         super().__init__(every=1)
 
     def applies(self, module: TrainingModule) -> bool:
-        """Plain gradient descent on the squared error."""
+        """Whether the run is plain gradient descent on the squared error."""
         return module.descends_gradient
 
     def names(self, module: TrainingModule) -> set[str]:
-        """All of them."""
+        """The two predictions, the ratio of rates and the gap."""
         measured = ("predicted_ratio", "predicted_rate", "rate_ratio", "prediction_gap")
         return {f"loss/{name}" for name in measured}
 
     def prepare(self, module: TrainingModule) -> None:
-        """P_k for all steps, from the kernel's spectral measure at θ₀."""
+        """Store P_k for all steps, from the kernel's spectral measure at θ₀."""
         residual = module.loss.residual(module.output("train"), module.split("train").y)
         self._curve = predicted_losses(
             module.initial_measure,
@@ -72,7 +72,7 @@ class LossPrediction(LossMetric):
         self._gap = 0.0
 
     def measure(self, module: TrainingModule) -> Values:
-        """The curve's value, and a fit where a window ends."""
+        """P_k/L_0 and the gap so far; the predicted rate and the ratio of rates at the end of a window."""
         step, first = len(module.losses) - 1, module.losses[0] or math.nan
         self._gap = max(self._gap, abs(module.losses[step] - self._curve[step]) / first)
         rates = rates_at(step, module.data.steps, self._curve, "loss/predicted_rate")
@@ -86,16 +86,16 @@ class LossPrediction(LossMetric):
 class LocalRate(Metric):
     """`loss/local_rate` = −2 log(1 − ηρ_k) with ρ_k = ‖∇L‖²/(2L).
 
-    ρ_k is the Rayleigh quotient of the present kernel at the residual. It costs nothing: the gradient is
-    at hand in every step.
+    ρ_k is the Rayleigh quotient of the current kernel at the residual. It uses the gradient that the step
+    computes anyway, so it costs nothing.
     """
 
     def applies(self, module: TrainingModule) -> bool:
-        """Plain gradient descent on the squared error."""
+        """Whether the run is plain gradient descent on the squared error."""
         return module.descends_gradient
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The one."""
+        """`loss/local_rate`."""
         return {"loss/local_rate"}
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -110,7 +110,7 @@ class LocalRate(Metric):
         """Nothing: there is no gradient after the last step."""
 
     def measure(self, module: TrainingModule) -> Values:
-        """From the gradient of the step that is about to be taken."""
+        """The rate from the gradient of the coming step; NaN at zero loss."""
         gradients = (p.grad for p in module.model.parameters() if p.grad is not None)
         squared = sum(float(g.double().square().sum()) for g in gradients)
         loss = module.losses[-1]

@@ -16,25 +16,25 @@ from ntkode.training import TrainingModule
 class NTKSpectrum(ProbeMetric):
     """Spectrum of the trace kernel (1/k) Σ_c Θ_cc on the probe, and its change.
 
-    The solve runs in the model's dtype, all that follows in float64. Logs `ntk/lambda_min`,
-    `ntk/lambda_max`, `ntk/condition_number`, `ntk/effective_rank`,
-    `ntk/resolution` (the floor under which λ_min is noise), `ntk/trace`,
+    The solve runs in the model's dtype, the rest in float64. Logged: `ntk/lambda_min`, `ntk/lambda_max`,
+    `ntk/condition_number`, `ntk/effective_rank` (exponential of the entropy of the normalised eigenvalues),
+    `ntk/resolution` (N·ε·λ_max: below it λ_min is rounding noise), `ntk/trace`,
     `ntk/drift` = ‖Θ_k − Θ₀‖_F / ‖Θ₀‖_F, and `ntk/alignment` (centred kernel–target alignment).
     """
 
     collective = True
 
     def names(self, module: TrainingModule) -> set[str]:
-        """All of them."""
+        """The spectrum's values, trace, drift and alignment."""
         measured = ("lambda_min", "lambda_max", "condition_number", "effective_rank", "resolution")
         return {f"ntk/{name}" for name in (*measured, "trace", "drift", "alignment")}
 
     def prepare(self, module: TrainingModule) -> None:
-        """Forget the kernel of an earlier training."""
+        """Discard the initial kernel of an earlier training."""
         self._initial: torch.Tensor | None = None
 
     def measure(self, module: TrainingModule) -> Values:
-        """One kernel and its eigenvalues."""
+        """Compute the kernel on the probe and its eigenvalues."""
         probe = module.probe(self.probe_size)
         measured = shared_kernel(module.model, probe.x)
         kernel = measured.kernel
@@ -51,12 +51,12 @@ class NTKSpectrum(ProbeMetric):
 class GuaranteedRate(Metric):
     """`loss/guaranteed_rate` = −2 log(1 − ηλ_min), λ_min of the full kernel of the whole training set.
 
-    The theory's bound on the decay per step, were the kernel to stay as it is at θ₀; it is measured
-    there, once, and repeated at the end. Where η is so large that |1 − ηλ_max| is the greater factor,
-    that one bounds, and a negative rate guarantees nothing.
+    The theory's lower bound on the decay of log L per step if the kernel stays constant. It is measured once,
+    at θ₀, and logged again at the end. If |1 − ηλ_max| > |1 − ηλ_min|, the rate uses λ_max instead. A
+    negative rate guarantees nothing.
 
     Args:
-        max_rows: the largest N·k at which the full kernel is formed; above it the metric does not apply.
+        max_rows: largest N·k at which the metric applies (it forms the full Nk×Nk kernel).
     """
 
     collective = True
@@ -66,26 +66,26 @@ class GuaranteedRate(Metric):
         self.max_rows = max_rows
 
     def applies(self, module: TrainingModule) -> bool:
-        """Gradient descent on the squared error, on a set that fits."""
+        """Whether the run is gradient descent on the squared error and the full kernel fits."""
         rows = module.data.train.y.numel()
-        # Two kernels of float64: itself, and one while it is put in order.
+        # Memory of two float64 kernels: the kernel, and a copy while its rows are reordered.
         fits = rows <= self.max_rows and 2 * 8 * rows**2 < REPRODUCIBLE_BYTES
         return module.descends_gradient and fits
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The one."""
+        """`loss/guaranteed_rate`."""
         return {"loss/guaranteed_rate"}
 
     def prepare(self, module: TrainingModule) -> None:
-        """The full kernel at θ₀."""
+        """Compute the rate from the full kernel at θ₀."""
         x = module.split("train").x
         measured = shared_kernel(module.model, x, outputs="full")
         values = measured.spectrum
-        # A λ_min that cannot be told from zero guarantees nothing.
+        # A λ_min below the resolution may be zero.
         bound = 0.0 if values.below_resolution else values.lambda_min
         rates = (contraction_rate(module.learning_rate, v) for v in (bound, values.lambda_max))
         self._rate = min(rates)
 
     def measure(self, module: TrainingModule) -> Values:
-        """The rate that θ₀ guarantees."""
+        """The rate computed at θ₀."""
         return {"loss/guaranteed_rate": self._rate}

@@ -1,4 +1,4 @@
-"""How far the parameters travel from their initialisation."""
+"""Distance of the parameters from their initialisation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ntkode.training import TrainingModule
 
 
 class ParameterDistance(Metric):
-    """`params/distance` = ‖θ_k − θ₀‖ / ‖θ₀‖ over all parameters, and `params/distance/<name>` of each.
+    """`params/distance` = ‖θ_k − θ₀‖ / ‖θ₀‖ over all parameters; `params/distance/<name>` of each parameter.
 
-    A block that starts at zero, such as a bias may, is left out.
+    A parameter that is zero at initialisation has no value of its own.
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """The whole; blocks may start at zero."""
+        """`params/distance`; single parameters may be zero at initialisation."""
         return {"params/distance"}
 
     def prepare(self, module: TrainingModule) -> None:
-        """Keep θ₀."""
+        """Store a copy of θ₀."""
         self._initial = {n: p.detach().clone() for n, p in module.model.named_parameters()}
 
     def measure(self, module: TrainingModule) -> Values:
-        """Norms in float64."""
+        """Relative distances, from norms in float64."""
         moved = {
             n: _norm(p.detach().double() - self._initial[n].double())
             for n, p in module.model.named_parameters()

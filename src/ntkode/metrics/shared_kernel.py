@@ -1,4 +1,4 @@
-"""The kernel that a metric measures, its rows shared among the ranks of a run."""
+"""Empirical kernel for metrics; the ranks of a run share its rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ntkode.ranks import ranks
 
 
 def shared_kernel(model: nn.Module, x: Tensor, **options: Any) -> MeasuredKernel:
-    """`measure_ntk` of x within `REPRODUCIBLE_BYTES`: on every rank, which differentiate a part of x each.
+    """`measure_ntk` of x within `REPRODUCIBLE_BYTES`; each rank differentiates a part of x and gets it all.
 
-    All ranks call it together, as those of a `collective` metric do. Samples fewer than the ranks are not
-    worth sharing: every rank computes the whole kernel then.
+    All ranks call it together, as in a `collective` metric. With fewer samples than ranks, every rank
+    computes the whole kernel.
 
     Args:
         model: see `measure_ntk`; the same parameters on every rank.

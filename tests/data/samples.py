@@ -1,4 +1,4 @@
-"""Made-up samples, and parquet files of them laid out as on the Hugging Face hub."""
+"""Generated samples, and parquet files of them in the layout of the Hugging Face hub."""
 
 import io
 from pathlib import Path
@@ -12,10 +12,10 @@ WORDS = [f"word{number:03d}" for number in range(200)]
 
 
 def write_rows(folder: Path, split: str, columns: dict[str, Any]) -> None:
-    """A parquet file named as on the hub; a column without values is left out."""
+    """Write a parquet file named as on the hub; columns without values are omitted."""
     folder.mkdir(parents=True, exist_ok=True)
-    held = {name: values for name, values in columns.items() if values}
-    pd.DataFrame(held).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    filled = {name: values for name, values in columns.items() if values}
+    pd.DataFrame(filled).to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
 def colour_images(n: int, seed: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def colour_images(n: int, seed: int) -> np.ndarray:
 
 
 def news(n: int, seed: int) -> list[str]:
-    """Documents of 20 words, some of which tell the class (row mod 4)."""
+    """n documents of 25 words; five words depend on the class (row mod 4)."""
     generator = np.random.default_rng(seed)
     return [
         " ".join([*generator.choice(WORDS, 20), *generator.choice(WORDS[row % 4 :: 20], 5)])
@@ -38,7 +38,7 @@ def png(pixels: np.ndarray) -> dict[str, Any]:
 
 
 def write_hub_folders(root: Path) -> dict[str, Path]:
-    """Folders by data set: 80 training and 50 test rows each."""
+    """Write one folder per data set, each with 80 training and 50 test rows."""
     for split, n, seed in (("train", 80, 0), ("test", 50, 1)):
         images = [png(image) for image in colour_images(n, seed)]
         write_rows(root / "cifar10", split, {"img": images, "label": [row % 10 for row in range(n)]})
