@@ -41,14 +41,14 @@ def test_a_sweep_that_has_only_failed_is_reported(store):
     assert "broke" in output.getvalue()
 
 
-@pytest.mark.parametrize(("digests", "told"), [("ab", True), ("aa", False), ("a", False)])
-def test_runs_of_different_code_are_not_mixed_silently(store, digests, told):
+@pytest.mark.parametrize(("digests", "named"), [("ab", True), ("aa", False), ("a", False)])
+def test_runs_of_different_code_are_not_mixed_silently(store, digests, named):
     for seed, digest in enumerate(digests):
         store("tanh", seed=seed, steps=1).write_provenance({"sources_sha256": digest})
     store("tanh", seed=9, steps=1)  # failed before its provenance was known
     output = io.StringIO()
     report_sweep(store.results_dir, "s", Console(file=output, width=200))
-    assert ("computed by 2 versions of ntkode's code" in output.getvalue()) == told
+    assert ("2 versions of ntkode's code computed these runs" in output.getvalue()) == named
 
 
 def test_an_unknown_sweep_writes_nothing(store):

@@ -1,4 +1,4 @@
-"""From stored runs to a table and a picture; computes nothing, reads only `ntkode.results`."""
+"""Tables and figures of stored runs, read from `ntkode.results`."""
 
 import os
 from pathlib import Path
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 PLAIN_WIDTH = 110
-"""Columns where output is no terminal: the default 80 would break the table's lines."""
+"""Characters per line if the output is not a terminal; the default of 80 would break table rows."""
 
 
 def report_console() -> Console:
-    """A console on standard output that is wide enough for the table."""
+    """A console on standard output that is wide enough for the tables."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PLAIN_WIDTH)
 
@@ -35,24 +35,24 @@ def report_console() -> Console:
 def report_sweep(
     results_dir: Path | str, sweep: str, console: Console, out: Path | str | None = None
 ) -> pd.DataFrame:
-    """Print a sweep's reports, one a study; write their tables as CSV, their pictures as PNG and PDF.
+    """Print the reports of a sweep, one per study; store their tables as CSV, their figures as PNG and PDF.
 
     Args:
         results_dir: the results folder.
         sweep: the sweep's name.
-        console: where the tables and the paths of the files go.
-        out: the folder of the files; the sweep's own folder by default.
+        console: prints the tables and the paths of the files.
+        out: the output folder; by default the folder of the sweep.
 
     Returns:
-        All runs, one row a run (see `comparison`).
+        The comparison of all runs, one row per run (see `comparison`).
 
     Raises:
-        NoResults: the sweep has no readable run.
+        NoResults: no run of the sweep can be read.
     """
     runs = load(results_dir, sweep)
     folder = SweepIndex(results_dir, sweep).directory if out is None else Path(out)
     for report in reports(runs, Path(results_dir)):
-        console.print(report.shown)
+        console.print(report.rendering)
         paths = []
         for name, table in report.tables.items():
             paths.append(folder / f"{name}.csv")
@@ -64,7 +64,7 @@ def report_sweep(
     versions = runs["sources_sha256"].nunique()
     if versions > 1:
         console.print(
-            f"computed by {versions} versions of ntkode's code: git.commit and sources_sha256 in "
-            "ntkode.results.load tell which"
+            f"{versions} versions of ntkode's code computed these runs: see git.commit and sources_sha256 in "
+            "ntkode.results.load"
         )
     return comparison(runs)

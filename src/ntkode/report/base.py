@@ -1,4 +1,4 @@
-"""What a study's report is: a function from its runs to tables, a picture, and what the terminal shows."""
+"""The report of a study: a function from its runs to tables, a figure and a rendering for the terminal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from ntkode.report.claims.claims import Judgement
 
 @dataclass(frozen=True)
 class Report:
-    """What a sweep's runs of one study come to.
+    """The tables, the figure and the verdicts made from the runs of one study.
 
     Attributes:
-        name: of the picture's files.
-        tables: what goes to CSV files, by the file's name.
-        shown: what the terminal shows.
-        figure: the picture, if the study has one.
-        judgements: the verdicts on its claims; a table of them is among `tables`.
+        name: stem of the figure's files.
+        tables: the tables to store as CSV, by file stem.
+        rendering: what the terminal displays.
+        figure: the figure, if the study has one.
+        judgements: the verdicts on its claims; `tables` contains a table of them.
     """
 
     name: str
     tables: dict[str, pd.DataFrame]
-    shown: RenderableType
+    rendering: RenderableType
     figure: Figure | None = None
     judgements: tuple[Judgement, ...] = ()
 

@@ -4,20 +4,35 @@ import math
 import re
 
 MISSING = "–"
-"""Stands for a number that does not exist."""
+"""The text for a missing number."""
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, as short as they can be read: `0.145`, `1.20e-6`, `118`, `1536`."""
+    """Three significant digits in their shortest form: `0.145`, `1.20e-6`, `118`, `1536`, `nan`."""
     if not math.isfinite(value):
         return str(float(value))
     if 1000 <= abs(value) < 1e6:
         return f"{value:.0f}"
-    return re.sub(r"e([+-])0*", lambda found: "e" + found[1].strip("+"), f"{value:#.3g}").rstrip(".")
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{value:#.3g}").rstrip(".")
 
 
-def shown(value: float) -> str:
-    """Three significant digits at most, without zeros at the end."""
+def short(value: float) -> str:
+    """At most three significant digits, without trailing zeros: `0.5`, `−1.01`, `1536`."""
     if value == 0 or (abs(value) < 1000 and value == round(value, 2)):
-        return f"{value:g}".replace("-", "−")
-    return three_digits(value).replace("-", "−")
+        return plain(value)
+    return minus_sign(three_digits(value))
+
+
+def plain(value: float) -> str:
+    """A setting as it was set, with six significant digits at most: `0.001`, `−0.5`, `512`."""
+    return minus_sign(f"{value:g}")
+
+
+def measured(value: float | None) -> str:
+    """`three_digits`, or `MISSING` for None and NaN."""
+    return MISSING if value is None or math.isnan(value) else three_digits(value)
+
+
+def minus_sign(number: str) -> str:
+    """The text of a number with the minus sign − in place of the hyphen."""
+    return number.replace("-", "−")

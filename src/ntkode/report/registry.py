@@ -1,4 +1,4 @@
-"""Which report belongs to which runs, by the names under which their sweep asked for them."""
+"""The report of each study and experiment, by name."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,7 +24,7 @@ REPORTS: dict[str, StudyReport] = {
     "gaussianity": gaussianity.report,
     "kernel_positivity": kernel_positivity.report,
 }
-"""By a study's name in conf/study: what any sweep of it shows."""
+"""The report by name of a study in conf/study."""
 
 EXPERIMENTS: dict[str, StudyReport] = {
     "paper/training_width": training_width.report,
@@ -40,16 +40,20 @@ EXPERIMENTS: dict[str, StudyReport] = {
     "paper/width_ntk": limit_claims.width_ntk,
     "paper/width_nngp": limit_claims.width_nngp,
 }
-"""By an experiment's name in conf/experiment: what it claims, in place of its study's report."""
+"""The report by name of an experiment in conf/experiment; it replaces the report of the study."""
 
 STUDY, EXPERIMENT = "config.choices.study", "config.choices.experiment"
 
 
 def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
-    """A report for each experiment or study that the runs belong to, in the order of the runs.
+    """The reports of the experiments and studies of these runs, in the order of the runs.
 
-    An experiment without a report of its own gets its study's. A run whose config names no study is one of
-    training; a study without a report of its own gets the comparison of its runs.
+    An experiment that is not in `EXPERIMENTS` gets the report of its study. A run whose config names no study
+    belongs to study `training`. A study that is not in `REPORTS` gets the comparison of its runs.
+
+    Args:
+        runs: what `ntkode.results.load` returns.
+        results_dir: the results folder.
     """
     names = runs[STUDY].fillna("training") if STUDY in runs else pd.Series("training", runs.index)
     if EXPERIMENT in runs:
@@ -59,7 +63,7 @@ def reports(runs: pd.DataFrame, results_dir: Path) -> Iterator[Report]:
 
 
 def report_of(name: str) -> StudyReport:
-    """How runs of the experiment or study of this name (in conf/) are reported."""
+    """The report of the experiment or study of this name in conf/; a plain comparison for other names."""
     return EXPERIMENTS.get(name) or REPORTS.get(name) or partial(_plain, name)
 
 

@@ -26,8 +26,8 @@ def claims(name, expectation):
 @pytest.fixture(autouse=True)
 def experiments(monkeypatch):
     for name, expectation in (("one", Below(0.9)), ("two", Above(0.9))):
-        told = WithVerdicts(training.report, claims(name, expectation))
-        monkeypatch.setitem(by_study.EXPERIMENTS, f"paper/{name}", told)
+        printed = WithVerdicts(training.report, claims(name, expectation))
+        monkeypatch.setitem(by_study.EXPERIMENTS, f"paper/{name}", printed)
 
 
 def ask(store, sweep, seed, **choices):
@@ -49,29 +49,29 @@ def shared(store):
     return store
 
 
-def told(store, sweep):
+def printed(store, sweep):
     output = io.StringIO()
     report_sweep(store.results_dir, sweep, Console(file=output, width=110))
     return output.getvalue(), store.results_dir / "sweeps" / sweep
 
 
 @pytest.mark.parametrize(("sweep", "verdict"), [("one", "not supported"), ("two", "supported")])
-def test_sweeps_that_share_runs_each_show_their_own_claims(shared, sweep, verdict):
-    shown, folder = told(shared, sweep)
+def test_sweeps_that_share_runs_each_have_separate_claims(shared, sweep, verdict):
+    text, folder = printed(shared, sweep)
     [row] = pd.read_csv(folder / f"{sweep}_verdicts.csv").to_dict("records")
     assert row["verdict"] == verdict
     assert row["study"] == sweep
     assert row["replicates"] == 3
     assert (folder / "comparison.png").stat().st_size > 0
-    assert f"verdicts: {int(verdict == 'supported')} supported" in shown
-    assert "the loss falls" in shown
+    assert f"verdicts: {int(verdict == 'supported')} supported" in text
+    assert "the loss falls" in text
     assert [path.name for path in folder.glob("*verdicts*")] == [f"{sweep}_verdicts.csv"]
 
 
 @pytest.mark.parametrize("sweep", ["none", "s"])  # s has an index without choices, as older ones are
 def test_other_sweeps_of_the_same_runs_claim_nothing(shared, sweep):
-    shown, folder = told(shared, sweep)
-    assert "verdicts" not in shown
+    text, folder = printed(shared, sweep)
+    assert "verdicts" not in text
     assert (folder / "comparison.csv").exists()
 
 
@@ -103,5 +103,5 @@ def test_merged_folders_keep_them(shared, tmp_path_factory):
 def test_what_an_inconclusive_claim_lacks_is_said(store):
     store.runs = [store("tanh", seed=1, steps=3)]
     ask(store, "one", 1, experiment="paper/one")
-    shown, _ = told(store, "one")
-    assert "falls: only 1 of the 3 replicates" in shown
+    text, _ = printed(store, "one")
+    assert "falls: only 1 of the 3 replicates" in text

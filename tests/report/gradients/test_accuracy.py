@@ -70,9 +70,9 @@ def orders(directory):
     return report(directory).tables["gradient_accuracy_orders"].set_index(["moment", "activation", "method"])
 
 
-def shown(made):
+def rendered(made):
     console = Console(file=io.StringIO(), width=110)
-    console.print(made.shown)
+    console.print(made.rendering)
     return console.file.getvalue()
 
 
@@ -81,10 +81,10 @@ def test_steps_give_their_orders_at_the_start_and_at_the_end(tmp_path):
     store_orders(tmp_path, method="adjoint")
     table = orders(tmp_path)
     assert len(table) == 2 * 2 * 3
-    for (_, activation, _), found in table.iterrows():
-        assert found["order"] == pytest.approx(ORDERS[activation])
-        assert found["end_order"] == pytest.approx(ORDERS[activation])
-        assert (found["points"], found["seeds"], found["in"]) == (3, 2, "steps")
+    for (_, activation, _), row in table.iterrows():
+        assert row["order"] == pytest.approx(ORDERS[activation])
+        assert row["end_order"] == pytest.approx(ORDERS[activation])
+        assert (row["points"], row["seeds"], row["in"]) == (3, 2, "steps")
     assert set(table.index.get_level_values("moment")) == {START, END}
     assert set(table.index.get_level_values("method")) == {"backprop", "adjoint"}
 
@@ -94,11 +94,11 @@ def test_tables_and_pictures_become_files(tmp_path):
     store_orders(tmp_path, seeds=(0,), method="adjoint")
     output = io.StringIO()
     report_sweep(tmp_path, "s", Console(file=output, width=110))
-    told = output.getvalue()
+    printed = output.getvalue()
     for name in ("gradient_accuracy.csv", "gradient_accuracy_orders.csv", "gradient_accuracy.png"):
-        assert f"sweeps/s/{name}" in told.replace("\n", "")
+        assert f"sweeps/s/{name}" in printed.replace("\n", "")
     assert len(pd.read_csv(tmp_path / "sweeps" / "s" / "gradient_accuracy.csv")) == 18
-    assert max(map(len, told.split("/sweeps")[0].splitlines()[:-1])) <= 110
+    assert max(map(len, printed.split("/sweeps")[0].splitlines()[:-1])) <= 110
 
 
 def test_tolerances_give_the_exponent_of_the_tolerance(tmp_path):
@@ -109,7 +109,7 @@ def test_tolerances_give_the_exponent_of_the_tolerance(tmp_path):
     assert table.loc[(START, "relu", "backprop"), "order"] == pytest.approx(0.3)
     assert table.loc[(START, "tanh", "backprop"), "order"] == pytest.approx(1.0)
     assert set(table["in"]) == {"tolerance"}
-    assert "tol 1e-03" in shown(report(tmp_path))
+    assert "tol 1e-03" in rendered(report(tmp_path))
 
 
 def test_what_the_reference_hides_enters_no_fit(tmp_path):
@@ -118,9 +118,9 @@ def test_what_the_reference_hides_enters_no_fit(tmp_path):
         store(tmp_path, "tanh", error, resolution={"steps": steps})
     points = gradient_points(load(tmp_path, "s"))
     assert points.loc[points["moment"] == START, "known"].tolist() == [True, True, True, False, False]
-    found = orders(tmp_path).loc[START].iloc[0]
-    assert found["order"] == pytest.approx(4.0)
-    assert found["points"] == 3
+    row = orders(tmp_path).loc[START].iloc[0]
+    assert row["order"] == pytest.approx(4.0)
+    assert row["points"] == 3
     figure = report(tmp_path).figure
     hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[40]]  # and zero is on no logarithmic axis
@@ -136,13 +136,13 @@ def test_rounding_of_the_dtype_is_a_floor_where_it_was_not_measured(tmp_path):
 
 def test_one_seed_and_one_resolution(tmp_path):
     store(tmp_path, "tanh", 1e-3, resolution={"steps": 10})
-    assert "0.00100" in shown(report(tmp_path))
+    assert "0.00100" in rendered(report(tmp_path))
     assert orders(tmp_path)["order"].isna().all()
 
 
-def test_the_decomposition_is_told_at_a_middle_resolution(tmp_path):
+def test_the_decomposition_is_printed_at_a_middle_resolution(tmp_path):
     store_orders(tmp_path, seeds=(0,))
-    lines = [line.split() for line in shown(report(tmp_path)).splitlines() if "10 steps" in line]
+    lines = [line.split() for line in rendered(report(tmp_path)).splitlines() if "10 steps" in line]
     assert [line[0] for line in lines] == list(ORDERS)
     tanh = lines[0]
     assert tanh[:8] == ["tanh", "backprop", "10", "steps", "1.00e-6", "2.50e-7", "7.50e-7", "1.25e-7"]
@@ -200,17 +200,17 @@ def test_a_sweep_of_one_number_has_a_shade_each(tmp_path):
 def test_failed_runs_are_named_and_left_out(tmp_path):
     store_orders(tmp_path)
     failed = store(tmp_path, "tanh", 1.0, resolution={"steps": 40}, status="diverged")
-    told = shown(report(tmp_path))
-    assert failed in told.replace("\n", "")
-    assert "broke" in told
+    printed = rendered(report(tmp_path))
+    assert failed in printed.replace("\n", "")
+    assert "broke" in printed
     assert orders(tmp_path).loc[(START, "tanh", "backprop"), "order"] == pytest.approx(4.0)
 
 
 def test_a_sweep_in_which_all_runs_failed(tmp_path):
     store(tmp_path, "tanh", 1.0, resolution={"steps": 40}, status="error")
-    told = shown(report(tmp_path))
-    assert "no run measured" in told
-    assert "broke" in told
+    printed = rendered(report(tmp_path))
+    assert "no run measured" in printed
+    assert "broke" in printed
 
 
 def test_a_sweep_without_the_metrics_says_so(tmp_path):
@@ -218,5 +218,5 @@ def test_a_sweep_without_the_metrics_says_so(tmp_path):
     runs = load(tmp_path, "s")
     runs = runs.drop(columns=[name for name in runs if name.startswith(("gradient/", "cost/"))])
     made = report_of("gradient_accuracy")(runs, tmp_path)
-    assert "metrics=gradient" in shown(made)
+    assert "metrics=gradient" in rendered(made)
     assert [text.get_text() for axes in made.figure.axes for text in axes.texts] == ["not measured"] * 4

@@ -57,9 +57,9 @@ def enough(directory):
     return report(directory).tables["gradient_training_enough"].set_index(["activation", "change"])
 
 
-def shown(made):
+def rendered(made):
     console = Console(file=io.StringIO(), width=110)
-    console.print(made.shown)
+    console.print(made.rendering)
     return console.file.getvalue()
 
 
@@ -67,20 +67,20 @@ def test_the_largest_error_that_is_small_enough(tmp_path):
     store_all(tmp_path)
     output = io.StringIO()
     report_sweep(tmp_path, "s", Console(file=output, width=110))
-    told = output.getvalue()
+    printed = output.getvalue()
     table = enough(tmp_path)
     assert table.loc[("tanh", 0.01), ["enough", "too_much"]].tolist() == [0.01, 0.1]
     assert table.loc[("tanh", 0.1), ["enough", "too_much"]].tolist() == [0.1, 0.4]
     assert table.loc[("relu", 0.01), ["enough", "too_much"]].tolist() == [0.1, 0.4]
     assert table.loc[("relu", 0.1), "enough"] == 0.4
     assert math.isnan(table.loc[("relu", 0.1), "too_much"])
-    assert "all, up to 0.400" in told
-    assert "0.0100, passed at 0.100" in told
+    assert "all, up to 0.400" in printed
+    assert "0.0100, exceeded at 0.100" in printed
     for name in ("gradient_training.csv", "gradient_training_enough.csv", "gradient_training.png"):
-        assert f"sweeps/s/{name}" in told.replace("\n", "")
+        assert f"sweeps/s/{name}" in printed.replace("\n", "")
 
 
-def test_values_are_told_over_those_of_the_most_accurate_run_of_the_same_seed(tmp_path):
+def test_values_are_relative_to_the_most_accurate_run_of_the_same_seed(tmp_path):
     store_all(tmp_path)
     effects = training_effects(load(tmp_path, "s")).set_index(["group", "seed", "setting"])
     assert effects.loc[("tanh", 1, "steps=8"), "loss_ratio"] == 1
@@ -106,7 +106,7 @@ def test_the_picture(tmp_path):
 def test_a_failed_run_is_too_much_and_named(tmp_path):
     store_all(tmp_path, seeds=(0,))
     failed = store(tmp_path, "relu", 2, 0.0, seed=0, status="diverged")
-    assert failed in shown(report(tmp_path)).replace("\n", "")
+    assert failed in rendered(report(tmp_path)).replace("\n", "")
     assert enough(tmp_path).loc[("relu", 0.1), ["enough", "too_much"]].tolist() == [0.01, 0.1]
 
 
@@ -115,7 +115,7 @@ def test_a_sweep_without_the_metrics_says_so(tmp_path):
     runs = load(tmp_path, "s")
     runs = runs.drop(columns=[name for name in runs if name.startswith(("gradient/", "loss/"))])
     made = report_of("gradient_training")(runs, tmp_path)
-    assert "metrics=gradient_training" in shown(made)
+    assert "metrics=gradient_training" in rendered(made)
     assert {text.get_text() for axes in made.figure.axes for text in axes.texts} == {"not measured"}
 
 
@@ -123,7 +123,7 @@ def test_a_lone_run_says_nothing_of_what_is_enough(tmp_path):
     store(tmp_path, "tanh", 1, 0.0)
     made = report(tmp_path)
     assert made.tables["gradient_training_enough"].empty
-    assert "all, up to" not in shown(made)
+    assert "all, up to" not in rendered(made)
 
 
 def test_runs_of_other_problems_are_no_baseline(tmp_path):

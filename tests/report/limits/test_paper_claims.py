@@ -1,4 +1,4 @@
-"""The paper's claims on made-up cells: each can be supported, and each can come out against the paper."""
+"""The paper's claims on made-up runs: each can be supported, and each can contradict the paper."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ def noise(seed, *more):
     return float(np.exp(0.02 * np.random.default_rng([seed, *more]).standard_normal()))
 
 
-def cell(activation, seed, status="done", **columns):
+def made_up_run(activation, seed, status="done", **columns):
     run_id = "-".join(map(str, (activation, seed, *columns.values())))[:90]
     row = {"run_id": run_id, "status": status, "message": "", "remedy": "", "config.seed": seed}
     return row | {"config.choices.activation": activation} | columns
@@ -42,42 +42,42 @@ def depth_runs(exponents, kink=3.0):
                         "gradient/adjoint_error": fall,
                         "ntk/discrete_error": fall,
                     }
-                    rows.append(cell(phi, seed, **columns))
+                    rows.append(made_up_run(phi, seed, **columns))
     return pd.DataFrame(rows)
 
 
 def verdicts(claims, runs):
-    return {told.claim.name: str(told.verdict) for told in claims.judge(runs)}
+    return {judgement.claim.name: str(judgement.verdict) for judgement in claims.judge(runs)}
 
 
 def test_depths_that_fall_as_the_paper_says():
     runs = depth_runs({"tanh": -1, "softplus": -1, "relu": -0.5})
-    told = verdicts(limit_claims.DEPTH_GRADIENT, runs)
-    assert set(told.values()) == {"supported"}
+    given = verdicts(limit_claims.DEPTH_GRADIENT, runs)
+    assert set(given.values()) == {"supported"}
     output = verdicts(limit_claims.DEPTH_OUTPUT, runs)
     assert output["rate_tanh"] == output["output_uniform_relu"] == "supported"
     assert output["rate_relu"] == "not supported"
 
 
 def test_depths_that_contradict_the_paper():
-    told = verdicts(
+    given = verdicts(
         limit_claims.DEPTH_GRADIENT, depth_runs({"tanh": -0.5, "softplus": -0.5, "relu": -1}, kink=0.5)
     )
-    assert told["discretise_tanh"] == told["adjoint_softplus"] == "not supported"
-    assert told["slower_relu"] == told["kink_adds"] == "not supported"
+    assert given["discretise_tanh"] == given["adjoint_softplus"] == "not supported"
+    assert given["slower_relu"] == given["kink_adds"] == "not supported"
 
 
 def test_an_error_that_grows_with_the_width_is_seen():
     runs = depth_runs(dict.fromkeys(PHI, -1))
     runs["output/relative_error"] *= runs["config.model.width"]
-    told = verdicts(limit_claims.DEPTH_OUTPUT, runs)
-    assert told["output_uniform_tanh"] == "not supported"
-    assert told["rate_tanh"] == "supported"  # fitted a width at a time
+    given = verdicts(limit_claims.DEPTH_OUTPUT, runs)
+    assert given["output_uniform_tanh"] == "not supported"
+    assert given["rate_tanh"] == "supported"  # fitted a width at a time
 
 
 def width_runs(exponent, widths=(64, 128, 256)):
     rows = [
-        cell(
+        made_up_run(
             phi,
             seed,
             **{
@@ -123,13 +123,13 @@ def gaussian_runs(exponent, floor):
                     "quantile/+1.00": 1 + fall,
                     "quantile/+1.00.first": 1 + fall,
                 }
-                rows.append(cell(phi, seed, **columns))
+                rows.append(made_up_run(phi, seed, **columns))
     return pd.DataFrame(rows)
 
 
 def test_gaussianity():
-    told = verdicts(gaussianity.CLAIMS, gaussian_runs(-1.0, 0.5))
-    assert set(told.values()) == {"supported"}
+    given = verdicts(gaussianity.CLAIMS, gaussian_runs(-1.0, 0.5))
+    assert set(given.values()) == {"supported"}
     blind = verdicts(gaussianity.CLAIMS, gaussian_runs(-3.0, 0.2))  # a test that sees nothing
     assert blind["narrowest_tanh"] == "not supported"
     stays = verdicts(gaussianity.CLAIMS, gaussian_runs(-0.1, 0.5))
@@ -167,7 +167,7 @@ def kernel_runs(smallest, network=0.8):
                     "ntk/lambda_max": 10.0,
                     "ntk/resolution": 1e-13,
                 }
-                rows.append(cell(phi, seed, **columns))
+                rows.append(made_up_run(phi, seed, **columns))
     return pd.DataFrame(rows)
 
 
@@ -175,22 +175,22 @@ SINGULAR = {"identity": -1e-16, ("sphere_antipodal", "tanh"): 1e-17}
 
 
 def test_positivity_as_the_theory_says():
-    told = verdicts(kernel_positivity.CLAIMS, kernel_runs(SINGULAR))
-    assert told.pop("necessary_quadratic") == "not supported"  # a polynomial does well
-    assert set(told.values()) == {"supported"}
+    given = verdicts(kernel_positivity.CLAIMS, kernel_runs(SINGULAR))
+    assert given.pop("necessary_quadratic") == "not supported"  # a polynomial does well
+    assert set(given.values()) == {"supported"}
 
 
 def test_positivity_against_it():
-    told = verdicts(kernel_positivity.CLAIMS, kernel_runs({"quadratic": 0.0}, network=0.2))
-    assert told["necessary_quadratic"] == "supported"
-    assert told["rank_identity"] == told["odd_tanh"] == told["network_gelu"] == "not supported"
+    given = verdicts(kernel_positivity.CLAIMS, kernel_runs({"quadratic": 0.0}, network=0.2))
+    assert given["necessary_quadratic"] == "supported"
+    assert given["rank_identity"] == given["odd_tanh"] == given["network_gelu"] == "not supported"
 
 
 def test_what_is_not_resolved_is_neither_positive_nor_negative():
-    told = verdicts(kernel_positivity.CLAIMS, kernel_runs({**SINGULAR, ("mnist", "gelu"): 5e-11}))
-    assert told["positive_gelu"] == "inconclusive"  # one case of nine
-    assert told["network_gelu"] == "inconclusive"
-    assert told["positive_tanh"] == "supported"
+    given = verdicts(kernel_positivity.CLAIMS, kernel_runs({**SINGULAR, ("mnist", "gelu"): 5e-11}))
+    assert given["positive_gelu"] == "inconclusive"  # one case of nine
+    assert given["network_gelu"] == "inconclusive"
+    assert given["positive_tanh"] == "supported"
     runs = kernel_runs(SINGULAR)
     runs["ntk/limit_resolution"] = 1e-3  # coarser than what counts as singular
     assert verdicts(kernel_positivity.CLAIMS, runs)["rank_identity"] == "inconclusive"
@@ -223,7 +223,7 @@ def test_values_at_an_end_and_paired_ratios():
     assert slope(column, "config.model.width", where, least=256)(runs).empty
 
 
-def test_every_experiment_of_the_paper_has_claims_of_its_own_name():
+def test_every_experiment_of_the_paper_has_claims_of_the_same_name():
     assert "gaussianity" in REPORTS
     for name, report in EXPERIMENTS.items():
         assert report_of(name) is report

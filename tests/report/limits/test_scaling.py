@@ -1,4 +1,4 @@
-"""Reports of the studies of limits on stored cells, and of sweeps that mix studies."""
+"""Reports of the studies of limits on stored runs, and of sweeps that mix studies."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ CONF = Path(__file__).resolve().parents[3] / "conf" / "study"
 SEED_FACTORS = (0.9, 1.0, 1.1)
 
 
-def store_cell(results_dir, study, activation, seed, rows, status="done", **model):
+def store_run(results_dir, study, activation, seed, rows, status="done", **model):
     config = {
         "choices": {"study": study, "activation": activation},
         "activation": {"name": activation},
@@ -50,10 +50,10 @@ def store_widths(directory, **options):
         for width in (64, 128, 256):
             for seed, factor in enumerate(SEED_FACTORS):
                 rows = width_rows(width, factor, **options)
-                store_cell(directory, "width_limit", activation, seed, rows, width=width)
+                store_run(directory, "width_limit", activation, seed, rows, width=width)
 
 
-def shown(directory, **options):
+def report_text(directory, **options):
     output = io.StringIO()
     report_sweep(directory, "s", Console(file=output, width=100), **options)
     return output.getvalue()
@@ -64,9 +64,9 @@ def slopes(directory, name):
     return table.set_index(["quantity", "group"])
 
 
-def test_width_limit_on_stored_cells(tmp_path):
+def test_width_limit_on_stored_runs(tmp_path):
     store_widths(tmp_path)
-    told = shown(tmp_path)
+    printed = report_text(tmp_path)
     table = slopes(tmp_path, "width_limit")
     assert len(table) == 8
     for (quantity, _), row in table.iterrows():
@@ -75,12 +75,12 @@ def test_width_limit_on_stored_cells(tmp_path):
         assert row["interval_low"] == pytest.approx(row["interval_high"])
         assert row["seeds"] == 3
     for name in ("width_limit.csv", "width_limit_slopes.csv", "width_limit.png", "width_limit.pdf"):
-        assert f"sweeps/s/{name}" in told.replace("\n", "")
+        assert f"sweeps/s/{name}" in printed.replace("\n", "")
         assert (tmp_path / "sweeps" / "s" / name).stat().st_size > 0
-    assert "comparison" not in told
-    assert "−0.50" in told
+    assert "comparison" not in printed
+    assert "−0.50" in printed
     assert len(pd.read_csv(tmp_path / "sweeps" / "s" / "width_limit.csv")) == 18
-    assert "0.375" in told  # the median of tanh at width 64: 3/8
+    assert "0.375" in printed  # the median of tanh at width 64: 3/8
 
 
 def test_the_picture_holds_points_medians_and_lines(tmp_path):
@@ -101,58 +101,56 @@ def test_the_picture_holds_points_medians_and_lines(tmp_path):
     assert line.get_ydata()[0] == pytest.approx(3 * (0.9 * 1.1) ** (1 / 3) / 8)
 
 
-def test_cells_that_did_not_train_have_no_distance_after_training(tmp_path):
+def test_runs_that_did_not_train_have_no_distance_after_training(tmp_path):
     store_widths(tmp_path, trained=False)
-    shown(tmp_path)
+    report_text(tmp_path)
     assert set(slopes(tmp_path, "width_limit").reset_index()["quantity"]) == {"NTK distance", "NNGP distance"}
     report = report_of("width_limit")(load(tmp_path, "s"), tmp_path)
     said = [[text.get_text() for text in axes.texts] for axes in report.figure.axes]
     assert said == [[], [], ["not measured"], ["not measured"]]
 
 
-def test_depth_limit_on_stored_cells(tmp_path):
+def test_depth_limit_on_stored_runs(tmp_path):
     for depth in (10, 100, 1000):
         for seed, factor in enumerate(SEED_FACTORS):
-            store_cell(
-                tmp_path, "depth_limit", "tanh", seed, [depth_row(depth, factor)], depth=depth, width=8
-            )
-    told = shown(tmp_path)
+            store_run(tmp_path, "depth_limit", "tanh", seed, [depth_row(depth, factor)], depth=depth, width=8)
+    printed = report_text(tmp_path)
     table = slopes(tmp_path, "depth_limit")
     assert table["slope"].tolist() == pytest.approx([-1.0] * 4)
-    assert "depth_limit.png" in told
+    assert "depth_limit.png" in printed
 
 
-def test_a_failed_cell_is_told_and_left_out(tmp_path):
+def test_a_failed_run_is_named_and_left_out(tmp_path):
     store_widths(tmp_path)
-    store_cell(tmp_path, "width_limit", "tanh", 9, width_rows(512, 100.0), status="diverged", width=512)
-    told = shown(tmp_path)
-    assert "diverged" in told
-    assert "broke" in told
+    store_run(tmp_path, "width_limit", "tanh", 9, width_rows(512, 100.0), status="diverged", width=512)
+    printed = report_text(tmp_path)
+    assert "diverged" in printed
+    assert "broke" in printed
     assert slopes(tmp_path, "width_limit")["slope"].tolist()[0] == pytest.approx(-0.5)
 
 
-def test_a_sweep_in_which_all_cells_failed(tmp_path):
-    store_cell(tmp_path, "depth_limit", "tanh", 0, [], status="error", depth=10)
-    assert "broke" in shown(tmp_path)
+def test_a_sweep_in_which_all_runs_failed(tmp_path):
+    store_run(tmp_path, "depth_limit", "tanh", 0, [], status="error", depth=10)
+    assert "broke" in report_text(tmp_path)
     assert (tmp_path / "sweeps" / "s" / "depth_limit_slopes.csv").exists()
 
 
-def test_a_single_cell_has_no_slope_but_a_report(tmp_path):
-    store_cell(tmp_path, "depth_limit", "tanh", 0, [depth_row(10, 1.0)], depth=10)
-    told = shown(tmp_path)
-    assert "0.100" in told
+def test_a_single_run_has_no_slope_but_a_report(tmp_path):
+    store_run(tmp_path, "depth_limit", "tanh", 0, [depth_row(10, 1.0)], depth=10)
+    printed = report_text(tmp_path)
+    assert "0.100" in printed
 
 
 def test_a_sweep_that_mixes_studies_gets_one_report_a_study(store):
     directory = store.results_dir
     store("tanh", steps=5)
     store_widths(directory)
-    store_cell(directory, "mine", "tanh", 0, [{"step": 0, "loss/train": 0.25}], width=8)
-    told = shown(directory).replace("\n", "")
+    store_run(directory, "mine", "tanh", 0, [{"step": 0, "loss/train": 0.25}], width=8)
+    printed = report_text(directory).replace("\n", "")
     for name in ("comparison.csv", "comparison.png", "width_limit.csv", "width_limit.png", "mine.csv"):
-        assert f"sweeps/s/{name}" in told
+        assert f"sweeps/s/{name}" in printed
     assert len(pd.read_csv(directory / "sweeps" / "s" / "comparison.csv")) == 1
-    assert "mine.png" not in told
+    assert "mine.png" not in printed
 
 
 def test_every_study_of_conf_has_a_report():

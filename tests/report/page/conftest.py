@@ -38,10 +38,12 @@ def ask(results, sweep, run, number=0, **choices):
 
 def provenance(sources="a" * 64, commit="c" * 40, dirty=False, **others):
     hardware = {"cpu": "A Processor", "cores": 2, "gpus": []}
-    told = {"git": {"commit": commit, "dirty": dirty}, "sources_sha256": sources, "hardware": hardware}
+    entries = {"git": {"commit": commit, "dirty": dirty}, "sources_sha256": sources, "hardware": hardware}
     packages = {"torch": "2.13.0", "numpy": "2.4.6"}
     data = {"name": "mnist", "source": "embedded", "sha256": "d" * 64}
-    return told | {"packages": packages, "threads": 1, "dataset": data, "command": ["run.py", "x=1"]} | others
+    return (
+        entries | {"packages": packages, "threads": 1, "dataset": data, "command": ["run.py", "x=1"]} | others
+    )
 
 
 def store_made(results):

@@ -91,15 +91,15 @@ def test_a_curve_tells_its_run_and_leads_to_it(open_page, made):
     draw_charts(page)
     over = page.locator(".chart .u-over").first
     box = over.bounding_box()
-    told = ""
+    tooltip = ""
     for share in range(2, 20):  # down through the panel until it meets a curve
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * share / 20)
         if page.locator("#tip").is_visible():
-            told = page.locator("#tip").inner_text()
+            tooltip = page.locator("#tip").inner_text()
             break
-    assert "tanh" in told or "relu" in told
-    assert "step 20: 0." in told
-    run = next(run for run in made.runs if run in told)
+    assert "tanh" in tooltip or "relu" in tooltip
+    assert "step 20: 0." in tooltip
+    run = next(run for run in made.runs if run in tooltip)
     page.mouse.down()
     page.mouse.up()
     page.wait_for_function("location.hash.startsWith('#run-')")

@@ -8,7 +8,7 @@ from tests.report.page.conftest import ask
 
 from ntkode.report import registry as by_study
 from ntkode.report.page import write_page
-from ntkode.report.page.choice import Chosen, choose
+from ntkode.report.page.choice import SweepChoice, choose
 from ntkode.results import NoResults, SweepIndex
 
 
@@ -26,7 +26,7 @@ def tables_alone(monkeypatch):
 
 @pytest.fixture
 def results(tmp_path):
-    """Two sweeps of an experiment that share a run, one of a study, and one of before choices were told."""
+    """Two sweeps of an experiment that share a run, one of a study, one whose index has no choices."""
     run = store_run(tmp_path, "tanh", steps=4, sweep="old")
     for sweep in ("second", "first"):
         ask(tmp_path, sweep, run, experiment="smoke", study="training")
@@ -37,14 +37,17 @@ def results(tmp_path):
 
 def test_the_newest_of_each(results):
     assert choose(results) == [
-        Chosen("smoke", "second", ("first",)),
-        Chosen("width_limit", "study"),
-        Chosen("training", "old"),
+        SweepChoice("smoke", "second", ("first",)),
+        SweepChoice("width_limit", "study"),
+        SweepChoice("training", "old"),
     ]
 
 
 def test_those_that_are_named(results):
-    assert choose(results, ["first", "old"]) == [Chosen("smoke", "first"), Chosen("training", "old")]
+    assert choose(results, ["first", "old"]) == [
+        SweepChoice("smoke", "first"),
+        SweepChoice("training", "old"),
+    ]
 
 
 def test_unknown_sweeps_and_empty_folders_are_one_clear_error(results, tmp_path_factory):
@@ -58,7 +61,7 @@ def test_unknown_sweeps_and_empty_folders_are_one_clear_error(results, tmp_path_
 def test_a_sweep_of_two_studies_has_two_sections(results):
     other = store_run(results, "relu", steps=4, sweep="first")
     ask(results, "first", other, experiment="gradient_kinks", study="training")
-    assert Chosen("gradient_kinks", "first") in choose(results)
+    assert SweepChoice("gradient_kinks", "first") in choose(results)
     page = write_page(results, results / "out", ["first"])
     assert page.sections == 2
     assert sorted(path.name for path in (results / "out").iterdir()) == [

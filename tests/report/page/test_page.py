@@ -21,16 +21,16 @@ def test_it_counts_what_it_shows(made):
 
 @pytest.mark.parametrize("where", ["all-claims", "paper-made"])
 def test_every_verdict_with_its_numbers(made, where):
-    told = " ".join(made.markup.texts[where].split())
+    text = " ".join(made.markup.texts[where].split())
     for verdict in Verdict:
-        assert str(verdict) in told
+        assert str(verdict) in text
     table = pd.read_csv(made.out / "verdicts.csv")
     assert table["verdict"].tolist() == ["supported", "not supported", "inconclusive"]
     first = table.iloc[0]
     for number in (first["estimate"], first["low"], first["high"]):
-        assert f"{number:.3f}".rstrip("0") in told
-    assert "< 0.9" in told
-    assert "> 0.9" in told
+        assert f"{number:.3f}".rstrip("0") in text
+    assert "< 0.9" in text
+    assert "> 0.9" in text
 
 
 def test_claims_are_linked_to_their_study(made):
@@ -45,8 +45,8 @@ def test_links_lead_somewhere_and_ids_are_unique(made):
     ids = made.markup.values("id")
     assert len(set(ids)) == len(ids)
     for link in made.markup.values("href"):
-        found = link[1:] in ids if link.startswith("#") else (made.out / link).stat().st_size > 0
-        assert found, link
+        exists = link[1:] in ids if link.startswith("#") else (made.out / link).stat().st_size > 0
+        assert exists, link
 
 
 def test_nothing_is_fetched(made):
@@ -88,9 +88,9 @@ def test_text_of_results_is_no_markup(made):
 def test_every_run_is_traced(made):
     for run in made.runs:
         assert f"#run-{run}" in made.markup.values("href")
-    told = made.markup.texts[f"run-{made.runs[0]}"]
+    text = made.markup.texts[f"run-{made.runs[0]}"]
     for origin in ("done", "c" * 8, "A Processor, 2 cores", "mnist, embedded, dddddddd"):
-        assert origin in told
+        assert origin in text
     assert "diverged" in made.markup.texts[f"run-{made.runs[3]}"]
     rows = [a["title"] for tag, a in made.markup.elements if tag == "tr" and "title" in a]
     assert any(made.runs[0] in row and "A Processor" in row and "commit cccccccc" in row for row in rows)
@@ -104,9 +104,9 @@ def test_mixed_code_is_said(made):
 
 
 def test_what_failed_and_why(made):
-    told = " ".join(made.markup.texts["paper-made"].split())
-    assert "diverged, 1 run: the loss is" in told
-    assert "optimizer.lr=0.01" in told
+    text = " ".join(made.markup.texts["paper-made"].split())
+    assert "diverged, 1 run: the loss is" in text
+    assert "optimizer.lr=0.01" in text
 
 
 def test_curves_are_json(made):
@@ -137,12 +137,12 @@ def test_latex_and_csv_agree(made):
     text = (made.out / "paper-made" / "comparison.tex").read_text()
     rows = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     head = text.split(r"\toprule")[1].split(r"\midrule")[0].strip().removesuffix(r"\\").split(" & ")
-    cells = [row.removesuffix(r"\\").strip().split(" & ") for row in rows]
-    assert len(cells) == len(table)
+    lines = [row.removesuffix(r"\\").strip().split(" & ") for row in rows]
+    assert len(lines) == len(table)
     place = head.index("loss ratio")
-    for row, value in zip(cells, table["loss ratio"], strict=True):
+    for row, value in zip(lines, table["loss ratio"], strict=True):
         assert float(row[place]) == pytest.approx(value, rel=5e-3)  # three digits
-    assert [row[head.index(r"run\_id")].replace(r"\_", "_") for row in cells] == table["run_id"].tolist()
+    assert [row[head.index(r"run\_id")].replace(r"\_", "_") for row in lines] == table["run_id"].tolist()
     assert (made.out / "verdicts.tex").read_text().count("supported") == 2
 
 
@@ -150,5 +150,5 @@ def test_the_same_results_give_the_same_page(made, experiments, tmp_path):
     from ntkode.report.page import write_page
 
     again = write_page(made.results, tmp_path, ["made"]).path.read_text()
-    written = re.compile(r"written [\d-]+ [\d:]+ UTC")
-    assert written.sub("", again) == written.sub("", made.text)
+    created = re.compile(r"created [\d-]+ [\d:]+ UTC")
+    assert created.sub("", again) == created.sub("", made.text)

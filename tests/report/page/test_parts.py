@@ -15,7 +15,7 @@ from ntkode.report.page.curves import MOST_POINTS, curves
 from ntkode.report.page.intervals import WIDTH, glance
 from ntkode.report.page.origins import origins_of
 from ntkode.report.statistics.intervals import Estimate
-from ntkode.report.tables.rendering import written
+from ntkode.report.tables.rendering import as_text
 from ntkode.results import load, load_history
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -49,12 +49,12 @@ def test_numbers_as_they_are_read():
             "lambda_min resolution": [1e-10, 1e-10, 1e-10],
         }
     )
-    told = written(table)
-    assert told["width"].tolist() == ["64", "128", "256"]
-    assert told["sigma_w"].tolist() == ["0.25", "1", "–"]
-    assert told["error"].tolist() == ["1.23e−6", "−0.123", "4568"]
-    assert told["status"].tolist() == ["done", "–", "–"]
-    assert told["lambda_min end"].tolist() == ["<1.00e−10", "0.123", "–"]
+    texts = as_text(table)
+    assert texts["width"].tolist() == ["64", "128", "256"]
+    assert texts["sigma_w"].tolist() == ["0.25", "1", "–"]
+    assert texts["error"].tolist() == ["1.23e−6", "−0.123", "4568"]
+    assert texts["status"].tolist() == ["done", "–", "–"]
+    assert texts["lambda_min end"].tolist() == ["<1.00e−10", "0.123", "–"]
 
 
 def history_of(values, **others):
@@ -99,20 +99,20 @@ def test_switches_tell_the_runs_apart(tmp_path):
     for activation in ("tanh", "relu"):
         for seed in (0, 1):
             store_run(tmp_path, activation, seed=seed, steps=10)
-    told = curves(load(tmp_path, "s"), load_history(tmp_path))
-    assert [(factor["name"], factor["values"]) for factor in told["factors"]] == [
+    data = curves(load(tmp_path, "s"), load_history(tmp_path))
+    assert [(factor["name"], factor["values"]) for factor in data["factors"]] == [
         ("activation", ["tanh", "relu"]),
         ("seed", ["0", "1"]),
     ]
-    assert told["factors"][0]["of"] == [0, 0, 1, 1]
-    assert told["colours"]["factor"] == 0
-    assert len(set(told["colours"]["of"])) == 2
-    assert told["dashes"]
+    assert data["factors"][0]["of"] == [0, 0, 1, 1]
+    assert data["colours"]["factor"] == 0
+    assert len(set(data["colours"]["of"])) == 2
+    assert data["dashes"]
 
 
-def judged(expectation, estimate, low=math.nan, high=math.nan):
+def judged(expectation, value, low=math.nan, high=math.nan):
     claim = Claim("c", "s", "p", "q", lambda runs: None, expectation)
-    return Judgement(claim, Verdict.SUPPORTED, Estimate(estimate, low, high, 3), "")
+    return Judgement(claim, Verdict.SUPPORTED, Estimate(value, low, high, 3), "")
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def judged(expectation, estimate, low=math.nan, high=math.nan):
     ids=str,
 )
 def test_a_glance_shows_where_the_estimate_lies(expectation, inside, outside):
-    for estimate, is_inside in ((inside, True), (outside, False)):
-        seen = glance(judged(expectation, estimate, estimate * 0.99, estimate * 1.01))
+    for value, is_inside in ((inside, True), (outside, False)):
+        seen = glance(judged(expectation, value, value * 0.99, value * 1.01))
         least, most = seen.expected
-        assert (least < seen.estimate < most) == is_inside
+        assert (least < seen.value < most) == is_inside
         assert 0 <= least < most <= WIDTH
-        assert all(0 < place < WIDTH for place in (*seen.bounds, seen.estimate, *seen.interval))
+        assert all(0 < place < WIDTH for place in (*seen.bounds, seen.value, *seen.interval))
 
 
 def test_a_glance_at_extremes():
     assert glance(judged(Above(1), math.nan)) is None
     assert glance(judged(Above(1), 2.0)).interval is None
-    assert glance(judged(Above(1), 1.0)).estimate == WIDTH / 2  # on the only bound
+    assert glance(judged(Above(1), 1.0)).value == WIDTH / 2  # on the only bound
     wide = glance(judged(Below(1e-7), 1e-12, 1e-13, math.inf))
     assert wide.logarithmic
     assert wide.interval[1] == WIDTH
@@ -144,11 +144,11 @@ def test_origins_of_damaged_and_bare_records(tmp_path):
     damaged.directory.joinpath("provenance.json").write_text("{")
     gpus = {"cpu": "A", "cores": 8, "gpus": ["NVIDIA H100", "NVIDIA H100"]}
     whole.write_provenance(provenance(hardware=gpus, git={"commit": None, "dirty": None}))
-    found = origins_of(tmp_path, [run.run_id for run in (bare, damaged, whole)])
-    assert found.of[bare.run_id].commit == "–"
-    assert found.of[damaged.run_id].status == "damaged"
-    assert found.of[whole.run_id].hardware == "NVIDIA H100"
-    assert found.of[whole.run_id].commit == "–"
-    assert found.distinct("hardware", found.of) == ["NVIDIA H100"]
-    assert len(found.codes) == 2
-    assert found.letter(bare.run_id) == found.letter(damaged.run_id) != found.letter(whole.run_id)
+    origins = origins_of(tmp_path, [run.run_id for run in (bare, damaged, whole)])
+    assert origins.of[bare.run_id].commit == "–"
+    assert origins.of[damaged.run_id].status == "damaged"
+    assert origins.of[whole.run_id].hardware == "NVIDIA H100"
+    assert origins.of[whole.run_id].commit == "–"
+    assert origins.distinct("hardware", origins.of) == ["NVIDIA H100"]
+    assert len(origins.codes) == 2
+    assert origins.letter(bare.run_id) == origins.letter(damaged.run_id) != origins.letter(whole.run_id)

@@ -20,7 +20,7 @@ def points(*seeds):
     return pd.concat(frames, ignore_index=True)
 
 
-def test_an_exact_law_is_found_whatever_the_seeds_constants():
+def test_an_exact_law_is_recovered_for_any_constants_of_the_seeds():
     law = fit_power_law(points((1.0, -0.5), (3.0, -0.5), (9.0, -0.5)))
     assert law.slope == pytest.approx(-0.5, abs=1e-12)
     assert law.half_width == pytest.approx(0, abs=1e-12)
@@ -69,13 +69,13 @@ def test_a_seed_that_lacks_a_size_still_counts():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "told"),
+    ("seeds", "text"),
     [
         ([(1.0, -0.4), (1.0, -0.5), (1.0, -0.6)], "−0.50 ± 0.25"),
         ([(1.0, -0.999), (1.0, -1.0), (1.0, -1.001)], "−1.000 ± 0.002"),
         ([(1.0, -1.0)], "−1.00"),
     ],
 )
-def test_as_text(seeds, told):
+def test_as_text(seeds, text):
     law = fit_power_law(points(*seeds) if len(seeds) > 1 else points(*seeds).iloc[[0, 3]])
-    assert str(law) == told
+    assert str(law) == text

@@ -1,4 +1,4 @@
-"""The comparison table."""
+"""Tests of the table that compares runs."""
 
 import io
 import math
@@ -58,7 +58,7 @@ def test_only_what_differs_becomes_a_column(store):
     assert "activation.name" not in table
 
 
-def test_a_key_within_one_choice_is_told(store):
+def test_a_key_within_one_choice_is_a_column(store):
     for beta in (1, 4):
         store("softplus", activation={"name": "softplus", "beta": beta})
     store("tanh")
@@ -67,7 +67,7 @@ def test_a_key_within_one_choice_is_told(store):
     assert list(labels(runs).values()) == ["softplus, beta=1", "softplus, beta=4", "tanh"]
 
 
-def test_keys_that_a_choice_sets_elsewhere_are_not_told_again(store):
+def test_keys_that_a_choice_sets_elsewhere_are_no_columns(store):
     for width in (64, 128):
         choices = {"activation": "tanh", "width": f"w{width}"}
         store("tanh", choices=choices, width=width, model={"width": width}, sweep="s")
@@ -76,7 +76,7 @@ def test_keys_that_a_choice_sets_elsewhere_are_not_told_again(store):
     assert list(labels(runs).values()) == ["w64", "w128"]
 
 
-def test_a_key_that_only_repeats_another_is_not_told_again(store):
+def test_a_key_that_only_repeats_another_is_no_column(store):
     for seed in (0, 1):
         store("tanh", seed=seed, dataset={"seed": seed})
     runs = load(store.results_dir, "s")
@@ -84,7 +84,7 @@ def test_a_key_that_only_repeats_another_is_not_told_again(store):
     assert list(labels(runs).values()) == ["tanh", "tanh"]
 
 
-def test_where_results_went_is_never_told(store):
+def test_the_results_folder_is_never_a_column(store):
     for number, logger in enumerate(["wandb", "none"]):
         choices = {"activation": "tanh", "logger": logger, "hydra/launcher": logger}
         store("tanh", seed=number, choices=choices, logger={"mode": logger}, results_dir=logger)
@@ -109,14 +109,16 @@ def test_it_fits_a_hundred_columns_and_explains_failures(store):
     failed = store(
         "relu", steps=40, status="diverged", message="the loss became inf", remedy="try optimizer.lr=0.1"
     )
-    shown = text(comparison(load(store.results_dir, "s")))
-    lines = shown.splitlines()
+    printed = text(comparison(load(store.results_dir, "s")))
+    lines = printed.splitlines()
     assert max(map(len, lines)) <= 100
-    assert "…" not in shown
+    assert "…" not in printed
     relu = next(line for line in lines if line.startswith("relu"))
     assert relu.split()[-1] == "diverged"
     assert "–" in relu  # no test accuracy was measured
-    (note,) = [line for line in " ".join(shown.split()).split("diverged ") if line.startswith(failed.run_id)]
+    (note,) = [
+        line for line in " ".join(printed.split()).split("diverged ") if line.startswith(failed.run_id)
+    ]
     assert note == f"{failed.run_id}: the loss became inf → try optimizer.lr=0.1"
 
 
@@ -128,22 +130,22 @@ def test_measures_that_no_run_has_are_left_out(store):
 
 
 def frame(**columns):
-    told = {"run_id": ["r"], "status": ["done"], "message": [""], "remedy": [""]}
+    outcome = {"run_id": ["r"], "status": ["done"], "message": [""], "remedy": [""]}
     config = {"config.choices.activation": ["tanh"]}
-    return pd.DataFrame({**told, **config, **{name: [value] for name, value in columns.items()}})
+    return pd.DataFrame({**outcome, **config, **{name: [value] for name, value in columns.items()}})
 
 
 def test_lambda_min_below_its_resolution_is_marked():
     runs = frame(**{"ntk/lambda_min": -3e-14, "ntk/lambda_min.first": 5e-3, "ntk/resolution.max": 2e-11})
-    shown = text(comparison(runs)).splitlines()[-1].split()
-    assert shown == ["tanh", "0.00500", "<2.00e-11", "done"]
+    printed = text(comparison(runs)).splitlines()[-1].split()
+    assert printed == ["tanh", "0.00500", "<2.00e-11", "done"]
     assert comparison(runs)["lambda_min end"].item() == -3e-14  # the number itself is kept
 
 
 def test_runs_without_any_measure_still_make_a_table():
     runs = frame().assign(status="error", message="[weird] text")
-    shown = text(comparison(runs))
-    assert "error r: [weird] text" in shown
+    printed = text(comparison(runs))
+    assert "error r: [weird] text" in printed
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_three_digits(value, expected):
     assert three_digits(value) == expected
 
 
-def test_keys_of_a_choice_in_a_package_of_its_own_are_not_told_again(store):
+def test_keys_of_a_choice_in_a_package_are_no_columns(store):
     for method in ("euler", "rk4"):
         choices = {"activation": "tanh", "solver@gradient.backward": method}
         store("tanh", choices=choices, gradient={"backward": {"method": method}})

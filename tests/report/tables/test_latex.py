@@ -1,4 +1,4 @@
-"""Tables for LaTeX."""
+"""Tests of the tables for LaTeX documents."""
 
 import pandas as pd
 import pytest
@@ -24,18 +24,18 @@ def test_text(text, expected):
 
 
 def test_a_table_in_the_style_of_booktabs():
-    told = to_latex(pd.DataFrame({"loss_ratio": [0.123456, 2e-7], "name": ["tanh", "relu"]}), "A & B.", "x")
+    latex = to_latex(pd.DataFrame({"loss_ratio": [0.123456, 2e-7], "name": ["tanh", "relu"]}), "A & B.", "x")
     for part in (r"\begin{table}[htbp]", r"\toprule", r"\midrule", r"\bottomrule", r"\caption{A \& B.}"):
-        assert part in told
-    assert r"\begin{tabular}{rl}" in told
-    assert r"\label{tab:x}" in told
-    assert r"0.123 & tanh \\" in told
-    assert r"$2.00\cdot10^{-7}$ & relu \\" in told
+        assert part in latex
+    assert r"\begin{tabular}{rl}" in latex
+    assert r"\label{tab:x}" in latex
+    assert r"0.123 & tanh \\" in latex
+    assert r"$2.00\cdot10^{-7}$ & relu \\" in latex
 
 
 def test_long_tables_break_over_pages_and_sentences_over_lines():
-    sentence = "a sentence that is long enough to want lines of its own"
-    told = to_latex(pd.DataFrame({"n": range(LONG + 1), "said": sentence}), "c", "l")
-    assert r"\begin{longtable}{rp{0.4\linewidth}}" in told
-    assert r"\endhead" in told
-    assert told.count(sentence) == LONG + 1
+    sentence = "a sentence that is long enough to want separate lines"
+    latex = to_latex(pd.DataFrame({"n": range(LONG + 1), "said": sentence}), "c", "l")
+    assert r"\begin{longtable}{rp{0.4\linewidth}}" in latex
+    assert r"\endhead" in latex
+    assert latex.count(sentence) == LONG + 1

@@ -15,19 +15,21 @@ FACTORS = (0.95, 1.0, 1.07)  # what seeds do to a number
 
 
 def run(seed, status="done", *, choices=None, **values):
-    told = {f"config.choices.{group}": choice for group, choice in (choices or {}).items()}
-    name = "-".join(map(str, [*told.values(), *values.values(), seed]))
+    choice_columns = {f"config.choices.{group}": choice for group, choice in (choices or {}).items()}
+    name = "-".join(map(str, [*choice_columns.values(), *values.values(), seed]))
     return (
-        {"run_id": name, "status": status, "message": "", "remedy": "", "config.seed": seed} | told | values
+        {"run_id": name, "status": status, "message": "", "remedy": "", "config.seed": seed}
+        | choice_columns
+        | values
     )
 
 
 def judged(study, runs):
-    return {told.claim.name: told for told in study.claims(runs).judge(runs)}
+    return {judgement.claim.name: judgement for judgement in study.claims(runs).judge(runs)}
 
 
 def verdicts(study, runs):
-    return {name: str(told.verdict) for name, told in judged(study, runs).items()}
+    return {name: str(judgement.verdict) for name, judgement in judged(study, runs).items()}
 
 
 # ---------------------------------------------------------------- widths
@@ -67,9 +69,9 @@ def widths(drift=-0.8, rate=0.01, end=0.09, status="done"):
 def test_a_training_as_the_theory_says_supports_it():
     runs, _ = widths()
     assert set(verdicts(training_width, runs).values()) == {"supported"}
-    told = judged(training_width, runs)
-    assert told["tanh_lambda_min"].evidence.estimate == pytest.approx(np.mean([0.855, 0.9, 0.95]))
-    assert told["tanh_linear_convergence"].evidence.replicates == 3
+    given = judged(training_width, runs)
+    assert given["tanh_lambda_min"].estimate.value == pytest.approx(np.mean([0.855, 0.9, 0.95]))
+    assert given["tanh_linear_convergence"].estimate.replicates == 3
 
 
 @pytest.mark.parametrize(
@@ -81,16 +83,16 @@ def test_a_training_as_the_theory_says_supports_it():
     ],
 )
 def test_a_training_that_goes_otherwise_does_not_support_it(changes, claim):
-    told = verdicts(training_width, widths(**changes)[0])
-    assert told.pop(claim) == "not supported"
-    assert set(told.values()) == {"supported"}
+    given = verdicts(training_width, widths(**changes)[0])
+    assert given.pop(claim) == "not supported"
+    assert set(given.values()) == {"supported"}
 
 
 def test_a_run_that_diverged_leaves_open_what_it_is_part_of():
-    told = judged(training_width, widths(status="diverged")[0])
-    assert told["tanh_linear_convergence"].verdict == "inconclusive"
-    assert "1 of 3 replicates could not be measured" in told["tanh_linear_convergence"].reason
-    assert told["tanh_lambda_min"].verdict == "supported"  # of the widest, which are done
+    given = judged(training_width, widths(status="diverged")[0])
+    assert given["tanh_linear_convergence"].verdict == "inconclusive"
+    assert "1 of 3 replicates could not be measured" in given["tanh_linear_convergence"].reason
+    assert given["tanh_lambda_min"].verdict == "supported"  # of the widest, which are done
 
 
 def test_the_start_is_no_part_of_the_least_lambda_min_after_it():
@@ -138,25 +140,25 @@ def activations(smooth_rate=0.02, relu_error=3e-3):
 
 def test_smooth_activations_are_compared_with_relu_seed_by_seed():
     # Equal factors cancel within a seed: unpaired, the ratio would scatter.
-    told = judged(activation, activations())
-    assert told["relu_gradient_error_none"].verdict == "supported"
-    assert told["tanh_trains_better_none"].evidence.estimate == pytest.approx(2.0)
+    given = judged(activation, activations())
+    assert given["relu_gradient_error_none"].verdict == "supported"
+    assert given["tanh_trains_better_none"].estimate.value == pytest.approx(2.0)
 
 
 def test_a_faster_relu_refutes_that_smooth_trains_better():
     runs = activations(smooth_rate=0.005)
     runs["loss/decay_rate"] *= np.tile([1.0, 1.01, 0.99], 4) ** np.repeat([1, 2, 3, 4], 3)
-    told = verdicts(activation, runs)
-    assert told["tanh_trains_better_none"] == "not supported"
-    assert told["gelu_trains_better_none"] == "supported"
+    given = verdicts(activation, runs)
+    assert given["tanh_trains_better_none"] == "not supported"
+    assert given["gelu_trains_better_none"] == "supported"
 
 
 def test_an_activation_that_failed_is_a_row_and_a_cross():
     runs = activations()
-    cells = medians(
+    summary = medians(
         runs, {"config.choices.activation": "activation"}, (Column("loss/decay_rate", "rate", "r"),)
     )
-    failed = cells.set_index("activation").loc["quadratic"]
+    failed = summary.set_index("activation").loc["quadratic"]
     assert (failed["runs"], failed["done"], failed["ended"]) == (3, 0, "solver_failed")
     assert np.isnan(failed["rate"])
     picture = activation.figure(runs)
@@ -187,10 +189,10 @@ def gradients(gap):
 )
 def test_the_gradients_error_shows_where_loss_curves_part(gap, verdict):
     runs, history = gradients(gap)
-    told = judged(activation_gradient, runs)
-    assert told["relu_error_shows_none"].verdict == verdict
-    assert told["relu_error_shows_none"].evidence.estimate == pytest.approx(gap, rel=0.02)
-    assert told["relu_gradient_error_none"].verdict == "supported"
+    given = judged(activation_gradient, runs)
+    assert given["relu_error_shows_none"].verdict == verdict
+    assert given["relu_error_shows_none"].estimate.value == pytest.approx(gap, rel=0.02)
+    assert given["relu_gradient_error_none"].verdict == "supported"
     assert len(activation_gradient.figure(runs, history).axes) == 3
 
 
@@ -215,8 +217,8 @@ def polynomials(quadratic_lambda, sign=-1.0):
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_an_eigenvalue_within_its_resolution_counts_as_zero_of_either_sign(sign):
     runs = polynomials(0.1, sign)
-    told = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(runs)}
-    assert told == {
+    given = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(runs)}
+    assert given == {
         "nonpolynomial_suffices": "supported",
         "linear_is_singular": "supported",
         "nonpolynomial_is_necessary": "not supported",
@@ -226,8 +228,8 @@ def test_an_eigenvalue_within_its_resolution_counts_as_zero_of_either_sign(sign)
 
 
 def test_a_singular_polynomial_would_support_that_nonpolynomial_is_necessary():
-    told = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(polynomials(1e-12))}
-    assert told["nonpolynomial_is_necessary"] == "supported"
+    given = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(polynomials(1e-12))}
+    assert given["nonpolynomial_is_necessary"] == "supported"
 
 
 # ---------------------------------------------------------------- horizons
@@ -262,24 +264,24 @@ def horizons(growth=1.0, failed=(), end="diverged"):
 
 def test_horizons_that_grow_the_output_and_horizons_that_do_not():
     assert set(verdicts(horizon, horizons()).values()) == {"supported"}
-    told = verdicts(horizon, horizons(growth=0.02))
-    assert told["relu_variance_plain"] == told["relu_training_plain"] == "not supported"
-    assert told["relu_variance_scaled"] == "supported"
+    given = verdicts(horizon, horizons(growth=0.02))
+    assert given["relu_variance_plain"] == given["relu_training_plain"] == "not supported"
+    assert given["relu_variance_scaled"] == "supported"
 
 
 def test_a_training_that_diverged_is_evidence_against_stability_and_not_left_out():
-    told = judged(horizon, horizons(failed={("none", 16.0, 1)}))
-    assert told["relu_training_plain"].verdict == "supported"
-    assert told["relu_training_plain"].evidence.replicates == 3
-    told = judged(horizon, horizons(failed={("horizon", 16.0, 1)}))
-    assert told["relu_training_scaled"].verdict != "supported"
-    assert told["relu_training_scaled"].evidence.estimate < 0.7
+    given = judged(horizon, horizons(failed={("none", 16.0, 1)}))
+    assert given["relu_training_plain"].verdict == "supported"
+    assert given["relu_training_plain"].estimate.replicates == 3
+    given = judged(horizon, horizons(failed={("horizon", 16.0, 1)}))
+    assert given["relu_training_scaled"].verdict != "supported"
+    assert given["relu_training_scaled"].estimate.value < 0.7
 
 
 def test_a_run_that_was_interrupted_is_no_evidence_of_either():
-    told = judged(horizon, horizons(failed={("none", 16.0, 1), ("horizon", 16.0, 1)}, end="interrupted"))
-    assert {str(judgement.verdict) for judgement in told.values()} == {"inconclusive"}
-    assert "1 of 3 replicates could not be measured" in told["relu_training_plain"].reason
+    given = judged(horizon, horizons(failed={("none", 16.0, 1), ("horizon", 16.0, 1)}, end="interrupted"))
+    assert {str(judgement.verdict) for judgement in given.values()} == {"inconclusive"}
+    assert "1 of 3 replicates could not be measured" in given["relu_training_plain"].reason
 
 
 def test_the_picture_of_the_horizons():
@@ -299,12 +301,12 @@ def test_a_data_set_without_runs_is_inconclusive_and_the_others_are_judged():
     absent = there.assign(**{"config.choices.dataset": "cifar10", "status": "error"})
     absent["run_id"] += "-absent"
     both = pd.concat([there, absent], ignore_index=True)
-    told = verdicts(datasets, both)
-    assert told == {
+    given = verdicts(datasets, both)
+    assert given == {
         "mnist_linear_convergence": "supported",
         "mnist_lambda_min": "supported",
         "cifar10_linear_convergence": "inconclusive",
         "cifar10_lambda_min": "inconclusive",
     }
     picture = datasets.figure(both, history)
-    assert picture.axes[1].texts[0].get_text() == "no run is done"
+    assert picture.axes[1].texts[0].get_text() == "no done run"

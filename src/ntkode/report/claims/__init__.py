@@ -1,1 +1,1 @@
-"""Claims and their verdicts."""
+"""Claims about stored runs and the verdicts on them."""

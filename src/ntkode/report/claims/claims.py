@@ -1,6 +1,6 @@
-"""Claims as objects: a quantity, what is expected of it, and the verdict that stored runs allow.
+"""Claims: a quantity, the range expected if the claim holds, and the verdict from stored runs.
 
-A verdict comes from the runs alone. Nothing here knows which verdict the paper would like.
+A verdict depends on the runs alone, not on what the paper states.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from typing import Protocol
 
 import pandas as pd
 
-from ntkode.report.formatting import shown
+from ntkode.report.formatting import short
 from ntkode.report.statistics.intervals import Estimate
 
 PAPER = "Gao, Sun, Liu, Gao, ICLR 2025 (arXiv 2509.22436)"
 
 
 class Verdict(StrEnum):
-    """What the runs say to a claim."""
+    """The verdict on a claim: supported, not supported or inconclusive."""
 
     SUPPORTED = "supported"
     NOT_SUPPORTED = "not supported"
@@ -25,23 +25,23 @@ class Verdict(StrEnum):
 
 
 class Expectation(Protocol):
-    """A set of values that a claim says the quantity lies in; `str` of it is for tables."""
+    """The set of values expected if a claim holds; `str` gives its text for tables."""
 
     def contains(self, low: float, high: float) -> bool:
-        """Whether the whole interval lies in it."""
+        """Whether the set contains the whole interval [low, high]."""
         ...
 
     def excludes(self, low: float, high: float) -> bool:
-        """Whether the whole interval lies outside it."""
+        """Whether the whole interval [low, high] lies outside the set."""
         ...
 
 
 @dataclass(frozen=True)
 class Within:
-    """From `least` to `most`.
+    """The closed interval [least, most].
 
     Raises:
-        ValueError: an empty set.
+        ValueError: least ≥ most.
     """
 
     least: float
@@ -49,102 +49,102 @@ class Within:
 
     def __post_init__(self) -> None:
         if not self.least < self.most:
-            raise ValueError(f"there is nothing within {self.least} and {self.most}")
+            raise ValueError(f"Within({self.least}, {self.most}) is empty: least must be less than most")
 
     def contains(self, low: float, high: float) -> bool:
-        """least ≤ low, high ≤ most."""
+        """Whether least ≤ low and high ≤ most."""
         return self.least <= low and high <= self.most
 
     def excludes(self, low: float, high: float) -> bool:
-        """high < least or most < low."""
+        """Whether high < least or most < low."""
         return high < self.least or self.most < low
 
     def __str__(self) -> str:
-        return f"{shown(self.least)} … {shown(self.most)}"
+        return f"{short(self.least)} … {short(self.most)}"
 
 
 @dataclass(frozen=True)
 class Above:
-    """More than `bound`."""
+    """The open half-line of values x > bound."""
 
     bound: float
 
     def contains(self, low: float, high: float) -> bool:
-        """bound < low."""
+        """Whether the interval is above the bound: bound < low."""
         return self.bound < low
 
     def excludes(self, low: float, high: float) -> bool:
-        """high ≤ bound."""
+        """Whether the interval is at or below the bound: high ≤ bound."""
         return high <= self.bound
 
     def __str__(self) -> str:
-        return f"> {shown(self.bound)}"
+        return f"> {short(self.bound)}"
 
 
 @dataclass(frozen=True)
 class Below:
-    """Less than `bound`."""
+    """The open half-line of values x < bound."""
 
     bound: float
 
     def contains(self, low: float, high: float) -> bool:
-        """high < bound."""
+        """Whether the interval is below the bound: high < bound."""
         return high < self.bound
 
     def excludes(self, low: float, high: float) -> bool:
-        """bound ≤ low."""
+        """Whether the interval is at or above the bound: bound ≤ low."""
         return self.bound <= low
 
     def __str__(self) -> str:
-        return f"< {shown(self.bound)}"
+        return f"< {short(self.bound)}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence about a quantity that runs can bear out or refute.
+    """A statement about a quantity, with the range expected if the statement holds.
 
     Attributes:
-        name: short, unique in its study; letters, digits and _.
-        statement: the sentence.
-        source: who says so: the paper and its theorem, or what the suite adds.
-        quantity: what is measured, for tables.
-        evidence: the quantity's value and 95 % interval from the runs (see `statistics.intervals`).
-        expectation: where the quantity lies if the claim is true.
+        name: unique in its study; letters, digits and _.
+        statement: the sentence to be tested.
+        source: the origin of the statement: the paper and its theorem, or this suite.
+        quantity: a description of the measured quantity, for tables.
+        estimate: computes the quantity and its 95 % interval from runs (see `statistics.intervals`).
+        expectation: the range of the quantity if the claim holds.
     """
 
     name: str
     statement: str
     source: str
     quantity: str
-    evidence: Callable[[pd.DataFrame], Estimate]
+    estimate: Callable[[pd.DataFrame], Estimate]
     expectation: Expectation
 
     def judge(self, runs: pd.DataFrame) -> "Judgement":
-        """The verdict that the runs (of `ntkode.results.load`) allow.
+        """The verdict from these runs (see `ntkode.results.load`).
 
-        Supported where the interval lies wholly within the expectation, not supported where it lies wholly
-        outside, inconclusive where it straddles the bound or where there is no interval.
+        Supported if the whole interval lies inside the expected range, not supported if the whole interval
+        lies outside, inconclusive if the interval crosses a bound or does not exist.
         """
-        found = self.evidence(runs)
-        if found.lacking:
-            return Judgement(self, Verdict.INCONCLUSIVE, found, found.lacking)
-        if self.expectation.contains(found.low, found.high):
-            verdict, where = Verdict.SUPPORTED, "within"
-        elif self.expectation.excludes(found.low, found.high):
-            verdict, where = Verdict.NOT_SUPPORTED, "outside"
+        estimate = self.estimate(runs)
+        if estimate.lacking:
+            return Judgement(self, Verdict.INCONCLUSIVE, estimate, estimate.lacking)
+        if self.expectation.contains(estimate.low, estimate.high):
+            verdict, position = Verdict.SUPPORTED, "lies inside"
+        elif self.expectation.excludes(estimate.low, estimate.high):
+            verdict, position = Verdict.NOT_SUPPORTED, "lies outside"
         else:
-            verdict, where = Verdict.INCONCLUSIVE, "across the bound of"
-        reason = f"{found.basis} lies {where} what is expected"
-        return Judgement(self, verdict, found, reason)
+            verdict, position = Verdict.INCONCLUSIVE, "crosses a bound of"
+        reason = f"{estimate.basis} {position} the expected range"
+        return Judgement(self, verdict, estimate, reason)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim, its verdict, and the numbers that it rests on."""
+    """A claim, its verdict, the estimate behind the verdict, and the reason in words."""
 
     claim: Claim
     verdict: Verdict
-    evidence: Estimate
+    estimate: Estimate
     reason: str
 
 
@@ -154,10 +154,10 @@ class Claims:
 
     Attributes:
         name: of the study, and of its files.
-        claims: in the order in which they are told.
+        claims: in the order of the tables.
 
     Raises:
-        ValueError: two claims of one name.
+        ValueError: two claims with the same name.
     """
 
     name: str
@@ -167,8 +167,9 @@ class Claims:
         names = [claim.name for claim in self.claims]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise ValueError(f"{self.name}: claims need names of their own, {', '.join(twice)} has two")
+            names_twice = ", ".join(sorted(twice))
+            raise ValueError(f"{self.name}: two claims are named {names_twice}; claim names must be unique")
 
     def judge(self, runs: pd.DataFrame) -> list[Judgement]:
-        """The verdict on each."""
+        """The verdict on each claim, in order."""
         return [claim.judge(runs) for claim in self.claims]

@@ -1,39 +1,41 @@
-"""What all pictures share: colours, markers, and how a panel is framed."""
+"""Colours, markers and frames that all figures share."""
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-# Okabe and Ito's palette, made for colour-blind readers; without its yellow, which is too pale for lines.
+from ntkode.report.formatting import plain
+
+# Okabe and Ito's palette for colour-blind readers, without yellow, which is too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def frame(axes: Axes, title: str, ylabel: str) -> None:
-    """Title and label of a panel, and no box around it."""
+    """Set the title and the vertical label of a panel; hide its top and right edges."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_ylabel(ylabel)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def say_empty(axes: Axes) -> None:
-    """Say that there is nothing to draw."""
+    """Print "not measured" in an empty panel."""
     axes.set_yticks([])
     axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="0.5")
 
 
 def grid(axes: Axes) -> None:
-    """A faint grid, and numbers that can be read: call it once all is drawn."""
+    """A faint grid and readable tick labels; call it after drawing."""
     axes.grid(color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     _plain_ticks(axes)
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Readable numbers (0.2, 0.5) in place of powers on a logarithmic axis of at most two decades."""
+    """Decimal tick labels (0.2, 0.5) instead of powers on a logarithmic axis of at most two decades."""
     low, high = axes.get_ylim()
     if axes.get_yscale() == "linear" or high > 100 * low:
         return
     digits = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 6)
     axes.yaxis.set_major_locator(LogLocator(subs=digits) if high > 3 * low else MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,1 +1,1 @@
-"""Reports on gradient accuracy."""
+"""Reports on the accuracy of gradients and its effect on training."""

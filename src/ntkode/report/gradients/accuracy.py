@@ -1,16 +1,15 @@
-"""The report of study=gradient_accuracy: orders of the gradient's error, and what they cost."""
+"""The report of study=gradient_accuracy: the order of the gradient's error, and its parts."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich import box
-from rich.console import Group as Shown
+from rich.console import Group as Rendering
 from rich.markup import escape
 from rich.table import Table
 
 from ntkode.report.base import Report
-from ntkode.report.formatting import MISSING, three_digits
+from ntkode.report.formatting import MISSING, measured, plain
 from ntkode.report.gradients.accuracy_figure import gradient_figure
 from ntkode.report.gradients.points import (
     END,
@@ -24,8 +23,9 @@ from ntkode.report.gradients.points import (
 )
 from ntkode.report.statistics.power_law import PowerLaw
 from ntkode.report.tables.comparison import Column, comparison, failures
+from ntkode.report.tables.terminal import terminal_table
 
-NOT_MEASURED = "no run measured the gradient's error: metrics=gradient does"
+NOT_MEASURED = "no run measured the gradient's error; try metrics=gradient"
 
 _PARTS = ("rounding", "backward", "forward", "otd_gap")
 _MEASURES = (
@@ -49,20 +49,21 @@ _MEASURES = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`gradient_accuracy.csv`, a row a run; `gradient_accuracy_orders.csv`, a row a group; the picture."""
+    """The tables `gradient_accuracy` (one row per run) and `gradient_accuracy_orders`, and the figure."""
     points = gradient_points(runs)
     orders = {moment: fit_orders(points, moment) for moment in (START, END)}
     table = comparison(runs, _MEASURES)
     tables = {"gradient_accuracy": table, "gradient_accuracy_orders": order_table(points, orders)}
     if points.empty:
-        shown = Shown(NOT_MEASURED, *failures(table))
+        rendering = Rendering(NOT_MEASURED, *failures(table))
     else:
-        shown = Shown(_shown_orders(points, orders), "", _shown_parts(runs, points), *failures(table))
-    return Report("gradient_accuracy", tables, shown, gradient_figure(points, orders[START]))
+        parts = _render_parts(runs, points)
+        rendering = Rendering(_render_orders(points, orders), "", parts, *failures(table))
+    return Report("gradient_accuracy", tables, rendering, gradient_figure(points, orders[START]))
 
 
 def order_table(points: pd.DataFrame, orders: dict[str, dict[Group, PowerLaw]]) -> pd.DataFrame:
-    """One row a group and moment: order, its 95 % interval, the order between the two finest resolutions."""
+    """One row per group and moment: the order with its interval, the order at the finest resolutions."""
     columns = [
         "activation",
         "method",
@@ -78,18 +79,18 @@ def order_table(points: pd.DataFrame, orders: dict[str, dict[Group, PowerLaw]]) 
     rows = []
     for moment, laws in orders.items():
         for group, law in laws.items():
-            own = of_group(points[points["moment"] == moment], group)
+            group_points = of_group(points[points["moment"] == moment], group)
             rows.append(
                 (
                     group.activation,
                     group.method,
                     moment,
-                    own["resolution"].iloc[0],
+                    group_points["resolution"].iloc[0],
                     -law.slope,
                     -law.slope - law.half_width,
                     -law.slope + law.half_width,
                     -law.end_slope,
-                    _sizes(own),
+                    _sizes(group_points),
                     law.seeds,
                 )
             )
@@ -97,47 +98,47 @@ def order_table(points: pd.DataFrame, orders: dict[str, dict[Group, PowerLaw]]) 
 
 
 def _sizes(points: pd.DataFrame) -> int:
-    """Resolutions at which an error is known."""
+    """The number of resolutions with a known error."""
     return int(points.loc[points["known"], "x"].nunique())
 
 
-def _shown_orders(points: pd.DataFrame, orders: dict[str, dict[Group, PowerLaw]]) -> Table:
+def _render_orders(points: pd.DataFrame, orders: dict[str, dict[Group, PowerLaw]]) -> Table:
+    """One row per group: orders at the start, between the two finest resolutions, and after training."""
     resolutions = " or ".join(points["resolution"].unique())
-    shown = _table(f"order of the gradient's error in {resolutions} (95 % interval)")
-    for header in ("order\nat the start", "at the two\nfinest", "known\npoints", "order\ntrained"):
-        shown.add_column(header, justify="right", no_wrap=True)
+    headers = ["order\nat the start", "at the two\nfinest", "known\npoints", "order\ntrained"]
+    rendering = _table(f"order of the gradient's error in {resolutions} (95 % interval)", headers)
     starts = points[points["moment"] == START]
     for group in groups_of(starts):
         law, trained = orders[START][group], orders[END].get(group)
-        cells = (law.order, f"{-law.end_slope:.2f}", str(_sizes(of_group(starts, group))))
-        shown.add_row(*_names(group), *cells, MISSING if trained is None else trained.order)
-    return shown
+        values = (law.order, f"{-law.end_slope:.2f}", str(_sizes(of_group(starts, group))))
+        rendering.add_row(*_names(group), *values, MISSING if trained is None else trained.order)
+    return rendering
 
 
-def _shown_parts(runs: pd.DataFrame, points: pd.DataFrame) -> Table:
+def _render_parts(runs: pd.DataFrame, points: pd.DataFrame) -> Table:
     """Medians over seeds of the error and its parts, at the middle resolution of each group."""
     starts = points[points["moment"] == START]
     # Rounding is zero in float64: no column of zeros.
     measures = [m for m in _MEASURES if m.header and m.metric in runs and runs[m.metric].abs().max() > 0]
-    shown = _table("where the error comes from, at a middle resolution (medians over seeds)")
-    shown.add_column("at", no_wrap=True)
-    for measure in measures:
-        shown.add_column(measure.header, justify="right", no_wrap=True)
-    told = runs.set_index("run_id")
+    title = "parts of the error at a middle resolution (medians over seeds)"
+    rendering = _table(title, ["at", *(measure.header for measure in measures)])
+    rendering.columns[2].justify = "left"
+    by_id = runs.set_index("run_id")
     for group in groups_of(starts):
-        own = of_group(starts, group)
-        sizes = sorted(own["x"].unique())
-        middle = own[own["x"] == sizes[len(sizes) // 2]]
-        medians = told.loc[middle["run_id"], [m.metric for m in measures]].astype(float).median()
-        shown.add_row(*_names(group), _resolution(middle.iloc[0]), *map(_number, medians))
-    return shown
+        group_points = of_group(starts, group)
+        sizes = sorted(group_points["x"].unique())
+        middle = group_points[group_points["x"] == sizes[len(sizes) // 2]]
+        medians = by_id.loc[middle["run_id"], [m.metric for m in measures]].astype(float).median()
+        rendering.add_row(*_names(group), _resolution(middle.iloc[0]), *map(measured, medians))
+    return rendering
 
 
-def _table(title: str) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=title)
-    shown.add_column("", no_wrap=True)
-    shown.add_column("", no_wrap=True)
-    return shown
+def _table(title: str, headers: Sequence[str]) -> Table:
+    """An empty table with two columns for the names of a group."""
+    rendering = terminal_table(["", ""], headers, title=title, padding=(0, 1, 0, 0))
+    for column in rendering.columns:
+        column.no_wrap = True
+    return rendering
 
 
 def _names(group: Group) -> Sequence[str]:
@@ -145,8 +146,4 @@ def _names(group: Group) -> Sequence[str]:
 
 
 def _resolution(point: pd.Series) -> str:
-    return f"{point['x']:g} steps" if point["resolution"] == "steps" else f"tol {1 / point['x']:.0e}"
-
-
-def _number(value: float) -> str:
-    return MISSING if pd.isna(value) else three_digits(value)
+    return f"{plain(point['x'])} steps" if point["resolution"] == "steps" else f"tol {1 / point['x']:.0e}"

@@ -1,4 +1,4 @@
-"""The picture of study=gradient_accuracy: the gradient's error against resolution and against cost."""
+"""The figure of study=gradient_accuracy: the gradient's error against resolution and cost."""
 
 import math
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.formatting import MISSING, plain
 from ntkode.report.gradients.points import START, Group, of_group
 from ntkode.report.statistics.power_law import PowerLaw
 
@@ -26,7 +27,7 @@ _COSTS = {
 _XLABELS = {"steps": "steps", "tolerance": "1 / tolerance"}
 _DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.5, 2)))
 _MOST_COLUMNS = 4
-# A law whose order at the end differs by more is none.
+# A fit counts as a power law if its slope and its slope at the end differ by at most this.
 _BENDS = 0.25
 _PANEL_HEIGHT, _COST_HEIGHT = 4.1, 3.9
 _LEGEND: dict[str, Any] = {
@@ -34,7 +35,7 @@ _LEGEND: dict[str, Any] = {
     "fontsize": 8,
     "title_fontsize": 8,
     "loc": "upper center",
-    "bbox_to_anchor": (0.5, -0.17),  # under the axis: lines of all slopes leave no corner free
+    "bbox_to_anchor": (0.5, -0.17),  # below the axis: no corner inside is free
     "frameon": False,
     "handlelength": 1.6,
     "labelspacing": 0.3,
@@ -45,26 +46,30 @@ _Styles = dict[str, dict[str, Any]]
 
 
 def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Figure:
-    """Above, a panel a method: error against resolution, with fitted laws and their orders. Below: cost.
+    """Top: one panel per method, error against resolution with fitted orders. Bottom: error against cost.
 
-    Where the order at the two finest resolutions is another one, medians are joined in place of the law.
+    If the order at the two finest resolutions differs from the fit, a line joins the medians instead.
 
-    Colours tell activations, dashes and markers (below) methods. Light points are seeds, full ones medians,
-    hollow ones errors that the reference or rounding hides, which no fit takes in.
+    Colours mark activations; dashes and markers (bottom) mark methods. Light points are seeds, full points
+    are medians. Hollow points are errors below the error of the reference or rounding; fits exclude them.
+
+    Args:
+        points: see `ntkode.report.gradients.points.gradient_points`.
+        laws: the fits at the start, by group.
     """
     points = points[(points["moment"] == START) & (points["y"] > 0)]
     methods = list(dict.fromkeys(points["method"]))
     columns = max(1, min(len(methods), _MOST_COLUMNS if len(methods) != 6 else 3))
     rows = max(1, math.ceil(len(methods) / columns))
     figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + _COST_HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
-    above, below = figure.subfigures(
+    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    top, bottom = figure.subfigures(
         2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, _COST_HEIGHT]
     ).flat
-    above.suptitle(_TITLE, fontsize=13)
+    top.suptitle(_TITLE, fontsize=13)
     colours = _colours(list(dict.fromkeys(points["activation"])))
-    _draw_orders(above, points, laws, colours, (rows, columns))
-    _draw_costs(below, points, colours, _method_styles(methods))
+    _draw_orders(top, points, laws, colours, (rows, columns))
+    _draw_costs(bottom, points, colours, _method_styles(methods))
     return figure
 
 
@@ -79,21 +84,21 @@ def _draw_orders(
     panels = figure.subplots(*shape, sharey=True, squeeze=False)
     for axes, method in zip(panels.flat, methods, strict=False):
         frame(axes, method, _YLABEL if axes in panels[:, 0] else "")
-        own = points[points["method"] == method]
-        if own.empty:
+        panel_points = points[points["method"] == method]
+        if panel_points.empty:
             say_empty(axes)
             continue
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel(_XLABELS[own["resolution"].iloc[0]])
+        axes.set_xlabel(_XLABELS[panel_points["resolution"].iloc[0]])
         handles = [
-            _draw_law(axes, of_group(own, group), law, colours[group.activation], group.activation)
+            _draw_law(axes, of_group(panel_points, group), law, colours[group.activation], group.activation)
             for group, law in laws.items()
             if group.method == method
         ]
         axes.legend(handles=handles, ncols=max(2, 4 // shape[1]), **_LEGEND)
-        if own["resolution"].iloc[0] == "steps":
-            _plain_sizes(axes, sorted(own["x"].unique()))
+        if panel_points["resolution"].iloc[0] == "steps":
+            _plain_sizes(axes, sorted(panel_points["x"].unique()))
         grid(axes)
     for axes in panels.flat[len(methods) :]:
         axes.set_axis_off()
@@ -101,21 +106,21 @@ def _draw_orders(
 
 def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, Any], name: str) -> Line2D:
     for sure, fill in ((True, style["color"]), (False, "white")):
-        own = points[points["known"] == sure]
-        if own.empty:
+        visible = points[points["known"] == sure]
+        if visible.empty:
             continue
         look: dict[str, Any] = {**style, "linestyle": "", "markerfacecolor": fill}
-        if own["seed"].nunique() > 1:
-            axes.plot(own["x"], own["y"], **look, markersize=3, alpha=0.45)
-        median = own.groupby("x")["y"].median()
+        if visible["seed"].nunique() > 1:
+            axes.plot(visible["x"], visible["y"], **look, markersize=3, alpha=0.45)
+        median = visible.groupby("x")["y"].median()
         axes.plot(median.index, median, **look, markersize=6, mew=0.9 if fill == "white" else 0)
     known = points[points["known"]]
     if abs(law.slope - law.end_slope) <= _BENDS:
         ends = [known["x"].min(), known["x"].max()]
         axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.3)
-    else:  # no one power law: the medians joined
+    else:  # not a power law: join the medians
         axes.plot(known.groupby("x")["y"].median(), color=style["color"], linewidth=1.3)
-    order = "–" if math.isnan(law.slope) else f"{-law.slope:.1f} ({-law.end_slope:.1f})"
+    order = MISSING if math.isnan(law.slope) else f"{-law.slope:.1f} ({-law.end_slope:.1f})"
     return Line2D([], [], **style, linewidth=1.3, markersize=5, label=f"{name}  {order}".strip())
 
 
@@ -124,13 +129,13 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
     for axes, (column, (title, xlabel)) in zip(panels, _COSTS.items(), strict=True):
         frame(axes, title, _YLABEL if column == "nfe" else "")
         axes.set_xlabel(xlabel)
-        own = points[points["known"] & (points[column] > 0)]
-        if own.empty:
+        known = points[points["known"] & (points[column] > 0)]
+        if known.empty:
             say_empty(axes)
             continue
         axes.set_xscale("log")
         axes.set_yscale("log")
-        for (activation, method), group in own.groupby(["activation", "method"], sort=False):
+        for (activation, method), group in known.groupby(["activation", "method"], sort=False):
             medians = group.groupby("x")[[column, "y"]].median()
             look = {**methods[str(method)], "color": colours[str(activation)]["color"]}
             axes.plot(medians[column], medians["y"], **look, linewidth=1.1, markersize=4, alpha=0.85)
@@ -142,7 +147,7 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
 
 
 def _colours(names: list[str]) -> _Styles:
-    """Colour and marker by activation; shades from dark to light where one number alone tells them apart."""
+    """Colour and marker by activation; shades of one colour if the activations differ in one number alone."""
     settings = [name.rpartition(", ") for name in names]
     if len(names) > 2 and len({s[0] for s in settings}) == 1 and all("=" in s[2] for s in settings):
         shades = [matplotlib.colormaps["viridis"](0.92 * k / (len(names) - 1)) for k in range(len(names))]
@@ -156,7 +161,7 @@ def _colours(names: list[str]) -> _Styles:
 
 
 def _method_styles(names: list[str]) -> _Styles:
-    """Dashes and marker by method."""
+    """Line style and marker by name of the method."""
     return {
         name: {"linestyle": _DASHES[k % len(_DASHES)], "marker": MARKERS[k % len(MARKERS)]}
         for k, name in enumerate(names)
@@ -164,13 +169,13 @@ def _method_styles(names: list[str]) -> _Styles:
 
 
 def _plain_sizes(axes: Axes, sizes: list[float]) -> None:
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xticks(sizes, [plain(size) for size in sizes])
     axes.set_xticks([], minor=True)
 
 
 def _plain_costs(axes: Axes) -> None:
-    """Readable numbers on an axis of costs, whatever its decades."""
+    """Readable tick labels on an axis of costs of any range."""
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1, 3)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())

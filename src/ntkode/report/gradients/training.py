@@ -1,16 +1,15 @@
-"""The report of study=gradient_training: what the gradient's error does to the training."""
+"""The report of study=gradient_training: the effect of the gradient's error on training."""
 
 import math
 from pathlib import Path
 
 import pandas as pd
-from rich import box
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from ntkode.report.base import Report
-from ntkode.report.formatting import MISSING, three_digits
+from ntkode.report.formatting import measured, three_digits
 from ntkode.report.gradients.training_figure import gradient_training_figure
 from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.report.tables.labels import (
@@ -20,14 +19,15 @@ from ntkode.report.tables.labels import (
     problem_columns,
     problem_labels,
 )
+from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status
 
 ERROR = "gradient/relative_error.first"
 LOSS = "loss/exact"
 BOUNDS = (0.01, 0.1)
-NOT_MEASURED = "no run measured both the gradient's error and the exact loss: metrics=gradient_training does"
+NOT_MEASURED = "no run measured both the gradient's error and the exact loss; try metrics=gradient_training"
 
-_ENOUGH = "gradient error at the start that is small enough: the final exact loss changes by less than"
+_ENOUGH = "largest gradient error at the start with which the final exact loss changes by less than"
 _RUNS = "at the end, relative to the run of the most accurate gradient (medians over seeds)"
 _RATIOS = {"loss_ratio": LOSS, "lambda_min_ratio": "ntk/lambda_min", "rate_ratio": "loss/decay_rate"}
 _MEASURES = (
@@ -44,7 +44,7 @@ _MEASURES = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`gradient_training.csv`, a row a run; `gradient_training_enough.csv`, a row a bound; the picture."""
+    """The tables `gradient_training` (one row per run) and `gradient_training_enough`, and the figure."""
     effects = training_effects(runs)
     enough = enough_table(effects)
     table = comparison(runs, _MEASURES)
@@ -54,21 +54,20 @@ def report(runs: pd.DataFrame, results_dir: Path) -> Report:
         "gradient_training_enough": enough,
     }
     if effects["loss_ratio"].notna().any():
-        shown = Group(
-            _ENOUGH, "", _shown_enough(enough), "", _RUNS, "", _shown_runs(effects), *failures(table)
-        )
+        sufficient, ratios_of_runs = _render_enough(enough), _render_runs(effects)
+        rendering = Group(_ENOUGH, "", sufficient, "", _RUNS, "", ratios_of_runs, *failures(table))
     else:
-        shown = Group(NOT_MEASURED, *failures(table))
-    return Report("gradient_training", tables, shown, gradient_training_figure(effects, BOUNDS))
+        rendering = Group(NOT_MEASURED, *failures(table))
+    return Report("gradient_training", tables, rendering, gradient_training_figure(effects, BOUNDS))
 
 
 def training_effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a run that measured its gradient's error at the start; in each group the least error first.
+    """One row per run with a measured gradient error at the start, sorted by error within each group.
 
-    Columns: `run_id`, `group` (its activation, and what else differs of the problem), `seed`, `data_seed`,
+    Columns: `run_id`, `group` (activation and other differing settings of the problem), `seed`, `data_seed`,
     `setting` (solver and gradient, as far as they differ), `error`, `done`, `accuracy`, and `loss_ratio`,
-    `lambda_min_ratio`, `rate_ratio`: the values at the end over those of the run of the same group and seeds
-    with the least error. NaN where a run did not end well, and where it is alone.
+    `lambda_min_ratio`, `rate_ratio`: the values at the end divided by those of the run with the least error
+    among the done runs of the same group and seeds. NaN if the run is not done or is the only one.
     """
     done = runs["status"] == Status.DONE
     problems = problem_labels(runs)
@@ -89,56 +88,55 @@ def training_effects(runs: pd.DataFrame) -> pd.DataFrame:
     place = {group: number for number, group in enumerate(effects["group"].unique())}
     effects = effects[effects["error"] > 0].sort_values("error", kind="stable")
     effects = effects.sort_values("group", key=lambda groups: groups.map(place), kind="stable")
-    for _, own in effects.groupby(["group", "seed", "data_seed"]):
-        best = own.loc[own["done"]].head(1)
+    for _, paired in effects.groupby(["group", "seed", "data_seed"]):
+        best = paired.loc[paired["done"]].head(1)
         for name in _RATIOS:
-            scale = best[name].item() if len(best) and len(own) > 1 else math.nan
-            effects.loc[own.index, name] = own[name] / scale
+            scale = best[name].item() if len(best) and len(paired) > 1 else math.nan
+            effects.loc[paired.index, name] = paired[name] / scale
     return effects.reset_index(drop=True)
 
 
 def enough_table(effects: pd.DataFrame) -> pd.DataFrame:
-    """A row a group and bound: the largest error up to which no run changes the final exact loss by more.
+    """One row per group and bound: the largest error up to which no run exceeds the bound.
 
-    Columns: `activation`, `change` (the bound), `enough` (that error; NaN where the bound is passed from the
-    start), `too_much` (the next larger error, at which it is passed; NaN where none is), `largest` (the
-    largest error tried). A run that failed passes every bound; one without the loss does not count.
+    A run exceeds the bound if its final exact loss changes by more, or if it failed. Runs without the loss do
+    not count.
+
+    Returns:
+        Columns: `activation`, `change` (the bound), `enough` (the error; NaN if even the smallest one exceeds
+        the bound), `too_much` (the smallest error beyond it; NaN if there is none), `largest` (the largest
+        error measured).
     """
     rows = []
     judged = effects[effects["loss_ratio"].notna() | ~effects["done"]]
-    for group, own in judged.groupby("group", sort=False):
-        own = own.sort_values("error")
-        change = (own["loss_ratio"] - 1).abs().where(own["done"], math.inf)
+    for name, group in judged.groupby("group", sort=False):
+        group = group.sort_values("error")
+        change = (group["loss_ratio"] - 1).abs().where(group["done"], math.inf)
         for bound in BOUNDS:
             within = (change < bound).cummin()
-            enough, over = own.loc[within, "error"], own.loc[~within, "error"]
-            rows.append((group, bound, enough.max(), over.min(), own["error"].max()))
+            enough, over = group.loc[within, "error"], group.loc[~within, "error"]
+            rows.append((name, bound, enough.max(), over.min(), group["error"].max()))
     return pd.DataFrame(rows, columns=["activation", "change", "enough", "too_much", "largest"])
 
 
-def _shown_enough(enough: pd.DataFrame) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    shown.add_column("")
-    for bound in BOUNDS:
-        shown.add_column(f"{bound:.0%}", justify="right", no_wrap=True)
-    for group, own in enough.groupby("activation", sort=False):
-        shown.add_row(escape(str(group)), *(_bracket(row) for _, row in own.iterrows()))
-    return shown
+def _render_enough(enough: pd.DataFrame) -> Table:
+    """`enough_table`, one row per group, one column per bound."""
+    rendering = terminal_table([""], (f"{bound:.0%}" for bound in BOUNDS))
+    for name, bounds in enough.groupby("activation", sort=False):
+        rendering.add_row(escape(str(name)), *(_bracket(row) for _, row in bounds.iterrows()))
+    return rendering
 
 
 def _bracket(row: pd.Series) -> str:
     if math.isnan(row["too_much"]):
         return f"all, up to {three_digits(row['largest'])}"
     if math.isnan(row["enough"]):
-        return f"none: passed at {three_digits(row['too_much'])}"
-    return f"{three_digits(row['enough'])}, passed at {three_digits(row['too_much'])}"
+        return f"none: exceeded at {three_digits(row['too_much'])}"
+    return f"{three_digits(row['enough'])}, exceeded at {three_digits(row['too_much'])}"
 
 
-def _shown_runs(effects: pd.DataFrame) -> Table:
-    """Medians over seeds, a row a group and setting."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    shown.add_column("")
-    shown.add_column("")
+def _render_runs(effects: pd.DataFrame) -> Table:
+    """Medians over seeds, one row per group and setting."""
     columns = {
         "error": "gradient\nerror",
         "loss_ratio": "exact\nloss",
@@ -146,11 +144,10 @@ def _shown_runs(effects: pd.DataFrame) -> Table:
         "rate_ratio": "decay\nrate",
         "accuracy": "test\naccuracy",
     }
-    for header in columns.values():
-        shown.add_column(header, justify="right", no_wrap=True)
+    rendering = terminal_table(["", ""], columns.values())
     medians = effects.groupby(["group", "setting"])[[*columns]].median().sort_values("error").reset_index()
     for group in effects["group"].unique():
         for _, row in medians[medians["group"] == group].iterrows():
-            cells = (MISSING if pd.isna(row[name]) else three_digits(row[name]) for name in columns)
-            shown.add_row(escape(str(group)), escape(str(row["setting"])), *cells)
-    return shown
+            values = (measured(row[name]) for name in columns)
+            rendering.add_row(escape(str(group)), escape(str(row["setting"])), *values)
+    return rendering

@@ -1,4 +1,4 @@
-"""The picture of study=gradient_training: what became of the training, against the gradient's error."""
+"""The figure of study=gradient_training: results of training against the gradient's error."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,28 +12,28 @@ from matplotlib.lines import Line2D
 from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
 
 _XLABEL = r"relative error of the gradient at the start"
-# Values that differ by less are drawn as near as they are.
+# The shortest vertical range, so that nearly equal values look nearly equal.
 _LEAST_RANGE = 0.1
-# column → title, label, whether 1 is what the most accurate gradient gives
+# column → title, label, whether the value is relative to that of the most accurate gradient
 _PANELS = {
-    "lambda_min_ratio": ("Smallest eigenvalue of the NTK at the end", "over that of the most accurate", True),
-    "rate_ratio": ("Decay rate of the loss", "over that of the most accurate", True),
+    "lambda_min_ratio": ("Smallest eigenvalue of the NTK at the end", "relative to the most accurate", True),
+    "rate_ratio": ("Decay rate of the loss", "relative to the most accurate", True),
     "accuracy": ("Test accuracy", "share of test samples", False),
 }
 
 
 def gradient_training_figure(effects: pd.DataFrame, bounds: Sequence[float]) -> Figure:
-    """Four panels over the gradient's error: change of the exact loss with bounds, λ_min, rate, accuracy.
+    """Four panels against the gradient's error: change of the exact loss, λ_min, decay rate, accuracy.
 
-    A colour an activation; light points are seeds, joined ones medians over the seeds of a setting. In the
-    first panel hollow points are runs whose loss came out lower than that of the most accurate gradient.
+    Colours mark activations. Light points are seeds; joined points are medians over the seeds of a setting.
+    Hollow points in the first panel are runs with a lower loss than with the most accurate gradient.
 
     Args:
         effects: see `ntkode.report.gradients.training.training_effects`.
         bounds: changes to mark.
     """
     figure = Figure(figsize=(10, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
     groups = list(dict.fromkeys(effects["group"]))
     styles: dict[str, dict[str, Any]] = {
         group: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
@@ -54,7 +54,7 @@ def gradient_training_figure(effects: pd.DataFrame, bounds: Sequence[float]) -> 
     handles = [Line2D([], [], **style, linewidth=1.4, label=group) for group, style in styles.items()]
     if (effects["loss_ratio"] < 1).any():
         lower: dict[str, Any] = {"marker": "o", "mfc": "white", "ls": "", "color": "0.4"}
-        handles.append(Line2D([], [], **lower, label="hollow: the loss came out lower"))
+        handles.append(Line2D([], [], **lower, label="hollow: lower loss"))
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 7), frameon=False)
     return figure
@@ -70,8 +70,8 @@ def _draw_change(
         return
     axes.set_yscale("log")
     lower = changes[changes["loss_ratio"] < 1]
-    for group, own in lower.groupby("group"):
-        axes.plot(own["error"], own["change"], **styles[str(group)], ls="", mfc="white", markersize=5)
+    for name, group in lower.groupby("group"):
+        axes.plot(group["error"], group["change"], **styles[str(name)], ls="", mfc="white", markersize=5)
     for bound in bounds:
         axes.axhline(bound, color="0.5", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
         axes.annotate(
@@ -82,7 +82,7 @@ def _draw_change(
 
 
 def _widen(axes: Axes) -> None:
-    """At least a range in which what is nearly equal looks so."""
+    """Extend the vertical axis to at least `_LEAST_RANGE`."""
     low, high = axes.get_ylim()
     missing = max(0.0, _LEAST_RANGE - (high - low)) / 2
     axes.set_ylim(low - missing, high + missing)
@@ -90,13 +90,13 @@ def _widen(axes: Axes) -> None:
 
 def _draw(axes: Axes, effects: pd.DataFrame, styles: dict[str, dict[str, Any]], column: str) -> bool:
     """Points and medians by group; returns whether there was anything to draw."""
-    own = effects[effects[column].notna()]
-    if own.empty:
+    drawable = effects[effects[column].notna()]
+    if drawable.empty:
         say_empty(axes)
         return False
     axes.set_xscale("log")
     for group, style in styles.items():
-        points = own[own["group"] == group]
+        points = drawable[drawable["group"] == group]
         if points["seed"].nunique() > 1:
             axes.plot(points["error"], points[column], **style, ls="", markersize=3.5, alpha=0.4, mew=0)
         medians = points.groupby("setting")[["error", column]].median().sort_values("error")

@@ -1,4 +1,4 @@
-"""The report of study=depth_limit: a ResNet's errors against the Neural ODE as powers of its depth L."""
+"""The report of study=depth_limit: errors of a ResNet relative to the Neural ODE, as powers of depth L."""
 
 from pathlib import Path
 
@@ -57,5 +57,5 @@ SCALING = Scaling(
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`depth_limit.csv`, `depth_limit_slopes.csv`, `depth_limit.png` and `.pdf`."""
+    """The tables `depth_limit` and `depth_limit_slopes`, and the figure (see `scaling_report`)."""
     return scaling_report(runs, SCALING)

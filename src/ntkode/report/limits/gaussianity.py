@@ -1,5 +1,6 @@
-"""The report of study=gaussianity: how the outputs' deviations from Gaussian ones fall with the width."""
+"""The report of study=gaussianity: how the deviation of the outputs from a Gaussian decreases with width."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from ntkode.report.tables.comparison import Column
 
 WIDTH = "config.model.width"
 ASYMPTOTIC = 16
-"""The least width that a law of large widths is fitted to."""
+"""The smallest width of the fits, whose laws hold for large widths."""
 
 SCALING = Scaling(
     name="gaussianity",
@@ -66,11 +67,11 @@ SCALING = Scaling(
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`gaussianity.csv`, `gaussianity_slopes.csv`, and the picture as `gaussianity.png` and `.pdf`."""
+    """The tables `gaussianity` and `gaussianity_slopes`, and the figure."""
     base = scaling_report(runs, SCALING)
     points = measurements(runs, SCALING)
     figure = gaussianity_figure(runs, points, fit_all(points, SCALING), SCALING)
-    return Report(base.name, base.tables, base.shown, figure)
+    return replace(base, figure=figure)
 
 
 _GAUSSIAN = f"{PAPER}: outputs converge to a Gaussian process; the rate is the finite-width expansion's"
@@ -98,7 +99,7 @@ def _test(activation: str, narrow: bool) -> Claim:
         f"{place}_{activation}",
         f"{activation}: at the {place} width, Anderson and Darling's test {said} deviation",
         _POWER if narrow else _GAUSSIAN,
-        "A² of combinations of outputs over its 5 % value, mean over combinations",
+        "A² of combinations of outputs / its 5 % value, mean over combinations",
         Mean(
             at(min if narrow else max, WIDTH, AD_RATIO, by_activation(activation)),
             f"runs of {activation}",

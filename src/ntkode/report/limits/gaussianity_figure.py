@@ -1,4 +1,4 @@
-"""The picture of study=gaussianity: Q–Q plots over quantities that fall with the width."""
+"""The figure of study=gaussianity: Q–Q plots, and quantities that decrease with the width."""
 
 from typing import Any
 
@@ -16,44 +16,44 @@ from ntkode.results import Status
 
 _PREFIX = "quantile/"
 _MOST_PANELS = 4
-_SHOWN = ("excess kurtosis", "correlation of squares")
+_PANELS = ("excess kurtosis", "correlation of squares")
 AD_RATIO = "process/ad_ratio"
-"""The column that holds Anderson and Darling's statistic of combinations of outputs over its 5 % value."""
+"""The column with Anderson and Darling's statistic of combinations of outputs, divided by its 5 % value."""
 
 
 def gaussianity_figure(
     runs: pd.DataFrame, points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling
 ) -> Figure:
-    """Above, an activation a panel, quantiles of f/√NNGP less the normal ones; beneath, what falls with n."""
+    """Top: one panel per activation, quantiles of f/√NNGP minus normal ones. Bottom: quantities against n."""
     figure = Figure(figsize=(11, 8), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
     done = runs[runs["status"] == Status.DONE]
     top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
-    chosen = "config.choices.activation"
-    names = list(done[chosen].unique())[:_MOST_PANELS] if chosen in done else []
+    activation = "config.choices.activation"
+    names = list(done[activation].unique())[:_MOST_PANELS] if activation in done else []
     panels = top.subplots(1, max(1, len(names)), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=False):
-        _quantiles(axes, str(name), done[done[chosen] == name], scaling.size)
+        _quantiles(axes, str(name), done[done[activation] == name], scaling.size)
     if not names:
         say_empty(panels[0])
-    panels[0].set_ylabel("quantile less the normal one")
+    panels[0].set_ylabel("quantile − normal quantile")
     groups = list(dict.fromkeys(points["group"]))
-    quantities = [quantity for quantity in scaling.quantities if quantity.name in _SHOWN]
-    *beneath, last = bottom.subplots(1, len(quantities) + 1)
-    for axes, quantity in zip(beneath, quantities, strict=True):
+    quantities = [quantity for quantity in scaling.quantities if quantity.name in _PANELS]
+    *scaling_panels, tests_panel = bottom.subplots(1, len(quantities) + 1)
+    for axes, quantity in zip(scaling_panels, quantities, strict=True):
         frame(axes, quantity.title, quantity.ylabel)
         axes.set_xlabel(scaling.xlabel)
-        own = points[points["quantity"] == quantity.name]
-        if own.empty:
+        panel_points = points[points["quantity"] == quantity.name]
+        if panel_points.empty:
             say_empty(axes)
         else:
-            draw_panel(axes, own, groups, laws, quantity)
-    _tests(last, done, names, scaling)
+            draw_panel(axes, panel_points, groups, laws, quantity)
+    _tests(tests_panel, done, names, scaling)
     return figure
 
 
 def _tests(axes: Axes, done: pd.DataFrame, names: list[Any], scaling: Scaling) -> None:
-    """The statistic of combinations of outputs, and the value that 5 % of normal ones exceed."""
+    """The test statistic of combinations of outputs against the width; the line is its 5 % value."""
     frame(axes, r"Normality of $\Sigma_i a_i f(x_i)$", "Anderson–Darling over its 5 % value")
     axes.set_xlabel(scaling.xlabel)
     if AD_RATIO not in done or done[AD_RATIO].isna().all():
@@ -63,13 +63,13 @@ def _tests(axes: Axes, done: pd.DataFrame, names: list[Any], scaling: Scaling) -
     axes.set_yscale("log")
     axes.axhline(1, color="0.4", linewidth=0.9, linestyle=(0, (4, 3)), label="5 % value")
     for number, name in enumerate(names):
-        own = done[done["config.choices.activation"] == name]
+        runs = done[done["config.choices.activation"] == name]
         style: dict[str, Any] = {
             "color": COLOURS[number % len(COLOURS)],
             "marker": MARKERS[number % len(MARKERS)],
         }
-        axes.plot(own[scaling.size], own[AD_RATIO], **style, linestyle="", markersize=3, alpha=0.45, mew=0)
-        median = own.groupby(scaling.size)[AD_RATIO].median()
+        axes.plot(runs[scaling.size], runs[AD_RATIO], **style, linestyle="", markersize=3, alpha=0.45, mew=0)
+        median = runs.groupby(scaling.size)[AD_RATIO].median()
         axes.plot(median.index, median, **style, linewidth=1.2, markersize=6, mec="white", label=str(name))
     axes.legend(frameon=False, fontsize=9)
     sizes = sorted(done[scaling.size].unique())
@@ -79,7 +79,7 @@ def _tests(axes: Axes, done: pd.DataFrame, names: list[Any], scaling: Scaling) -
 
 
 def _quantiles(axes: Axes, name: str, runs: pd.DataFrame, size: str) -> None:
-    """Means over seeds, a line a width, darker the wider."""
+    """Means over seeds, one line per width; darker lines are wider networks."""
     frame(axes, f"{name}: quantiles over initialisations", "")
     axes.set_xlabel("normal quantile")
     axes.axhline(0, color="0.6", linewidth=0.8)

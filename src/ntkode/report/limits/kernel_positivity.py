@@ -1,4 +1,4 @@
-"""The report of study=kernel_positivity: λ_min over λ_max, with the resolution under which it is not told."""
+"""The report of study=kernel_positivity: λ_min/λ_max of kernels, with its numerical resolution."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich import box
 from rich.console import Group
 from rich.table import Table
 
@@ -21,6 +20,7 @@ from ntkode.report.formatting import MISSING, three_digits
 from ntkode.report.statistics.intervals import Exact, GeometricMean, Statistic
 from ntkode.report.statistics.replicates import by_activation, done_values, of_each
 from ntkode.report.tables.comparison import Column, comparison, failures
+from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status
 
 DATASET, ACTIVATION, SAMPLES = "config.choices.dataset", "config.choices.activation", "config.n_train"
@@ -30,7 +30,7 @@ ANTIPODAL = ("sphere_antipodal",)
 NARROW = ("mnist_7x7", "sphere", "sphere_antipodal")
 """Data of fewer features than samples, at all sizes of the experiment."""
 SINGULAR = 1e-7
-"""λ_min/λ_max under which a kernel counts as singular: above the resolution, below all that is resolved."""
+"""λ_min/λ_max below which a kernel counts as singular: above the resolution, below all resolved values."""
 
 _COLUMNS = tuple(
     Column(f"{prefix}{name}", f"{label} {name.replace('_', ' ')}", "")
@@ -40,17 +40,17 @@ _COLUMNS = tuple(
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`kernel_positivity.csv`, a row a run, and the picture as `kernel_positivity.png` and `.pdf`."""
+    """The table `kernel_positivity`, one row per run, and the figure."""
     table = comparison(runs, (*_COLUMNS, Column("cost/run_seconds", "seconds", "")))
     done = runs[runs["status"] == Status.DONE]
-    shown = Group(_shown(done), *failures(table))
-    return Report("kernel_positivity", {"kernel_positivity": table}, shown, positivity_figure(done))
+    rendering = Group(_render(done), *failures(table))
+    return Report("kernel_positivity", {"kernel_positivity": table}, rendering, positivity_figure(done))
 
 
-def _shown(done: pd.DataFrame) -> Table:
-    """Medians over seeds of λ_min(Θ_∞)/λ_max; where some seed's is not resolved, its bound and the rank."""
-    title = "λ_min/λ_max of the infinite-width NTK, medians over seeds; < (and the rank) where not resolved"
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title=title)
+def _render(done: pd.DataFrame) -> Table:
+    """Medians over seeds of λ_min(Θ_∞)/λ_max; the bound and the rank if a seed is not resolved."""
+    title = "λ_min/λ_max of the infinite-width NTK, medians over seeds; < (and the rank) if not resolved"
+    table = terminal_table(title=title)
     table.add_column("data", no_wrap=True)
     table.add_column("N", justify="right")
     names = _values(done, ACTIVATION)
@@ -58,13 +58,13 @@ def _shown(done: pd.DataFrame) -> Table:
         table.add_column(str(name), justify="right", no_wrap=True)
     for data in _values(done, DATASET):
         for n in sorted(_values(done, SAMPLES)):
-            own = done[(done[DATASET] == data) & (done[SAMPLES] == n)]
-            cells = (_cell(own[own[ACTIVATION] == name]) for name in names)
-            table.add_row(str(data), str(n), *cells)
+            row = done[(done[DATASET] == data) & (done[SAMPLES] == n)]
+            ratios = (_ratio(row[row[ACTIVATION] == name]) for name in names)
+            table.add_row(str(data), str(n), *ratios)
     return table
 
 
-def _cell(runs: pd.DataFrame) -> str:
+def _ratio(runs: pd.DataFrame) -> str:
     if runs.empty or "ntk/limit_lambda_min" not in runs:
         return MISSING
     scale, floor = runs["ntk/limit_lambda_max"], runs["ntk/limit_resolution"]
@@ -78,9 +78,9 @@ def _values(runs: pd.DataFrame, column: str) -> list[Any]:
 
 
 def positivity_figure(done: pd.DataFrame) -> Figure:
-    """A panel a data set: λ_min/λ_max against N, Θ_∞ filled, Θ_n hollow, arrows where not resolved."""
+    """One panel per data set: λ_min/λ_max against N; Θ_∞ filled, Θ_n hollow, arrows if not resolved."""
     figure = Figure(figsize=(11, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
     sets, names = _values(done, DATASET), _values(done, ACTIVATION)
     columns = 2 if len(sets) > 1 else 1
     rows = max(1, -(-len(sets) // columns))
@@ -91,10 +91,12 @@ def positivity_figure(done: pd.DataFrame) -> Figure:
         axes.set_xscale("log")
         sizes = sorted(_values(done, SAMPLES))
         for number, name in enumerate(names):
-            own = done[(done[DATASET] == data) & (done[ACTIVATION] == name)]
-            beside = 1.05 ** (number - (len(names) - 1) / 2)  # so that activations do not hide each other
+            runs = done[(done[DATASET] == data) & (done[ACTIVATION] == name)]
+            beside = 1.05 ** (
+                number - (len(names) - 1) / 2
+            )  # shifted so that activations do not hide each other
             for prefix, filled in (("ntk/limit_", True), ("ntk/", False)):
-                _draw(axes, own, prefix, number, beside, filled)
+                _draw(axes, runs, prefix, number, beside, filled)
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.minorticks_off()
         axes.set_xlabel("samples $N$")
@@ -104,7 +106,7 @@ def positivity_figure(done: pd.DataFrame) -> Figure:
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, prefix: str, number: int, beside: float, filled: bool) -> None:
-    """Points a seed, at the resolution with an arrow downwards where λ_min is not above it."""
+    """One point per seed; a downward arrow at the resolution if λ_min is not above it."""
     colour = COLOURS[number % len(COLOURS)]
     face = colour if filled else "none"
     names = [f"{prefix}{name}" for name in ("lambda_min", "lambda_max", "resolution")]
@@ -134,21 +136,21 @@ def _legend(figure: Figure, names: list[Any]) -> None:
     handles += [
         Line2D([], [], **grey, marker="o", label=r"filled: $\Theta_\infty$"),
         Line2D([], [], **grey, marker="o", mfc="none", label=r"hollow: $\Theta_n$"),
-        Line2D([], [], **grey, marker=r"$\downarrow$", markersize=9, label="not resolved: at most"),
+        Line2D([], [], **grey, marker=r"$\downarrow$", markersize=9, label="not resolved: upper bound"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
 
 
 def _cases(column: str, activation: str, sets: Collection[str]) -> Statistic:
-    """The column over λ_max(Θ_∞), a case a run of these data sets."""
+    """The column divided by λ_max(Θ_∞), one case per run on these data sets."""
 
     def measured(runs: pd.DataFrame) -> pd.Series:
         if not {DATASET, ACTIVATION, SAMPLES} <= set(runs):
             return pd.Series(dtype=float)
-        own = runs[runs[DATASET].isin([*sets]) & (runs[ACTIVATION] == activation)]
-        values = done_values(own, column) / done_values(own, "ntk/limit_lambda_max")
-        seeds = own.get("config.seed", pd.Series(0, own.index)).astype(str)
-        return values.set_axis(own[DATASET] + " " + own[SAMPLES].astype(str) + " seed " + seeds)
+        cases = runs[runs[DATASET].isin([*sets]) & (runs[ACTIVATION] == activation)]
+        values = done_values(cases, column) / done_values(cases, "ntk/limit_lambda_max")
+        seeds = cases.get("config.seed", pd.Series(0, cases.index)).astype(str)
+        return values.set_axis(cases[DATASET] + " " + cases[SAMPLES].astype(str) + " seed " + seeds)
 
     return measured
 
@@ -187,15 +189,17 @@ def _share_of_limit(activation: str) -> Claim:
     where = by_activation(activation)
 
     def least(runs: pd.DataFrame) -> float:
-        own = runs[runs[DATASET].isin(GENERIC)]
-        ratio = done_values(own, "ntk/lambda_min") / done_values(own, "ntk/limit_lambda_min")
-        unresolved = ~(done_values(own, "ntk/limit_lambda_min") > done_values(own, "ntk/limit_resolution"))
+        generic = runs[runs[DATASET].isin(GENERIC)]
+        ratio = done_values(generic, "ntk/lambda_min") / done_values(generic, "ntk/limit_lambda_min")
+        unresolved = ~(
+            done_values(generic, "ntk/limit_lambda_min") > done_values(generic, "ntk/limit_resolution")
+        )
         return float(ratio.mask(unresolved).min(skipna=False))
 
     return Claim(
         f"network_{activation}",
-        f"{activation}: a network of this width keeps at least half of the limit's λ_min",
-        f"{PAPER}: λ_min(Θ_n) stays away from 0 where the width is large enough",
+        f"{activation}: a network of this width has at least half of the limit's λ_min",
+        f"{PAPER}: λ_min(Θ_n) stays away from 0 if the width is large enough",
         "least λ_min(Θ_n)/λ_min(Θ_∞) over data sets and N",
         GeometricMean(of_each(least, where), f"runs of {activation}"),
         Above(0.5),
@@ -203,8 +207,8 @@ def _share_of_limit(activation: str) -> Claim:
 
 
 _SUFFICIENT = f"{PAPER}: a non-polynomial activation makes the NTK strictly positive definite"
-_ANY_DATA = "this suite: pairs x, −x break odd activations alone"
-_NECESSARY = "the converse of the paper's condition, which asks for a non-polynomial activation"
+_ANY_DATA = "this suite: pairs x, −x make the NTK singular for odd activations only"
+_NECESSARY = "the converse of the paper's condition, which requires a non-polynomial activation"
 CLAIMS = Claims(
     "kernel_positivity",
     (
@@ -213,7 +217,11 @@ CLAIMS = Claims(
             for phi in ("tanh", "softplus", "gelu", "relu")
         ),
         _singular(
-            "identity", NARROW, "rank", "the NTK is singular where N > d", f"{PAPER}: linearity is too little"
+            "identity",
+            NARROW,
+            "rank",
+            "the NTK is singular if N > d",
+            f"{PAPER}: a linear activation is not sufficient",
         ),
         _singular("quadratic", GENERIC, "necessary", "a polynomial makes the NTK singular", _NECESSARY),
         _singular(

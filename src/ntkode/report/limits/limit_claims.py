@@ -1,4 +1,4 @@
-"""What the paper claims of the limits L → ∞ and n → ∞, as claims on study=depth_limit and width_limit."""
+"""The paper's claims about the limits L → ∞ and n → ∞, for study=depth_limit and study=width_limit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ntkode.report.statistics.replicates import by_activation, mean_ratio, slope
 _DEPTH, _WIDTH = depth_limit.SCALING.size, width_limit.SCALING.size
 _DEPTHS, _WIDTHS = "runs at two depths or more", "runs at two widths or more"
 _FIRST_ORDER, _ROOT = Within(-1.1, -0.9), Within(-0.6, -0.4)
-_BEYOND = "beyond the paper, whose theory asks for smooth activations"
+_BEYOND = "beyond the paper, whose theory requires smooth activations"
 _OUTPUT, _GRADIENT = "output/relative_error", "gradient/discrete_error"
 _ADJOINT = "gradient/adjoint_error"
 SMOOTH = ("tanh", "softplus")
@@ -65,8 +65,11 @@ DEPTH_OUTPUT = Claims(
 DEPTH_GRADIENT = Claims(
     "depth_gradient",
     (
-        *(_falls("discretise", "the ResNet's gradient's error", _GRADIENT, p, _WELL_POSED) for p in SMOOTH),
-        *(_falls("adjoint", "the adjoint's gradient's error", _ADJOINT, p, _WELL_POSED) for p in SMOOTH),
+        *(
+            _falls("discretise", "the error of the ResNet's gradient", _GRADIENT, p, _WELL_POSED)
+            for p in SMOOTH
+        ),
+        *(_falls("adjoint", "the error of the adjoint's gradient", _ADJOINT, p, _WELL_POSED) for p in SMOOTH),
         Claim(
             "slower_relu",
             "relu: the gradient's error falls more slowly than 1/L",
@@ -77,9 +80,9 @@ DEPTH_GRADIENT = Claims(
         ),
         Claim(
             "kink_adds",
-            "relu's gradient suffers more from a finite depth than softplus', relative to the output",
+            "relu's gradient loses more accuracy at finite depth than softplus', relative to the output",
             f"{PAPER}: smoothness is what makes gradients accurate",
-            "(gradient error/output error) of relu over that of softplus, mean over depths and widths",
+            "(gradient error/output error) of relu / that of softplus, mean over depths and widths",
             GeometricMean(
                 mean_ratio((_GRADIENT, _OUTPUT), by_activation("relu"), by_activation("softplus")),
                 "runs of relu and softplus with the same seeds",
@@ -112,7 +115,7 @@ WIDTH_NNGP = Claims(
     "width_nngp", tuple(_root("nngp/limit_distance.first", "NNGP kernel", phi) for phi in (*SMOOTH, "relu"))
 )
 
-# What training changes is no part of these experiments.
+# These experiments measure at initialisation only.
 _INITIAL = replace(width_limit.SCALING, quantities=width_limit.SCALING.quantities[:2])
 
 

@@ -1,18 +1,18 @@
-"""Studies of a limit: quantities that fall as a power of a size; their tables."""
+"""Reports on limits: quantities that decrease as a power of a size, in tables and a figure."""
 
 import math
 
 import pandas as pd
-from rich import box
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from ntkode.report.base import Report
-from ntkode.report.formatting import MISSING, three_digits
+from ntkode.report.formatting import MISSING, measured, plain
 from ntkode.report.limits.scaling_figure import Quantity, Scaling, scaling_figure
 from ntkode.report.statistics.power_law import PowerLaw, fit_power_law
 from ntkode.report.tables.comparison import Column, comparison, failures, labels
+from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status
 
 __all__ = ["Quantity", "Scaling", "fit_all", "measurements", "scaling_report", "slope_table"]
@@ -21,21 +21,21 @@ _SEEDS = ("config.seed", "config.dataset.seed")
 
 
 def scaling_report(runs: pd.DataFrame, scaling: Scaling) -> Report:
-    """`<name>.csv` (a row a run), `<name>_slopes.csv` (a row a group and quantity), and the picture.
+    """The tables `<name>` (one row per run) and `<name>_slopes` (one per quantity and group), and the figure.
 
-    Groups are what differs beside size and seed: an activation each, say. Runs that are done count.
+    A group consists of the done runs that differ in size and seed alone, for example those of one activation.
     """
     points = measurements(runs, scaling)
     laws = fit_all(points, scaling)
     measures = tuple(Column(q.column, q.name, q.header) for q in scaling.quantities) + scaling.others
     table = comparison(runs, measures)
     tables = {scaling.name: table, f"{scaling.name}_slopes": slope_table(laws, scaling)}
-    shown = Group(_median_table(points, scaling), "", _shown_slopes(laws, scaling), *failures(table))
-    return Report(scaling.name, tables, shown, scaling_figure(points, laws, scaling))
+    rendering = Group(_render_medians(points, scaling), "", _render_slopes(laws, scaling), *failures(table))
+    return Report(scaling.name, tables, rendering, scaling_figure(points, laws, scaling))
 
 
 def measurements(runs: pd.DataFrame, scaling: Scaling) -> pd.DataFrame:
-    """Positive finite values of done runs: columns `quantity` (its name), `group`, `x`, `seed`, `y`."""
+    """The positive finite values of done runs; columns `quantity` (its name), `group`, `x`, `seed`, `y`."""
     apart = runs.drop(columns=[*_SEEDS, scaling.size, *scaling.same], errors="ignore")
     named = labels(apart)
     done = runs[runs["status"] == Status.DONE]
@@ -58,19 +58,20 @@ def measurements(runs: pd.DataFrame, scaling: Scaling) -> pd.DataFrame:
 
 
 def fit_all(points: pd.DataFrame, scaling: Scaling) -> dict[tuple[str, str], PowerLaw]:
-    """The law of each (quantity, group), in their order."""
+    """The power law of each (quantity name, group), in order."""
     laws = {}
     for quantity in scaling.quantities:
-        own = points[(points["quantity"] == quantity.name) & (points["x"] >= scaling.least)]
-        for group in own["group"].unique():
-            laws[quantity.name, str(group)] = fit_power_law(own[own["group"] == group])
+        fitted = points[(points["quantity"] == quantity.name) & (points["x"] >= scaling.least)]
+        for group in fitted["group"].unique():
+            laws[quantity.name, str(group)] = fit_power_law(fitted[fitted["group"] == group])
     return laws
 
 
 def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.DataFrame:
-    """One row a quantity and group.
+    """One row per quantity and group.
 
-    Slope, its 95 % interval, reference slope, slope at the end, number of seeds, least size fitted to.
+    Columns: quantity, group, slope with its 95 % interval, reference slope, slope between the two largest
+    sizes, number of seeds, smallest size of the fit.
     """
     reference = {quantity.name: quantity.reference for quantity in scaling.quantities}
     columns = [
@@ -101,33 +102,25 @@ def slope_table(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> pd.D
     return pd.DataFrame(rows, columns=columns)
 
 
-def _median_table(points: pd.DataFrame, scaling: Scaling) -> Table:
-    """Medians over seeds, a row a group and size."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title="medians over seeds")
-    shown.add_column("")
-    shown.add_column(scaling.size_name, justify="right")
-    for quantity in scaling.quantities:
-        shown.add_column(quantity.header, justify="right", no_wrap=True)
+def _render_medians(points: pd.DataFrame, scaling: Scaling) -> Table:
+    """Medians over seeds, one row per group and size."""
+    headers = (quantity.header for quantity in scaling.quantities)
+    rendering = terminal_table([""], [scaling.size_name, *headers], title="medians over seeds")
+    medians = points.groupby(["group", "x", "quantity"], sort=False)["y"].median()
     for group in points["group"].unique():
-        own = points[points["group"] == group]
-        for size in sorted(own["x"].unique()):
-            medians = own[own["x"] == size].groupby("quantity")["y"].median()
-            told = (medians.get(quantity.name) for quantity in scaling.quantities)
-            cells = (MISSING if value is None else three_digits(value) for value in told)
-            shown.add_row(escape(str(group)), f"{size:g}", *cells)
-    return shown
+        for size in sorted(points.loc[points["group"] == group, "x"].unique()):
+            values = (medians.get((group, size, quantity.name)) for quantity in scaling.quantities)
+            rendering.add_row(escape(str(group)), plain(size), *map(measured, values))
+    return rendering
 
 
-def _shown_slopes(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Table:
-    """A row a group, a column a quantity."""
+def _render_slopes(laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Table:
+    """The exponents with their intervals, one row per group, one column per quantity."""
     title = f"slopes in {scaling.size_name} (95 % interval over seeds)"
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title=title)
-    shown.add_column("")
-    for quantity in scaling.quantities:
-        shown.add_column(quantity.header, justify="right", no_wrap=True)
+    rendering = terminal_table([""], (quantity.header for quantity in scaling.quantities), title=title)
     for group in dict.fromkeys(group for _, group in laws):
-        told = (laws.get((quantity.name, group)) for quantity in scaling.quantities)
-        shown.add_row(escape(group), *(MISSING if law is None else str(law) for law in told))
-    reference = (f"{quantity.reference:g}".replace("-", "−") for quantity in scaling.quantities)
-    shown.add_row("reference", *reference, style="dim")
-    return shown
+        group_laws = (laws.get((quantity.name, group)) for quantity in scaling.quantities)
+        rendering.add_row(escape(group), *(MISSING if law is None else str(law) for law in group_laws))
+    reference = (plain(quantity.reference) for quantity in scaling.quantities)
+    rendering.add_row("reference", *reference, style="dim")
+    return rendering

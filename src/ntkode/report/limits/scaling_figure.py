@@ -1,4 +1,4 @@
-"""The picture of a study of a limit: quantities against the size, and the power laws fitted to them."""
+"""The figure of a report on a limit: quantities against the size, with the fitted power laws."""
 
 import math
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.formatting import plain
 from ntkode.report.statistics.power_law import PowerLaw
 from ntkode.report.tables.comparison import Column
 
@@ -20,14 +21,14 @@ _MOST_IN_A_CORNER = 5
 
 @dataclass(frozen=True)
 class Quantity:
-    """What falls with the size.
+    """A quantity that decreases with the size.
 
     Attributes:
-        column: of the runs.
-        name: in tables.
-        header: the same over at most two lines.
-        title: of its panel.
-        ylabel: its formula.
+        column: the column of the runs.
+        name: the name in stored tables.
+        header: the header in terminal tables, of at most two lines.
+        title: the title of its panel.
+        ylabel: the formula, as label of the vertical axis.
         reference: the exponent to compare with.
     """
 
@@ -41,17 +42,17 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How a study's cells become slopes.
+    """The size and the quantities of a study of a limit.
 
     Attributes:
-        name: of the report's files.
-        size: the column of the runs that holds the size.
-        size_name: of the size in tables, `width`.
-        xlabel: `width $n$`.
-        quantities: one a panel, four at most.
-        same: further columns that the size determines, which do not tell groups apart.
-        others: further measures for the table of runs.
-        least: the least size that a law is fitted to, where it is one of large sizes.
+        name: stem of the report's files.
+        size: the column of the runs with the size.
+        size_name: the name of the size in tables, such as `width`.
+        xlabel: the label of the horizontal axis, such as `width $n$`.
+        quantities: one per panel, at most four.
+        same: further columns that the size determines; they do not define groups.
+        others: further columns for the table of runs.
+        least: the smallest size of the fit, for laws that hold for large sizes only.
     """
 
     name: str
@@ -65,20 +66,20 @@ class Scaling:
 
 
 def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling) -> Figure:
-    """A panel a quantity: points a seed, medians, fitted lines with their slopes, and the reference slope."""
+    """One panel per quantity: points (one per seed), medians, fitted lines and the reference slope."""
     groups = list(dict.fromkeys(points["group"]))
-    beneath = 2.0 if len(groups) >= _MOST_IN_A_CORNER else 0.0
+    below = 2.0 if len(groups) >= _MOST_IN_A_CORNER else 0.0
     rows = math.ceil(len(scaling.quantities) / 2)
-    figure = Figure(figsize=(10, (7.6 + beneath) * rows / 2), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    figure = Figure(figsize=(10, (7.6 + below) * rows / 2), layout="constrained")
+    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
     panels = figure.subplots(rows, 2, sharex=True, squeeze=False).flat
     for axes, quantity in zip(panels, scaling.quantities, strict=False):
         frame(axes, quantity.title, quantity.ylabel)
-        own = points[points["quantity"] == quantity.name]
-        if own.empty:
+        panel_points = points[points["quantity"] == quantity.name]
+        if panel_points.empty:
             say_empty(axes)
             continue
-        draw_panel(axes, own, groups, laws, quantity)
+        draw_panel(axes, panel_points, groups, laws, quantity)
     for axes in figure.axes[len(scaling.quantities) :]:
         axes.set_axis_off()
     for axes in figure.axes[-2:]:
@@ -94,49 +95,57 @@ def draw_panel(
     laws: dict[tuple[str, str], PowerLaw],
     quantity: Quantity,
 ) -> None:
-    """Points, medians, laws and the reference slope of one quantity, with their legend."""
+    """The points, medians, laws and reference slope of one quantity, with a legend."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     handles = []
     sizes = sorted(points["x"].unique())
     for number, group in enumerate(groups):
-        own, law = points[points["group"] == group], laws.get((quantity.name, group))
-        if own.empty or law is None:
+        group_points, law = points[points["group"] == group], laws.get((quantity.name, group))
+        if group_points.empty or law is None:
             continue
-        again, colour = divmod(number, len(COLOURS))
+        repeat, colour = divmod(number, len(COLOURS))
         style: dict[str, Any] = {
             "color": COLOURS[colour],
-            "marker": MARKERS[(colour + again) % len(MARKERS)],
+            "marker": MARKERS[(colour + repeat) % len(MARKERS)],
         }
-        beside = 1.03 ** (number - (len(groups) - 1) / 2)  # so that groups do not hide each other
-        axes.plot(own["x"] * beside, own["y"], **style, linestyle="", markersize=3, alpha=0.45, mew=0)
-        median = own.groupby("x")["y"].median()
+        beside = 1.03 ** (number - (len(groups) - 1) / 2)  # shifted so that groups do not hide each other
+        axes.plot(
+            group_points["x"] * beside,
+            group_points["y"],
+            **style,
+            linestyle="",
+            markersize=3,
+            alpha=0.45,
+            mew=0,
+        )
+        median = group_points.groupby("x")["y"].median()
         axes.plot(median.index * beside, median, **style, linestyle="", markersize=6.5, mec="white", mew=0.7)
-        ends = [law.least, own["x"].max()]
+        ends = [law.least, group_points["x"].max()]
         axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.2)
         handles.append(Line2D([], [], **style, linewidth=1.2, markersize=5, label=f"{group}: {law}"))
     handles.append(_reference(axes, points, sizes, quantity.reference))
     _legend(axes, handles)
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xticks(sizes, [plain(size) for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     grid(axes)
 
 
 def _legend(axes: Axes, handles: list[Line2D]) -> None:
-    """In a free corner where there are few lines, beneath the panel where they leave none."""
+    """A legend inside the panel, or below it if it has many lines."""
     style: dict[str, Any] = {"frameon": False, "title": "slope"}
     if len(handles) <= _MOST_IN_A_CORNER:
         axes.legend(handles=handles, **style, fontsize=9, title_fontsize=9, loc="best")
     else:
-        beneath: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
-        axes.legend(handles=handles, **style, **beneath, fontsize=8, title_fontsize=8)
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
+        axes.legend(handles=handles, **style, **below, fontsize=8, title_fontsize=8)
 
 
 def _reference(axes: Axes, points: pd.DataFrame, sizes: list[float], slope: float) -> Line2D:
-    """A dashed line of the reference slope, under all points."""
+    """A dashed line with the reference slope, below all points."""
     scale = 0.75 * (points["y"] / points["x"] ** slope).min()
     ends = [sizes[0], sizes[-1]]
     style: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 3)), "linewidth": 1}
     axes.plot(ends, [scale * x**slope for x in ends], **style)
-    return Line2D([], [], **style, label=f"reference: {slope:g}".replace("-", "−"))
+    return Line2D([], [], **style, label=f"reference: {plain(slope)}")

@@ -1,4 +1,4 @@
-"""The report of study=width_limit: distances from the infinite-width limit as powers of the width n."""
+"""The report of study=width_limit: distances to the infinite-width limit, as powers of the width n."""
 
 from pathlib import Path
 
@@ -41,8 +41,8 @@ SCALING = Scaling(
             r"$\|\Theta_n(k) - \Theta_\infty\|_F\,/\,\|\Theta_\infty\|_F$",
             -0.5,
         ),
-        # The bound is n^(-1/2), what is seen is closer to 1/n (Lee et al. 2019, arXiv 1902.06720, figure 1):
-        # a unit moves by O(n^(-1/2)) with the sign of its v, and the mean over units keeps O(1/n) of that.
+        # The bound is n^(-1/2), measurements are closer to 1/n (Lee et al. 2019, arXiv 1902.06720, figure 1):
+        # a unit moves by O(n^(-1/2)) with the sign of its v, so that the mean over units moves by O(1/n).
         Quantity(
             _DRIFT,
             "drift",
@@ -64,12 +64,12 @@ SCALING = Scaling(
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`width_limit.csv`, `width_limit_slopes.csv`, `width_limit.png` and `.pdf`."""
+    """The tables `width_limit` and `width_limit_slopes`, and the figure (see `scaling_report`)."""
     return scaling_report(_with_trained(runs), SCALING)
 
 
 def _with_trained(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with columns of what was measured after training, NaN where a run did not train."""
+    """The runs with the columns of values after training, NaN if a run did not train."""
     if "step" not in runs:
         return runs
     trained = runs["step"] > 0

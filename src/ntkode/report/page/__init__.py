@@ -1,4 +1,4 @@
-"""One page over all stored sweeps: a self-contained HTML file, and beside it its figures and tables."""
+"""One page on all stored sweeps: a self-contained HTML file, with figures and tables as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ from ntkode.results import NoResults, utc_now, write_atomically
 __all__ = ["NAME", "Page", "write_page"]
 
 NAME = "report.html"
-"""The page's file."""
+"""Name of the page's file."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What was written.
+    """The page that `write_page` stored.
 
     Attributes:
-        path: of the page.
-        sections: how many studies it shows.
-        verdicts: how many claims came out how.
-        omissions: what it lacks, and why; the page says so too.
+        path: the file of the page.
+        sections: number of studies on it.
+        verdicts: number of claims by verdict.
+        omissions: what is missing and why; the page lists it too.
     """
 
     path: Path
@@ -44,34 +44,34 @@ class Page:
 
 
 def write_page(results_dir: Path | str, out: Path | str, sweeps: Sequence[str] = ()) -> Page:
-    """Write the page over the stored sweeps, computing nothing.
+    """Write the page on the stored sweeps, from stored results alone.
 
-    In `out`: `report.html`, all that it needs to be viewed within it; a folder a study with its picture (PNG,
-    PDF) and its tables (CSV at full precision, LaTeX); `verdicts.csv` and `verdicts.tex`, all claims.
+    `out` gets `report.html`, which is self-contained; one folder per study with its figure (PNG, PDF) and its
+    tables (CSV at full precision, LaTeX); and all claims as `verdicts.csv` and `verdicts.tex`.
 
     Args:
         results_dir: the results folder.
-        out: where to write.
-        sweeps: which sweeps; by default the newest of each experiment or study.
+        out: the output folder.
+        sweeps: names of sweeps; by default the newest of each experiment or study.
 
     Raises:
-        NoResults: nothing is stored, a sweep of `sweeps` is not, or no stored run can be read.
+        NoResults: there are no stored sweeps, one of `sweeps` is not stored, or no stored run can be read.
     """
     results_dir, out = Path(results_dir), Path(out)
     sections, omissions = make_sections(results_dir, choose(results_dir, sweeps))
     if not sections:
-        told = "; ".join(f"{omission.what}: {omission.why}" for omission in omissions)
-        raise NoResults(f"nothing to report in {str(results_dir)!r}: {told}")
+        reasons = "; ".join(f"{omission.what}: {omission.why}" for omission in omissions)
+        raise NoResults(f"nothing to report in {str(results_dir)!r}: {reasons}")
     origins = origins_of(results_dir, dict.fromkeys(run for section in sections for run in section.run_ids))
-    shown = [_write_section(section, out / section.slug, origins) for section in sections]
+    studies = [_write_section(section, out / section.slug, origins) for section in sections]
     _write_verdicts(sections, out)
     verdicts = _counts(sections)
-    write_atomically(out / NAME, _rendered(shown, origins, omissions, verdicts))
+    write_atomically(out / NAME, _rendered(studies, origins, omissions, verdicts))
     return Page(out / NAME, len(sections), verdicts, tuple(omissions))
 
 
 def _write_section(section: Section, folder: Path, origins: Origins) -> dict[str, Any]:
-    """Write a section's files; returns what the template shows of it."""
+    """Write the files of a section; return its values for the template."""
     report = section.report
     pictures: list[Path] = []
     picture = None
@@ -79,8 +79,8 @@ def _write_section(section: Section, folder: Path, origins: Origins) -> dict[str
         pictures, picture = save_all(report.figure, folder / report.name)
     for name, table in report.tables.items():
         write_atomically(folder / f"{name}.csv", table.to_csv(index=False))
-        told = claim_table(report.judgements) if name.endswith("_verdicts") else table
-        write_atomically(folder / f"{name}.tex", to_latex(told, _caption(section, name), name))
+        latex_table = claim_table(report.judgements) if name.endswith("_verdicts") else table
+        write_atomically(folder / f"{name}.tex", to_latex(latex_table, _caption(section, name), name))
     run_ids = section.run_ids
     return {
         "slug": section.slug,
@@ -88,7 +88,7 @@ def _write_section(section: Section, folder: Path, origins: Origins) -> dict[str
         "picture": picture,
         "pictures": [(path.suffix[1:].upper(), f"{section.slug}/{path.name}") for path in pictures],
         "claims": claims_of(section),
-        "sources": list(dict.fromkeys(told.claim.source for told in report.judgements)),
+        "sources": list(dict.fromkeys(judgement.claim.source for judgement in report.judgements)),
         "verdict_tables": [name for name in report.tables if name.endswith("_verdicts")],
         "tables": tables_of(section, origins),
         "commits": origins.distinct("commit", run_ids),
@@ -100,11 +100,11 @@ def _write_section(section: Section, folder: Path, origins: Origins) -> dict[str
 
 
 def _caption(section: Section, name: str) -> str:
-    return f"{section.about.title}: {name.replace('_', ' ')} (sweep {section.chosen.sweep})."
+    return f"{section.about.title}: {name.replace('_', ' ')} (sweep {section.choice.sweep})."
 
 
 def _write_verdicts(sections: Sequence[Section], out: Path) -> None:
-    """All claims in one table, where there are any."""
+    """Write all claims as one table, if there are any."""
     tables = [
         table
         for section in sections
@@ -114,17 +114,17 @@ def _write_verdicts(sections: Sequence[Section], out: Path) -> None:
     if tables:
         verdicts = pd.concat(tables, ignore_index=True)
         write_atomically(out / "verdicts.csv", verdicts.to_csv(index=False))
-        told = claim_table([judgement for section in sections for judgement in section.report.judgements])
-        write_atomically(out / "verdicts.tex", to_latex(told, "The verdicts on all claims.", "verdicts"))
+        claims = claim_table([judgement for section in sections for judgement in section.report.judgements])
+        write_atomically(out / "verdicts.tex", to_latex(claims, "The verdicts on all claims.", "verdicts"))
 
 
 def _counts(sections: Sequence[Section]) -> dict[str, int]:
-    told = [judgement.verdict for section in sections for judgement in section.report.judgements]
-    return {str(verdict): told.count(verdict) for verdict in Verdict}
+    given = [judgement.verdict for section in sections for judgement in section.report.judgements]
+    return {str(verdict): given.count(verdict) for verdict in Verdict}
 
 
 def _rendered(
-    shown: Sequence[dict[str, Any]],
+    studies: Sequence[dict[str, Any]],
     origins: Origins,
     omissions: Sequence[Omission],
     verdicts: dict[str, int],
@@ -136,15 +136,15 @@ def _rendered(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # NaN is no JSON; a browser would refuse the whole of it.
+    # JSON has no NaN; a browser would reject all of the data.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     run_ids = list(origins.of)
     return environment.get_template("page.html").render(
-        shown=shown,
+        studies=studies,
         origins=origins,
         omissions=omissions,
         verdicts=verdicts,
-        written=utc_now()[:16].replace("T", " "),
+        created=utc_now()[:16].replace("T", " "),
         hardware=origins.distinct("hardware", run_ids),
         commits=origins.distinct("commit", run_ids),
         dates=origins.dates(run_ids),
@@ -164,5 +164,5 @@ def _statuses(origins: Origins) -> dict[str, int]:
 
 
 def _asset(name: str) -> Markup:
-    """A file of ours that goes into the page as it is."""
+    """A file of `templates`, inserted into the page unescaped."""
     return Markup(files("ntkode.report.page").joinpath("templates", name).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Which sweeps the page shows: the newest of each experiment or study, or those that are named."""
+"""The sweeps on the page: the newest of each experiment or study, or the ones asked for by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from ntkode.report.registry import EXPERIMENT, STUDY
 from ntkode.results import NoResults, RecordUnreadable, RunRecord, SweepIndex
 
 TRAINING = "training"
-"""The study of runs that name none."""
+"""The study of a run whose config names none."""
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A sweep that a section shows.
+class SweepChoice:
+    """The sweep behind one section of the page.
 
     Attributes:
-        name: the experiment by which the sweep asked for its runs; the study, where it named none.
-        sweep: the sweep.
-        others: older sweeps of that name, which the page leaves out.
+        name: the experiment of the sweep's runs; their study if they name no experiment.
+        sweep: the name of the sweep.
+        others: names of older sweeps of this experiment or study, which the page omits.
     """
 
     name: str
@@ -28,15 +28,15 @@ class Chosen:
     others: tuple[str, ...] = ()
 
 
-def choose(results_dir: Path, sweeps: Sequence[str] = ()) -> list[Chosen]:
-    """The sections to show, one an experiment or study and sweep.
+def choose(results_dir: Path, sweeps: Sequence[str] = ()) -> list[SweepChoice]:
+    """The sections of the page: one for each sweep and each experiment or study in it.
 
     Args:
         results_dir: the results folder.
-        sweeps: show all that these hold; by default the newest sweep of each name.
+        sweeps: use all of these sweeps; by default the newest sweep of each experiment or study.
 
     Raises:
-        NoResults: nothing is stored, or no sweep of a name that is given.
+        NoResults: there are no stored sweeps, or one of `sweeps` is not stored.
     """
     stored = SweepIndex.names(results_dir)
     if not stored:
@@ -51,27 +51,32 @@ def choose(results_dir: Path, sweeps: Sequence[str] = ()) -> list[Chosen]:
         for name in names_in(results_dir, sweep):
             by_name.setdefault(name, []).append(sweep)
     if sweeps:
-        return [Chosen(name, sweep) for name, held in by_name.items() for sweep in held if sweep in sweeps]
-    return [Chosen(name, held[0], tuple(held[1:])) for name, held in by_name.items()]
+        return [
+            SweepChoice(name, sweep)
+            for name, having in by_name.items()
+            for sweep in having
+            if sweep in sweeps
+        ]
+    return [SweepChoice(name, having[0], tuple(having[1:])) for name, having in by_name.items()]
 
 
 def names_in(results_dir: Path, sweep: str) -> list[str]:
-    """The experiments or studies by which a sweep asked for its runs; old indices leave that to the runs."""
+    """The experiments or studies of a sweep's runs, from its index; from the runs if the index is old."""
     index = SweepIndex(results_dir, sweep)
-    told = index.choices()
+    stored_choices = index.choices()
     names: dict[str, None] = {}
     for run_id in index.runs().values():
-        choices = told.get(run_id)
+        choices = stored_choices.get(run_id)
         if choices is None:
             try:
                 choices = (RunRecord.open(results_dir, run_id).config or {}).get("choices") or {}
             except RecordUnreadable:
-                continue  # named by `load`, where another run of the sweep can be read
+                continue  # `load` warns of it if another run of the sweep is readable
         names[choices.get("experiment") or choices.get("study") or TRAINING] = None
     return list(names) or [TRAINING]
 
 
 def names_of(runs: pd.DataFrame) -> pd.Series:
-    """The same for each run of a sweep, as `ntkode.results.load` tells them."""
+    """The experiment or study of each run (see `ntkode.results.load`)."""
     names = runs[STUDY].fillna(TRAINING) if STUDY in runs else pd.Series(TRAINING, runs.index)
     return runs[EXPERIMENT].fillna(names) if EXPERIMENT in runs else names

@@ -1,4 +1,4 @@
-"""What the template shows of a section: plain text, places and links, no more to compute."""
+"""The contents of a section for the template: text, positions and links."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from ntkode.report.claims.verdicts import numbers
 from ntkode.report.page.intervals import Glance, glance
 from ntkode.report.page.origins import Origins
 from ntkode.report.page.sections import Section
-from ntkode.report.tables.rendering import missing, written
+from ntkode.report.tables.rendering import as_text, missing
 
 FEW = 12
-"""Rows up to which a table of runs is shown unfolded."""
-_TOLD_ELSEWHERE = ("message", "remedy")
+"""Largest number of rows of a table of runs that is not folded."""
+_AMONG_FAILURES = ("message", "remedy")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, and what to sort by."""
+    """One cell of an HTML table: its text, and the key to sort by."""
 
     text: str
     key: str
-    run: str = ""  # the run that it names, if it names one
+    run: str = ""  # the run_id to link to, if any
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageTable:
     """A table of the page.
 
     Attributes:
-        name: its files' name.
-        columns: names, and whether each holds numbers.
-        rows: of cells, with the tooltip that tells where the row comes from.
-        folded: whether it is hidden until asked for.
+        name: stem of its files.
+        columns: the name of each column and whether it contains numbers.
+        rows: the tooltip (the run's origin) and the cells of each row.
+        folded: whether it is collapsed at first.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class ShownClaim:
-    """A claim's row."""
+class ClaimRow:
+    """A row of the table of claims: the texts of a judgement, its anchor and its interval."""
 
     anchor: str
     verdict: str
@@ -60,13 +60,13 @@ class ShownClaim:
     glance: Glance | None
 
 
-def claims_of(section: Section) -> list[ShownClaim]:
+def claims_of(section: Section) -> list[ClaimRow]:
     """The claims of a section with their verdicts."""
     return [_claim(section.slug, judgement) for judgement in section.report.judgements]
 
 
-def tables_of(section: Section, origins: Origins) -> list[Shown]:
-    """The tables of a section but the one of verdicts, summaries before runs."""
+def tables_of(section: Section, origins: Origins) -> list[PageTable]:
+    """The tables of a section except its verdicts; tables of runs come last."""
     tables = [
         _table(name, table, origins)
         for name, table in section.report.tables.items()
@@ -76,53 +76,53 @@ def tables_of(section: Section, origins: Origins) -> list[Shown]:
 
 
 def claim_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """The claims as text, short enough for a page of LaTeX."""
+    """The claims as text, one row each, short enough for a page of LaTeX."""
     rows = [
         (
-            told.claim.statement,
-            numbers(told.evidence),
-            told.evidence.replicates,
-            str(told.claim.expectation),
-            str(told.verdict),
+            judgement.claim.statement,
+            numbers(judgement.estimate),
+            judgement.estimate.replicates,
+            str(judgement.claim.expectation),
+            str(judgement.verdict),
         )
-        for told in judgements
+        for judgement in judgements
     ]
     return pd.DataFrame(rows, columns=["claim", "measured (95 % interval)", "n", "expected", "verdict"])
 
 
-def _claim(slug: str, told: Judgement) -> ShownClaim:
-    return ShownClaim(
-        anchor=f"{slug}--{told.claim.name}",
-        verdict=str(told.verdict),
-        statement=told.claim.statement,
-        quantity=told.claim.quantity,
-        source=told.claim.source,
-        reason=told.reason,
-        measured=numbers(told.evidence),
-        expected=str(told.claim.expectation),
-        replicates=told.evidence.replicates,
-        glance=glance(told),
+def _claim(slug: str, judgement: Judgement) -> ClaimRow:
+    return ClaimRow(
+        anchor=f"{slug}--{judgement.claim.name}",
+        verdict=str(judgement.verdict),
+        statement=judgement.claim.statement,
+        quantity=judgement.claim.quantity,
+        source=judgement.claim.source,
+        reason=judgement.reason,
+        measured=numbers(judgement.estimate),
+        expected=str(judgement.claim.expectation),
+        replicates=judgement.estimate.replicates,
+        glance=glance(judgement),
     )
 
 
-def _table(name: str, table: pd.DataFrame, origins: Origins) -> Shown:
-    table = table.drop(columns=[column for column in _TOLD_ELSEWHERE if column in table])
-    texts = written(table)
+def _table(name: str, table: pd.DataFrame, origins: Origins) -> PageTable:
+    table = table.drop(columns=[column for column in _AMONG_FAILURES if column in table])
+    texts = as_text(table)
     columns = tuple((str(column), _numeric(table[column])) for column in table)
     run_ids = table["run_id"] if "run_id" in table else [""] * len(table)
     rows = []
-    for place, run_id in enumerate(run_ids):
+    for index, run_id in enumerate(run_ids):
         cells = tuple(
             Cell(
-                str(texts[column].iloc[place]),
-                _key(table[column].iloc[place]),
+                str(texts[column].iloc[index]),
+                _key(table[column].iloc[index]),
                 run_id if column == "run_id" else "",
             )
             for column in table
         )
-        told = origins.of[run_id].told if run_id in origins.of else ""
-        rows.append((told, cells))
-    return Shown(name, columns, tuple(rows), folded="run_id" in table and len(table) > FEW)
+        tooltip = origins.of[run_id].summary if run_id in origins.of else ""
+        rows.append((tooltip, cells))
+    return PageTable(name, columns, tuple(rows), folded="run_id" in table and len(table) > FEW)
 
 
 def _numeric(column: pd.Series) -> bool:
@@ -130,5 +130,5 @@ def _numeric(column: pd.Series) -> bool:
 
 
 def _key(value: Any) -> str:
-    """What sorts as the value does: its full precision, nothing where there is none."""
+    """The sort key of a value: its full precision; empty if it is missing."""
     return "" if missing(value) else repr(float(value)) if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Training curves as data for the page's charts: by run and panel, with what tells the runs apart."""
+"""Training curves as data for the page's charts, with the settings in which the runs differ."""
 
 import math
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ import pandas as pd
 
 from ntkode.report.figures.style import COLOURS
 from ntkode.report.tables.comparison import comparison
-from ntkode.report.tables.rendering import missing, written
+from ntkode.report.tables.rendering import as_text, missing
 
 MOST_POINTS = 200
-"""Of a curve: more cannot be told apart at a chart's width."""
+"""Most points of a curve; more are not visible at a chart's width."""
 MOST_VALUES = 12
-"""Of a setting that has switches."""
+"""Most values of a setting with switches on the page."""
 _DIGITS = 4
-_TOLD = ("status", "run_id", "message", "remedy")
+_OUTCOME = ("status", "run_id", "message", "remedy")
 _SEEDS = ("seed", "dataset.seed")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart.
+    """A chart of one metric.
 
     Attributes:
         metric: the column of the history.
-        title: above it.
-        unit: the formula, for its vertical axis; what follows a `_` is an index.
-        logarithmic: whether that axis is.
-        dashed: a column to draw dashed beside it, such as a prediction.
-        floor: a column that holds the value under which the metric is noise.
+        title: the title above the chart.
+        unit: the formula, as label of the vertical axis; text after a `_` is an index.
+        logarithmic: whether the vertical axis is logarithmic.
+        dashed: a second column, drawn dashed, such as a prediction.
+        floor: the column of the value below which the metric is noise.
     """
 
     metric: str
@@ -50,15 +50,15 @@ PANELS = (
 
 
 def curves(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Any] | None:
-    """What the charts draw, ready for JSON; None where no metric was measured at three steps or more.
+    """The data of the charts, serialisable as JSON; None if no metric was measured at three steps or more.
 
     Args:
         runs: what `ntkode.results.load` returns.
         history: what `ntkode.results.load_history` returns for these runs.
     """
     run_ids = [str(run_id) for run_id in runs["run_id"]]
-    by_run = {str(run_id): own for run_id, own in history.sort_values("step").groupby("run_id")}
-    panels = [told for panel in PANELS if (told := _panel(panel, run_ids, by_run))]
+    by_run = {str(run_id): rows for run_id, rows in history.sort_values("step").groupby("run_id")}
+    panels = [data for panel in PANELS if (data := _panel(panel, run_ids, by_run))]
     if not any(len(series["x"]) >= 3 for panel in panels for series in panel["series"]):
         return None
     factors = _factors(runs)
@@ -74,9 +74,9 @@ def curves(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Any] | None:
 def _panel(panel: Panel, run_ids: list[str], by_run: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
     series = []
     for number, run_id in enumerate(run_ids):
-        own = by_run.get(run_id, pd.DataFrame())
+        rows = by_run.get(run_id, pd.DataFrame())
         for metric, dashed in ((panel.metric, False), (panel.dashed, True)):
-            if metric and metric in own and (drawn := _series(own, metric, panel, number, dashed)):
+            if metric and metric in rows and (drawn := _series(rows, metric, panel, number, dashed)):
                 series.append(drawn)
     if not series:
         return None
@@ -88,10 +88,12 @@ def _panel(panel: Panel, run_ids: list[str], by_run: dict[str, pd.DataFrame]) ->
     }
 
 
-def _series(own: pd.DataFrame, metric: str, panel: Panel, number: int, dashed: bool) -> dict[str, Any] | None:
-    """A run's curve; values at or below the floor are drawn at it, and `noise` tells which."""
-    floor = own[panel.floor].astype(float) if panel.floor in own else pd.Series(-math.inf, own.index)
-    values = own[metric].astype(float)
+def _series(
+    rows: pd.DataFrame, metric: str, panel: Panel, number: int, dashed: bool
+) -> dict[str, Any] | None:
+    """The curve of one run; values at or below the floor are raised to it and listed in `noise`."""
+    floor = rows[panel.floor].astype(float) if panel.floor in rows else pd.Series(-math.inf, rows.index)
+    values = rows[metric].astype(float)
     noise = values <= floor
     values = values.mask(noise, floor)
     drawable = np.isfinite(values) & ((values > 0) | (not panel.logarithmic))
@@ -101,23 +103,23 @@ def _series(own: pd.DataFrame, metric: str, panel: Panel, number: int, dashed: b
     return {
         "run": number,
         "dashed": dashed,
-        "x": [int(step) for step in own["step"].iloc[kept]],
+        "x": [int(step) for step in rows["step"].iloc[kept]],
         "y": [float(f"{value:.{_DIGITS}g}") for value in values.iloc[kept]],
         "noise": [place for place, at in enumerate(kept) if noise.iloc[at]],
     }
 
 
 def _thinned(places: np.ndarray) -> np.ndarray:
-    """At most `MOST_POINTS` of them, evenly, with the first and the last."""
+    """At most `MOST_POINTS` of the places, evenly spaced, with the first and the last."""
     if len(places) <= MOST_POINTS:
         return places
     return places[np.unique(np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(int))]
 
 
 def _factors(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The settings in which the runs differ, and each run's value of them."""
-    table = comparison(runs, ()).drop(columns=list(_TOLD))
-    texts = written(table)
+    """The settings in which the runs differ, with the value of each run."""
+    table = comparison(runs, ()).drop(columns=list(_OUTCOME))
+    texts = as_text(table)
     factors = []
     for name in table:
         values = list(dict.fromkeys(texts[name]))
@@ -125,14 +127,14 @@ def _factors(runs: pd.DataFrame) -> list[dict[str, Any]]:
             continue
         if not any(missing(value) or isinstance(value, str) for value in table[name]):
             values = [text for _, text in sorted(set(zip(table[name], texts[name], strict=True)))]
-        told = {"name": str(name), "values": values, "of": [values.index(text) for text in texts[name]]}
-        factors.append(told)
+        of = [values.index(text) for text in texts[name]]
+        factors.append({"name": str(name), "values": values, "of": of})
     return factors
 
 
 def _colours(factors: list[dict[str, Any]], runs: int) -> dict[str, Any]:
-    """Each run's colour, by the first setting that is no seed: where activations differ, that is they."""
-    telling = next((k for k, factor in enumerate(factors) if factor["name"] not in _SEEDS), None)
-    if telling is None:
+    """The colour of each run, by the first setting except seeds; the activation, if activations differ."""
+    factor = next((k for k, f in enumerate(factors) if f["name"] not in _SEEDS), None)
+    if factor is None:
         return {"factor": None, "of": [COLOURS[0]] * runs}
-    return {"factor": telling, "of": [COLOURS[value % len(COLOURS)] for value in factors[telling]["of"]]}
+    return {"factor": factor, "of": [COLOURS[value % len(COLOURS)] for value in factors[factor]["of"]]}

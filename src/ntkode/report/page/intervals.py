@@ -1,4 +1,4 @@
-"""A claim's numbers at a glance: the interval that was measured over the values that were expected."""
+"""A small chart of a claim: the measured interval over the expected range."""
 
 import math
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ from ntkode.report.claims.claims import Above, Below, Judgement, Within
 WIDTH = 120
 _MARGIN = 8
 _DECADES = 30.0
-"""Ratio of the largest to the smallest value from which the axis is logarithmic."""
+"""The axis is logarithmic if the ratio of the largest to the smallest value exceeds this."""
 
 
 @dataclass(frozen=True)
 class Glance:
-    """Places on a horizontal axis from 0 to `WIDTH`.
+    """Positions on a horizontal axis from 0 to `WIDTH`, in pixels.
 
     Attributes:
-        expected: from where to where the expectation reaches.
-        bounds: its ends that are on the axis.
-        interval: the ends of the 95 % interval; None where there is none.
-        estimate: None where nothing was measured.
-        logarithmic: whether the axis is.
+        expected: the ends of the expected range.
+        bounds: the finite ends of the expected range.
+        interval: the ends of the 95 % interval; None if there is none.
+        value: the value of the estimate.
+        logarithmic: whether the axis is logarithmic.
     """
 
     expected: tuple[float, float]
     bounds: tuple[float, ...]
     interval: tuple[float, float] | None
-    estimate: float | None
+    value: float | None
     logarithmic: bool
 
 
 def glance(judgement: Judgement) -> Glance | None:
-    """Where the numbers lie; None where nothing was measured, or the expectation is of another kind."""
-    found, expectation = judgement.evidence, judgement.claim.expectation
+    """The positions of a judgement's numbers; None without a measured value or for another `Expectation`."""
+    estimate, expectation = judgement.estimate, judgement.claim.expectation
     bounds: tuple[float, float]
     match expectation:
         case Within(least, most):
@@ -43,29 +43,29 @@ def glance(judgement: Judgement) -> Glance | None:
             bounds = (-math.inf, bound)
         case _:
             return None
-    if math.isnan(found.estimate):
+    if math.isnan(estimate.value):
         return None
-    told = [*bounds, found.estimate, found.low, found.high]
-    finite = [value for value in told if math.isfinite(value)]
+    values = [*bounds, estimate.value, estimate.low, estimate.high]
+    finite = [value for value in values if math.isfinite(value)]
     logarithmic = min(finite) > 0 and max(finite) > _DECADES * min(finite)
     axis = _Axis(finite, logarithmic)
-    interval = None if math.isnan(found.low) else (axis(found.low), axis(found.high))
+    interval = None if math.isnan(estimate.low) else (axis(estimate.low), axis(estimate.high))
     return Glance(
         expected=(axis(bounds[0]), axis(bounds[1])),
         bounds=tuple(axis(bound) for bound in bounds if math.isfinite(bound)),
         interval=interval,
-        estimate=axis(found.estimate),
+        value=axis(estimate.value),
         logarithmic=logarithmic,
     )
 
 
 class _Axis:
-    """From values to places; what lies beyond all finite values, at the edge."""
+    """The map from values to positions; infinite values get the ends of the axis."""
 
     def __init__(self, values: list[float], logarithmic: bool) -> None:
         self._scale = math.log if logarithmic else float
         low, high = self._scale(min(values)), self._scale(max(values))
-        # A bound that all values equal has room on either side.
+        # If all values are equal, leave room on both sides.
         room = 0.25 * (high - low) or 0.5 * abs(high) or 1.0
         self._low, self._high = low - room, high + room
 

@@ -1,4 +1,4 @@
-"""Where each run's numbers come from: code, packages, machine and data, read from its record."""
+"""The origin of each run: code, packages, machine and data, read from its record."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,25 +9,25 @@ from ntkode.report.formatting import MISSING
 from ntkode.results import RecordUnreadable, RunRecord
 
 DIGITS = 8
-"""Of a digest, as shown."""
+"""Printed length of a digest."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One run's; what its record does not tell is an en dash.
+    """The origin of one run; an en dash marks an attribute that its record does not contain.
 
     Attributes:
-        run_id: the run.
-        status: how it ended.
-        commit: of git, cut, with `+` where files had changed since.
-        sources: the digest of ntkode's code, cut.
-        packages: versions by name, Python's and the platform among them.
-        hardware: CPU and cores, or the GPU.
-        threads: of torch.
+        run_id: the id of the run.
+        status: its status, see `ntkode.results.Status`.
+        commit: the first digits of the git commit, with `+` if files had changed.
+        sources: the first digits of the digest of ntkode's code.
+        packages: (name, version) of the packages, Python and the platform.
+        hardware: the GPUs of the run, or the CPU and its number of cores.
+        threads: the number of torch's threads.
         data: name, source and digest of the data.
-        began: UTC, to the second.
-        ended: the same; empty while it runs.
-        command: what was typed.
+        began: start time in UTC, to the second.
+        ended: end time in UTC; empty while it runs.
+        command: the command line.
     """
 
     run_id: str
@@ -43,49 +43,49 @@ class Origin:
     command: str = ""
 
     @property
-    def told(self) -> str:
-        """In one line, for a number's tooltip."""
+    def summary(self) -> str:
+        """The origin in one line, for tooltips."""
         return f"{self.run_id} · {self.status} · commit {self.commit}, code {self.sources} · {self.hardware}"
 
 
 @dataclass(frozen=True)
 class Code:
-    """A version of ntkode's code with its packages, and how many runs it computed."""
+    """A version of ntkode's code and of its packages, with the number of runs that it computed."""
 
     letter: str
     commits: tuple[str, ...]
     sources: str
     packages: tuple[tuple[str, str], ...]
     runs: int
-    like: str = ""  # the first version with the same packages, where that is another one
+    like: str = ""  # the letter of an earlier version with the same packages
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Those of many runs together.
+    """The origins of many runs.
 
     Attributes:
-        of: by run_id.
-        codes: the versions, in the order in which runs were computed.
+        of: the origin by run_id.
+        codes: the versions of code and packages, in the order of their first runs.
     """
 
     of: dict[str, Origin]
     codes: tuple[Code, ...] = field(default=())
 
     def letter(self, run_id: str) -> str:
-        """The run's version of the code."""
+        """The letter of the version that computed the run."""
         origin = self.of[run_id]
         key = origin.sources, origin.packages
         return next(code.letter for code in self.codes if (code.sources, code.packages) == key)
 
     def distinct(self, name: str, run_ids: Iterable[str]) -> list[str]:
-        """The different values of an attribute among runs, the most frequent first; unknown ones left out."""
-        told = [str(getattr(self.of[run_id], name)) for run_id in run_ids]
-        known = dict.fromkeys(value for value in told if value not in ("", MISSING))
-        return sorted(known, key=lambda value: -told.count(value))
+        """The distinct known values of an attribute among the runs, the most frequent first."""
+        values = [str(getattr(self.of[run_id], name)) for run_id in run_ids]
+        known = dict.fromkeys(value for value in values if value not in ("", MISSING))
+        return sorted(known, key=lambda value: -values.count(value))
 
     def dates(self, run_ids: Iterable[str]) -> str:
-        """The days from the first to the last; empty where none is known."""
+        """The first and the last day of the runs, as text; empty if no day is known."""
         days = sorted(day for run_id in run_ids if (day := self.of[run_id].began[:10]))
         if not days:
             return ""
@@ -93,9 +93,9 @@ class Origins:
 
 
 def origins_of(results_dir: Path, run_ids: Iterable[str]) -> Origins:
-    """Reads the records; what is damaged in one is told as unknown."""
-    found = {run_id: _origin(RunRecord.open(results_dir, run_id)) for run_id in run_ids}
-    return Origins(found, tuple(_codes(sorted(found.values(), key=lambda origin: origin.began or "~"))))
+    """The origins of the runs, read from their records; damaged entries count as unknown."""
+    by_id = {run_id: _origin(RunRecord.open(results_dir, run_id)) for run_id in run_ids}
+    return Origins(by_id, tuple(_codes(sorted(by_id.values(), key=lambda origin: origin.began or "~"))))
 
 
 def _origin(record: RunRecord) -> Origin:
@@ -125,21 +125,21 @@ def _origin(record: RunRecord) -> Origin:
 
 
 def _hardware(provenance: dict[str, Any]) -> str:
-    told = provenance.get("hardware") or {}
-    if not told:
+    hardware = provenance.get("hardware") or {}
+    if not hardware:
         return MISSING
-    if told.get("gpus"):  # those that the run computed on
-        return ", ".join(dict.fromkeys(map(str, told["gpus"])))
-    return f"{told.get('cpu', MISSING)}, {told.get('cores', MISSING)} cores"
+    if hardware.get("gpus"):  # those that the run used
+        return ", ".join(dict.fromkeys(map(str, hardware["gpus"])))
+    return f"{hardware.get('cpu', MISSING)}, {hardware.get('cores', MISSING)} cores"
 
 
-def _data(told: dict[str, Any]) -> str:
-    digest = str(told.get("sha256") or "")[:DIGITS]
-    return ", ".join(filter(None, [told.get("name"), told.get("source"), digest])) or MISSING
+def _data(dataset: dict[str, Any]) -> str:
+    digest = str(dataset.get("sha256") or "")[:DIGITS]
+    return ", ".join(filter(None, [dataset.get("name"), dataset.get("source"), digest])) or MISSING
 
 
 def _second(moment: str | None) -> str:
-    """`2026-11-25 13:07:26` of an ISO moment in UTC."""
+    """An ISO time in UTC as `2026-11-25 13:07:26`."""
     return (moment or "")[:19].replace("T", " ")
 
 
@@ -147,14 +147,14 @@ def _codes(origins: Sequence[Origin]) -> Iterable[Code]:
     keys = dict.fromkeys((origin.sources, origin.packages) for origin in origins)
     first: dict[tuple[tuple[str, str], ...], str] = {}
     for number, key in enumerate(keys):
-        own = [origin for origin in origins if (origin.sources, origin.packages) == key]
-        commits = tuple(dict.fromkeys(origin.commit for origin in own if origin.commit != MISSING))
+        runs = [origin for origin in origins if (origin.sources, origin.packages) == key]
+        commits = tuple(dict.fromkeys(origin.commit for origin in runs if origin.commit != MISSING))
         letter = _letter(number)
         like = first.setdefault(key[1], letter)
-        yield Code(letter, commits, *key, len(own), "" if like == letter else like)
+        yield Code(letter, commits, *key, len(runs), "" if like == letter else like)
 
 
 def _letter(number: int) -> str:
-    """A, B, …, Z, AA, AB and so on."""
+    """The letters of version `number`: A, B, …, Z, AA and so on."""
     before, last = divmod(number, 26)
     return (_letter(before - 1) if before else "") + chr(ord("A") + last)

@@ -1,4 +1,4 @@
-"""A study's picture: as files beside the page, and as SVG within it."""
+"""The figure of a study: as files, and as SVG in the page."""
 
 import base64
 import io
@@ -11,22 +11,22 @@ from matplotlib.figure import Figure
 from ntkode.report.training.curves import save
 
 LARGEST_SVG = 1_000_000
-"""Bytes of SVG above which the page holds pixels instead: pictures of very many points."""
+"""Largest SVG in bytes; larger figures, with very many points, enter the page as PNG."""
 
 
 def save_all(figure: Figure, stem: Path) -> tuple[list[Path], str]:
-    """Write `<stem>.png` and `<stem>.pdf`; with their paths returns the picture as a data URI for the page.
+    """Write `<stem>.png` and `<stem>.pdf`; return their paths and the figure as a data URI for the page.
 
-    The page's picture has a transparent ground. It is SVG with letters as outlines, sharp at any size and the
-    same on every machine.
+    The figure in the page is SVG with a transparent background and letters as outlines: it looks the same on
+    every machine.
     """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once and for all: it takes as long as the drawing
+    figure.set_layout_engine("none")  # compute the layout once: it takes as long as drawing
     return save(figure, stem), as_data_uri(figure)
 
 
 def as_data_uri(figure: Figure) -> str:
-    """The picture on a transparent ground."""
+    """The figure on a transparent background, as a data URI."""
     drawn = _drawn(figure, "svg")
     if len(drawn) <= LARGEST_SVG:
         return _uri("image/svg+xml", _lean(drawn))
@@ -34,16 +34,16 @@ def as_data_uri(figure: Figure) -> str:
 
 
 def _drawn(figure: Figure, kind: str) -> bytes:
-    held = io.BytesIO()
-    # Salted and without a date: the same numbers give the same bytes.
+    buffer = io.BytesIO()
+    # A fixed salt and no date: the same numbers give the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "ntkode", "svg.fonttype": "path"}):
         metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(held, format=kind, dpi=160, transparent=True, metadata=metadata)
-    return held.getvalue()
+        figure.savefig(buffer, format=kind, dpi=160, transparent=True, metadata=metadata)
+    return buffer.getvalue()
 
 
 def _lean(svg: bytes) -> bytes:
-    """Without comments, document type and metadata, which name addresses on the web."""
+    """The SVG without comments, document type and metadata, which contain web addresses."""
     text = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg.decode(), flags=re.DOTALL)
     return re.sub(r"\n\s*", "\n", text).strip().encode()
 

@@ -1,4 +1,4 @@
-"""A study's part of the page: its report, made from the runs of the sweep that is shown."""
+"""The sections of the page: reports made from the runs of the sweeps on it."""
 
 import re
 import warnings
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ntkode.report.base import Report
 from ntkode.report.page.about import About, about, place
-from ntkode.report.page.choice import Chosen, names_of
+from ntkode.report.page.choice import SweepChoice, names_of
 from ntkode.report.page.curves import curves
 from ntkode.report.registry import reports
 from ntkode.report.tables.comparison import labels
@@ -20,7 +20,7 @@ from ntkode.results import NoResults, Status, load, load_history
 
 @dataclass(frozen=True)
 class Failure:
-    """Runs that ended alike, other than done."""
+    """Runs with the same status (not done), message and remedy."""
 
     status: str
     message: str
@@ -33,17 +33,17 @@ class Section:
     """One report of one sweep.
 
     Attributes:
-        slug: of its anchor and its folder of files.
-        chosen: where it comes from.
-        about: its heading.
-        report: what its runs come to.
-        runs: that the sweep asked for by this name, a row a run.
-        curves: see `ntkode.report.page.curves`.
-        failures: what did not end well.
+        slug: name of its anchor and of its folder of files.
+        choice: its sweep, and its experiment or study.
+        about: its title and question.
+        report: the report of its runs.
+        runs: the runs of the sweep that belong to the experiment or study, one row per run.
+        curves: the data of its charts, see `ntkode.report.page.curves`.
+        failures: the runs that failed, grouped by reason.
     """
 
     slug: str
-    chosen: Chosen
+    choice: SweepChoice
     about: About
     report: Report
     runs: pd.DataFrame
@@ -52,65 +52,69 @@ class Section:
 
     @property
     def run_ids(self) -> list[str]:
-        """Of its runs."""
+        """The ids of its runs."""
         return [str(run_id) for run_id in self.runs["run_id"]]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many runs stand how, `done` first."""
-        told = self.runs["status"].value_counts()
-        return {str(status): int(told[status]) for status in sorted(told.index, key=lambda s: s != "done")}
+        """The number of runs by status, `done` first."""
+        counts = self.runs["status"].value_counts()
+        return {
+            str(status): int(counts[status]) for status in sorted(counts.index, key=lambda s: s != "done")
+        }
 
 
 @dataclass(frozen=True)
 class Omission:
-    """What the page lacks, and why."""
+    """Something missing on the page, with the reason."""
 
     what: str
     why: str
 
 
-def make_sections(results_dir: Path, chosen: Iterable[Chosen]) -> tuple[list[Section], list[Omission]]:
-    """The sections in the page's order; what cannot be read or reported is told, and the rest goes on."""
+def make_sections(results_dir: Path, choices: Iterable[SweepChoice]) -> tuple[list[Section], list[Omission]]:
+    """The sections in the order of the page, and the omissions: what cannot be read or reported."""
     sections: list[Section] = []
     omissions: dict[Omission, None] = {}
-    for one in sorted(chosen, key=lambda one: place(one.name)):
-        what = f"{one.name} (sweep {one.sweep})"
+    for choice in sorted(choices, key=lambda choice: place(choice.name)):
+        what = f"{choice.name} (sweep {choice.sweep})"
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                sections += _sections(results_dir, one, {section.slug for section in sections})
+                sections += _sections(results_dir, choice, {section.slug for section in sections})
             except NoResults as error:
                 omissions[Omission(what, str(error))] = None
-            except Exception as error:  # one study's trouble must not cost the reader the others
+            except Exception as error:  # an error in one study must not hide the others
                 omissions[Omission(what, f"its report failed: {type(error).__name__}: {error}")] = None
-        unreadable = [str(told.message) for told in caught if "left out unreadable" in str(told.message)]
+        unreadable = [
+            str(warning.message) for warning in caught if "left out unreadable" in str(warning.message)
+        ]
         omissions |= {Omission(what, message): None for message in dict.fromkeys(unreadable)}
     return sections, list(omissions)
 
 
-def _sections(results_dir: Path, chosen: Chosen, taken: set[str]) -> Iterator[Section]:
-    runs = load(results_dir, chosen.sweep)
-    runs = runs[names_of(runs) == chosen.name].reset_index(drop=True)
+def _sections(results_dir: Path, choice: SweepChoice, taken: set[str]) -> Iterator[Section]:
+    runs = load(results_dir, choice.sweep)
+    runs = runs[names_of(runs) == choice.name].reset_index(drop=True)
     if runs.empty:
         raise NoResults("no readable run")
     history = load_history(results_dir, runs["run_id"])
     for report in reports(runs, results_dir):
-        slug = _free(_slug(chosen.name), [_slug(chosen.sweep), _slug(report.name)], taken)
+        slug = _free(_slug(choice.name), [_slug(choice.sweep), _slug(report.name)], taken)
         taken.add(slug)
         yield Section(
-            slug, chosen, about(chosen.name), report, runs, curves(runs, history), tuple(_failures(runs))
+            slug, choice, about(choice.name), report, runs, curves(runs, history), tuple(_failures(runs))
         )
 
 
 def _failures(runs: pd.DataFrame) -> Iterator[Failure]:
     failed = runs[~runs["status"].isin([Status.DONE, Status.RUNNING])]
     named = labels(runs)
-    told = failed[["status", "message", "remedy"]].fillna("").astype(str)
-    for end, own in failed.groupby([told[name] for name in told], sort=False):
-        status, message, remedy = map(str, end)
-        who = tuple((run_id, named[run_id]) for run_id in own["run_id"])
-        yield Failure(status, " ".join(message.split()), remedy, who)
+    reasons = failed[["status", "message", "remedy"]].fillna("").astype(str)
+    for reason, group in failed.groupby([reasons[name] for name in reasons], sort=False):
+        status, message, remedy = map(str, reason)
+        labelled = tuple((run_id, named[run_id]) for run_id in group["run_id"])
+        yield Failure(status, " ".join(message.split()), remedy, labelled)
 
 
 def _slug(name: str) -> str:
@@ -118,7 +122,7 @@ def _slug(name: str) -> str:
 
 
 def _free(slug: str, additions: list[str], taken: set[str]) -> str:
-    """The slug, with as many additions as it takes for one that is not taken."""
+    """The slug, extended until it is not in `taken`."""
     for addition in additions:
         if slug not in taken:
             return slug

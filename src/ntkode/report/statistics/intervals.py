@@ -1,44 +1,46 @@
-"""What runs tell of a quantity: its value, a 95 % interval, and what stands in the way of one.
+"""Estimates from runs: a value, its 95 % interval, or the reason why there is none.
 
-A *measure* makes one value of each independent replicate (a seed) from the runs. Values of one replicate, at
-several widths say, are not independent: fit or compare them within the replicate, then count replicates.
+A *statistic* computes one value per independent replicate (seed) from the runs. Values of one replicate, for
+example at several widths, are not independent: fit or compare them within the replicate; then the replicates
+are the sample.
 
-Nothing is left out silently. A replicate that could not be measured (NaN) makes the evidence lacking, since
-which ones fail may hang on what they would have shown. An outcome such as divergence, which is itself what a
-claim is about, is a value: 0 of `Share`, or infinite.
+No replicate is dropped silently. If one could not be measured (NaN), there is no interval, because failures
+may depend on the value that is missing. An outcome that is itself the subject of a claim, such as divergence,
+counts as a value: 0 in `Share`, or infinity.
 """
 
 import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import scipy  # its parts load when they are used: scipy.stats takes as long as pandas
+import scipy  # loads its parts on first use: scipy.stats takes as long as pandas
 
 CONFIDENCE = 0.95
 LEAST_REPLICATES = 3
 SAME = 1e-12
-"""Relative scatter under which replicates do not differ but for rounding."""
+"""Relative standard deviation up to which replicates count as equal except for rounding."""
 
 Statistic = Callable[[pd.DataFrame], pd.Series]
-"""From runs (see `ntkode.results.load`) to one value a replicate, its index naming the replicates."""
+"""From runs (see `ntkode.results.load`) to one value per replicate; the index names the replicates."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate and its interval.
+    """The value of a quantity and its 95 % interval [low, high].
 
     Attributes:
-        estimate: of the quantity; NaN where nothing was measured.
-        low: the interval's lower end, NaN where there is no interval.
-        high: its upper end.
-        replicates: the number of independent values that it rests on.
-        basis: what the interval is, to begin a sentence with.
-        lacking: why nothing can be decided; empty where it can.
+        value: the center, such as the mean over replicates; NaN if nothing was measured.
+        low: lower end of the interval; NaN if there is no interval.
+        high: upper end of the interval; NaN if there is no interval.
+        replicates: number of independent values behind it.
+        basis: a description of the interval, the subject of a sentence.
+        lacking: the reason why there is no interval; empty if there is one.
     """
 
-    estimate: float
+    value: float
     low: float
     high: float
     replicates: int
@@ -48,65 +50,66 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean over replicates with Student's 95 % interval, `needs` saying which runs the measure takes.
+    """The mean over replicates with Student's 95 % interval (see `student_interval`).
 
-    Where a replicate is infinite there is no mean, and the range of all replicates is the interval.
+    If a replicate is infinite, the value is the median and the interval is the range of the replicates.
+
+    Attributes:
+        measure: one value per replicate.
+        needs: a description of the runs that the measure needs, for messages.
     """
 
     measure: Statistic
     needs: str
 
     def __call__(self, runs: pd.DataFrame) -> Estimate:
-        """See `Estimate`."""
+        """The estimate from these runs."""
         values = self.measure(runs).astype(float)
         return _student(values, self.needs, float(values.abs().max()))
 
 
 @dataclass(frozen=True)
 class GeometricMean:
-    """As `Mean`, for positive quantities that span decades: mean and interval of the logarithms, raised."""
+    """The geometric mean over replicates, for positive quantities that span decades.
 
-    measure: Statistic
-    needs: str
-
-    def __call__(self, runs: pd.DataFrame) -> Estimate:
-        """See `Estimate`."""
-        values = self.measure(runs).astype(float)
-        if (values <= 0).any():
-            return _lacking(values, f"not all replicates are positive (least {values.min():.3g})")
-        found = _student(values.map(np.log), self.needs, 1.0)
-        with np.errstate(over="ignore"):  # an interval may reach to infinity
-            estimate, low, high = np.exp([found.estimate, found.low, found.high]).tolist()
-        return Estimate(
-            estimate,
-            low,
-            high,
-            found.replicates,
-            found.basis.replace("mean", "geometric mean"),
-            found.lacking,
-        )
-
-
-@dataclass(frozen=True)
-class Share:
-    """The share of replicates of which something is true (1, or 0), with the exact binomial 95 % interval.
-
-    For outcomes: whether a training stayed stable, whether a test passed. Unlike Student's, its interval is
-    no point where all outcomes agree (Clopper and Pearson 1934): three of three leave 0.29 … 1.
+    Mean and Student interval of the logarithms, exponentiated. Attributes as in `Mean`.
     """
 
     measure: Statistic
     needs: str
 
     def __call__(self, runs: pd.DataFrame) -> Estimate:
-        """See `Estimate`.
+        """The estimate from these runs."""
+        values = self.measure(runs).astype(float)
+        if (values <= 0).any():
+            return _lacking(values, f"not all replicates are positive (minimum {values.min():.3g})")
+        logarithm = _student(values.map(np.log), self.needs, 1.0)
+        with np.errstate(over="ignore"):  # an interval may reach to infinity
+            value, low, high = np.exp([logarithm.value, logarithm.low, logarithm.high]).tolist()
+        basis = logarithm.basis.replace("mean", "geometric mean")
+        return replace(logarithm, value=value, low=low, high=high, basis=basis)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of replicates with outcome 1 (of 0 and 1), with the exact binomial 95 % interval.
+
+    For outcomes such as "the training stayed stable". Source: Clopper and Pearson 1934. The interval has
+    positive length even if all outcomes agree: three of three give 0.29 … 1. Attributes as in `Mean`.
+    """
+
+    measure: Statistic
+    needs: str
+
+    def __call__(self, runs: pd.DataFrame) -> Estimate:
+        """The estimate from these runs.
 
         Raises:
-            ValueError: a value that is neither 0, 1 nor NaN.
+            ValueError: a value is neither 0, 1 nor NaN.
         """
         values = self.measure(runs).astype(float)
         if not values.dropna().isin([0.0, 1.0]).all():
-            raise ValueError(f"outcomes are 0 or 1, not {sorted(set(values))}")
+            raise ValueError(f"outcomes must be 0 or 1, got {sorted(set(values))}")
         lacking = _missing(values, self.needs)
         if lacking:
             return _lacking(values, lacking)
@@ -117,16 +120,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Exact:
-    """A computed quantity that does not vary over seeds, by its stated numerical error.
+    """A computed quantity without randomness, with its numerical error.
 
-    λ_min(Θ_∞) on given data is one: its replicates (data draws, sizes) are cases, and the claim is on each.
-    The interval runs from the least value less its error to the greatest plus its error, and the estimate is
-    the median of the cases. A value within its error of a bound decides nothing, as it should.
+    Example: λ_min(Θ_∞) on given data. The values are cases (data sets, sizes), and the claim is about each of
+    them. The interval is [min(value − error), max(value + error)], the value is the median of the cases. So
+    a claim stays inconclusive if a value is within its error of a bound.
 
     Attributes:
-        measure: one value a case.
-        error: the numerical error of each, with the same index.
-        needs: which runs the measure takes.
+        measure: one value per case.
+        error: the numerical error of each case, with the same index.
+        needs: a description of the runs that the measure needs, for messages.
     """
 
     measure: Statistic
@@ -134,7 +137,7 @@ class Exact:
     needs: str
 
     def __call__(self, runs: pd.DataFrame) -> Estimate:
-        """See `Estimate`."""
+        """The estimate from these runs."""
         values, errors = self.measure(runs).astype(float), self.error(runs).astype(float)
         errors = errors.reindex(values.index)
         lacking = _missing(values + errors, self.needs, least=1)
@@ -147,8 +150,21 @@ class Exact:
         )
 
 
+def student_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's 95 % interval of the mean: mean ± t_{0.975, n−1} s/√n, s the standard deviation of n values.
+
+    Args:
+        values: float64 (n,), n ≥ 2, independent and finite.
+    """
+    with warnings.catch_warnings():
+        # scipy warns of values that differ by rounding alone; callers decide what to do with these.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
+    return float(interval.low), float(interval.high)
+
+
 def _student(values: pd.Series, needs: str, scale: float) -> Estimate:
-    """Student's interval; of replicates that differ by rounding of numbers of size `scale` there is none."""
+    """Mean and Student interval; no interval if the replicates differ by rounding errors of `scale` only."""
     lacking = _missing(values, needs)
     if lacking:
         return _lacking(values, lacking)
@@ -165,26 +181,30 @@ def _student(values: pd.Series, needs: str, scale: float) -> Estimate:
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     if spread <= SAME * scale:
         return Estimate(
-            mean, math.nan, math.nan, n, lacking=f"all {n} replicates are the same: seeds do not vary it"
+            mean,
+            math.nan,
+            math.nan,
+            n,
+            lacking=f"all {n} replicates are equal: the seed does not change them",
         )
-    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * spread / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, n, f"the 95 % interval of the mean of {n} replicates")
+    low, high = student_interval(values.to_numpy())
+    return Estimate(mean, low, high, n, f"the 95 % interval of the mean of {n} replicates")
 
 
 def _missing(values: pd.Series, needs: str, least: int = LEAST_REPLICATES) -> str:
-    """Why the replicates do not allow an interval; empty where they do."""
+    """The reason why the replicates give no interval; empty if they give one."""
     unmeasured = [str(name) for name in values.index[values.isna()]]
     if values.empty:
-        return f"no replicate: it takes {needs}"
+        return f"no replicate: this needs {needs}"
     if unmeasured:
-        told = ", ".join(unmeasured[:5]) + (", …" if len(unmeasured) > 5 else "")
-        return f"{len(unmeasured)} of {len(values)} replicates could not be measured ({told})"
+        names = ", ".join(unmeasured[:5]) + (", …" if len(unmeasured) > 5 else "")
+        return f"{len(unmeasured)} of {len(values)} replicates could not be measured ({names})"
     if len(values) < least:
-        return f"only {len(values)} of the {least} replicates that an interval takes"
+        return f"only {len(values)} of the {least} replicates that an interval needs"
     return ""
 
 
 def _lacking(values: pd.Series, why: str) -> Estimate:
     measured = values.dropna()
-    estimate = float(measured.mean()) if len(measured) else math.nan
-    return Estimate(estimate, math.nan, math.nan, len(measured), lacking=why)
+    mean = float(measured.mean()) if len(measured) else math.nan
+    return Estimate(mean, math.nan, math.nan, len(measured), lacking=why)

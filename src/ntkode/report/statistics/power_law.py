@@ -1,4 +1,4 @@
-"""Rates as slopes: least squares of log y on log x, with a confidence interval over seeds."""
+"""Power laws y ≈ C x^slope: least squares of log y on log x, with a confidence interval over seeds."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy  # its parts load when they are used: scipy.stats takes as long as pandas
+import scipy  # loads its parts on first use: scipy.stats takes as long as pandas
 
-CONFIDENCE = 0.95
+from ntkode.report.statistics.intervals import CONFIDENCE, student_interval
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y ≈ C x^slope.
+    """A fitted power law y ≈ C x^slope.
 
     Attributes:
-        slope: the exponent; NaN where no seed has two abscissae.
-        half_width: of the exponent's 95 % interval; NaN where there is nothing to tell it from.
+        slope: the exponent; NaN if no seed has two values of x.
+        half_width: half the length of the exponent's 95 % interval; NaN if there is too little data.
         log_c: log C.
-        end_slope: the exponent between the two largest abscissae, which says whether the law has set in.
+        end_slope: the exponent between the two largest x; differs from `slope` before the asymptotic regime.
         seeds: the number of seeds.
-        least: the smallest abscissa that it was fitted to.
+        least: the smallest x of the fit.
     """
 
     slope: float
@@ -32,16 +32,16 @@ class PowerLaw:
     least: float
 
     def __call__(self, x: float) -> float:
-        """C x^slope."""
+        """The value of the law at x: C x^slope."""
         return math.exp(self.log_c) * x**self.slope
 
     @property
     def order(self) -> str:
-        """Minus the exponent as text, for what falls: `0.50 ± 0.03`."""
+        """Minus the exponent as text, for decreasing quantities: `0.50 ± 0.03`."""
         return str(replace(self, slope=-self.slope))
 
     def __str__(self) -> str:
-        """Such as `−0.50 ± 0.03`: with the decimals that the interval leaves, two at least."""
+        """The exponent as text, `−0.50 ± 0.03`: two decimals, more if the interval is shorter than 0.01."""
         known = self.half_width > 0
         decimals = max(2, math.ceil(-math.log10(self.half_width))) if known else 2
         interval = f" ± {self.half_width:.{decimals}f}" if known else ""
@@ -49,37 +49,45 @@ class PowerLaw:
 
 
 def fit_power_law(points: pd.DataFrame) -> PowerLaw:
-    """Fit the law to each seed by itself, and take the mean over seeds.
+    """Fit the law to each seed separately and average over seeds.
 
-    Seeds are what is independent: points of one seed share draws (the first rows of U, say) and data, so that
-    residuals about a common line are not. With S ≥ 2 seeds the interval is Student's, from the S slopes; it
-    tells how the slope varies over initialisations, and nothing of terms of higher order in the law, for
-    which see `end_slope`. With one seed it is the regression's, from the residuals about the line.
+    Only seeds are independent: points of one seed share draws (the first rows of U, say) and data, so their
+    residuals about a common line are correlated. With S ≥ 2 seeds the interval is Student's interval of the
+    S slopes. It measures how the slope varies over initialisations, not the terms of higher order in the law;
+    for those see `end_slope`. With one seed it is the interval of the regression, from the residuals.
 
     Args:
         points: columns `x`, `y` (both positive) and `seed`.
     """
     logs = pd.DataFrame({"x": np.log(points["x"]), "y": np.log(points["y"]), "seed": points["seed"]})
     least = float(points["x"].min())
-    fits = [_line(own) for _, own in logs.groupby("seed") if own["x"].nunique() >= 2]
+    fits = [_line(seed) for _, seed in logs.groupby("seed") if seed["x"].nunique() >= 2]
     if not fits:
         return PowerLaw(math.nan, math.nan, math.nan, math.nan, points["seed"].nunique(), least)
     slopes = np.array([fit.slope for fit in fits])
-    if len(fits) > 1:
-        error, freedom = slopes.std(ddof=1) / math.sqrt(len(fits)), len(fits) - 1
-    else:
-        error, freedom = fits[0].stderr, len(logs) - 2
-    half_width = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error if freedom > 0 else math.nan
+    half_width = _half_width(slopes) if len(fits) > 1 else _regression_half_width(fits[0], len(logs))
     last = logs[logs["x"].isin(sorted(logs["x"].unique())[-2:])]
-    ends = [_line(own).slope for _, own in last.groupby("seed") if own["x"].nunique() == 2]
+    ends = [_line(seed).slope for _, seed in last.groupby("seed") if seed["x"].nunique() == 2]
     return PowerLaw(
         slope=float(slopes.mean()),
-        half_width=float(half_width),
+        half_width=half_width,
         log_c=float(np.mean([fit.intercept for fit in fits])),
         end_slope=float(np.mean(ends)) if ends else math.nan,
         seeds=len(fits),
         least=least,
     )
+
+
+def _half_width(slopes: np.ndarray) -> float:
+    """Half the length of Student's interval of the mean slope."""
+    _, high = student_interval(slopes - slopes.mean())  # centered: exact even for nearly equal slopes
+    return high
+
+
+def _regression_half_width(line: "_Line", points: int) -> float:
+    """Half the length of the interval of a least-squares slope, from the residuals; NaN for two points."""
+    freedom = points - 2
+    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * line.stderr if freedom else math.nan
 
 
 class _Line(NamedTuple):

@@ -1,4 +1,4 @@
-"""The comparison of runs as a table: what differs between them, and what came out."""
+"""The comparison of runs as a table: the settings in which they differ, and their results."""
 
 import json
 import math
@@ -6,25 +6,26 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from rich import box
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
 
 from ntkode.report.formatting import MISSING, three_digits
+from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status
 from ntkode.results.identity import NOT_IDENTIFYING
 
 
 class Column(NamedTuple):
-    """A column of numbers in the table."""
+    """A column of numbers of a table of runs."""
 
     metric: str  # column of `ntkode.results.load`
     name: str  # column of `comparison`
-    header: str  # column of `render`
+    header: str  # in `render`, the terminal's table
 
 
-RESOLUTION = Column("ntk/resolution.max", "lambda_min resolution", "")  # in the table, not rendered alone
+RESOLUTION = Column(
+    "ntk/resolution.max", "lambda_min resolution", ""
+)  # in the table; in `render` only as a bound of λ_min
 TRAINING = (
     Column("loss/train", "final loss", "final\nloss"),
     Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
@@ -41,84 +42,84 @@ TRAINING = (
     RESOLUTION,
 )
 _HEADERS = {measure.name: measure.header for measure in TRAINING}
-_TOLD = ("status", "run_id", "message", "remedy")
+_OUTCOME = ("status", "run_id", "message", "remedy")
 
 _STYLES = {Status.DONE: "green", Status.RUNNING: "cyan", Status.INTERRUPTED: "yellow"}
 _FAILED_STYLE = "red"
 
 
 def comparison(runs: pd.DataFrame, measures: Sequence[Column] = TRAINING) -> pd.DataFrame:
-    """One row a run: what tells it from the others, its measures, its status.
+    """One row per run: the settings in which the runs differ, the measures, the status.
 
     Args:
         runs: what `ntkode.results.load` returns.
-        measures: which numbers to tell; those of training by default.
+        measures: the numbers to include; those of training by default.
 
     Returns:
         First `activation` and every other choice or config key in which the runs differ, then the measures
-        that any run has (numbers at full precision, NaN where missing), then status, run_id, message, remedy.
+        that at least one run has (at full precision, NaN if missing), then status, run_id, message, remedy.
     """
-    columns = {_short(name): runs[name] for name in _telling_columns(runs)}
+    columns = {_short(name): runs[name] for name in _differing_columns(runs)}
     for measure in measures:
         if measure.metric in runs and runs[measure.metric].notna().any():
             columns[measure.name] = runs[measure.metric]
-    return pd.DataFrame({**columns, **{name: runs[name] for name in _TOLD}}).reset_index(drop=True)
+    return pd.DataFrame({**columns, **{name: runs[name] for name in _OUTCOME}}).reset_index(drop=True)
 
 
 def labels(runs: pd.DataFrame) -> dict[str, str]:
-    """What to call each run among `runs` by run_id: the values in which they differ, such as `tanh, w512`.
+    """The label of each run by run_id: the values in which the runs differ, such as `tanh, w512`.
 
-    Seeds are no part of it: runs that differ in nothing else share a label.
+    Seeds are excluded: runs that differ in the seed alone share a label.
     """
-    names = [name for name in _telling_columns(runs) if name != "config.seed"]
-    differing = [name for name in names if _differs(runs[name])] or names
-    told = {}
+    names = [name for name in _differing_columns(runs) if name != "config.seed"]
+    columns = [name for name in names if _differs(runs[name])] or names
+    labels_by_run = {}
     for _, run in runs.iterrows():
-        parts = [_label_part(name, run[name]) for name in differing if not _missing(run[name])]
-        told[str(run["run_id"])] = ", ".join(parts) or str(run["run_id"])
-    return told
+        parts = [_label_part(name, run[name]) for name in columns if not _missing(run[name])]
+        labels_by_run[str(run["run_id"])] = ", ".join(parts) or str(run["run_id"])
+    return labels_by_run
 
 
 def render(table: pd.DataFrame) -> Group:
-    """A `comparison` for the terminal: 3 significant digits, failures explained beneath.
+    """A `comparison` for the terminal: three significant digits, with the reasons of failures below.
 
-    A λ_min at or below its resolution is noise, and shown as `<` the resolution.
+    A λ_min at or below its resolution is noise and is printed as `<` the resolution.
     """
-    shown = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # tight: a default sweep fits 100 columns
-    names = [name for name in map(str, table) if name not in (RESOLUTION.name, *_TOLD[1:])]
+    rendering = terminal_table(padding=0)  # tight: a default sweep fits 100 columns
+    names = [name for name in map(str, table) if name not in (RESOLUTION.name, *_OUTCOME[1:])]
     for name in names:
         if name in _HEADERS:
-            shown.add_column(_HEADERS[name], justify="right", no_wrap=True)
+            rendering.add_column(_HEADERS[name], justify="right", no_wrap=True)
         else:  # text may break over lines, a status may not
-            shown.add_column(_header(name, names), overflow="fold", no_wrap=name == "status")
+            rendering.add_column(_header(name, names), overflow="fold", no_wrap=name == "status")
     for _, run in table.iterrows():
-        shown.add_row(*(_cell(name, run) for name in names))
-    return Group(shown, *failures(table))
+        rendering.add_row(*(_cell(name, run) for name in names))
+    return Group(rendering, *failures(table))
 
 
 def failures(table: pd.DataFrame) -> list[str]:
-    """An empty line and a line for each failed run of a `comparison`; none where none failed."""
+    """One line per failed run of a `comparison`, after an empty line; an empty list if no run failed."""
     failed = [run for _, run in table.iterrows() if run["status"] not in (Status.DONE, Status.RUNNING)]
     return [*([""] if failed else []), *map(_note, failed)]
 
 
-def _telling_columns(runs: pd.DataFrame) -> list[str]:
-    """`config.…` columns that tell the runs apart, `config.choices.activation` always first."""
+def _differing_columns(runs: pd.DataFrame) -> list[str]:
+    """The `config.…` columns in which the runs differ, after `config.choices.activation`."""
     columns = [str(name) for name in runs]
     choices = [name for name in columns if name.startswith("config.choices.")]
     choices = [name for name in choices if _short(name).split("/")[0] not in NOT_IDENTIFYING]
-    telling = [name for name in choices if _differs(runs[name]) or name == "config.choices.activation"]
-    telling.sort(key=lambda name: name != "config.choices.activation")
-    groups = {name.removeprefix("config.choices."): name for name in telling}
+    differing = [name for name in choices if _differs(runs[name]) or name == "config.choices.activation"]
+    differing.sort(key=lambda name: name != "config.choices.activation")
+    groups = {name.removeprefix("config.choices."): name for name in differing}
     for name in columns:
         path = name.split(".")
         if path[0] != "config" or path[1] in NOT_IDENTIFYING or not _differs(runs[name]):
             continue
-        # What a choice has brought along says nothing new: width=w256 sets width and model.width.
-        chosen = [choice for group, choice in groups.items() if _brings(group, path[1:])]
-        if not any(_determines(runs[choice], runs[name]) for choice in chosen):
-            telling.append(name)
-    return _without_copies(runs, telling)
+        # A key that a choice determines is redundant: width=w256 sets width and model.width.
+        choices_of_key = [choice for group, choice in groups.items() if _brings(group, path[1:])]
+        if not any(_determines(runs[choice], runs[name]) for choice in choices_of_key):
+            differing.append(name)
+    return _without_copies(runs, differing)
 
 
 def _brings(group: str, path: list[str]) -> bool:
@@ -128,7 +129,7 @@ def _brings(group: str, path: list[str]) -> bool:
 
 
 def _without_copies(runs: pd.DataFrame, names: list[str]) -> list[str]:
-    """Leave out keys that hold what a key of the same last name holds, as `dataset.steps` does of `steps`."""
+    """Leave out keys with the values of an earlier key of the same last name: `dataset.steps`, `steps`."""
     kept: dict[tuple[str, ...], str] = {}
     for name in names:
         kept.setdefault((name.rpartition(".")[2], *_comparable(runs[name])), name)
@@ -157,7 +158,7 @@ def _short(name: str) -> str:
 
 
 def _header(name: str, names: list[str]) -> str:
-    """`lr` for `optimizer.lr`, unless another key ends in the same word."""
+    """`lr` for `optimizer.lr`, unless another key ends with the same word."""
     last = name.rpartition(".")[2]
     return (
         last if [other.rpartition(".")[2] for other in names].count(last) == 1 else name.replace(".", ".\n")
@@ -165,12 +166,12 @@ def _header(name: str, names: list[str]) -> str:
 
 
 def _label_part(name: str, value: Any) -> str:
-    text = _written(value)
+    text = _setting(value)
     return text if name.startswith("config.choices.") else f"{name.rpartition('.')[2]}={text}"
 
 
-def _written(value: Any) -> str:
-    # A whole number beside a missing one comes out of pandas as a float.
+def _setting(value: Any) -> str:
+    # pandas turns integers into floats if a value of the column is missing.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -184,13 +185,13 @@ def _cell(name: str, run: pd.Series) -> str:
         return f"<{three_digits(run[RESOLUTION.name])}"
     if name in _HEADERS:
         return three_digits(value)
-    return escape(_written(value))
+    return escape(_setting(value))
 
 
 def _note(run: pd.Series) -> str:
-    """Why a run failed and what to try, as rich markup."""
-    told = " → ".join(
+    """Why a run failed and what to try, as Rich markup."""
+    message = " → ".join(
         str(run[name]) for name in ("message", "remedy") if not _missing(run[name]) and run[name]
     )
     style = _STYLES.get(run["status"], _FAILED_STYLE)
-    return f"[{style}]{run['status']}[/] {escape(str(run['run_id']))}: {escape(told) or 'no message'}"
+    return f"[{style}]{run['status']}[/] {escape(str(run['run_id']))}: {escape(message) or 'no message'}"

@@ -1,4 +1,4 @@
-"""Runs told apart by activation, and by all else: two labels in place of one."""
+"""Two labels of a run: its activation, and the other settings in which the runs differ."""
 
 import math
 import re
@@ -14,52 +14,54 @@ _SEEDS = ("config.seed", "config.dataset.seed")
 
 
 def activation_labels(runs: pd.DataFrame) -> dict[str, str]:
-    """By run_id: the activation, and those of its settings in which runs differ."""
+    """The activation of each run by run_id, with those of its settings in which the runs differ."""
     named = labels(runs[["run_id", *(name for name in _config(runs) if _ACTIVATION.fullmatch(name))]])
-    chosen = _chosen(runs, ("activation",))
-    # Where all have one activation, `labels` tells the settings alone.
+    choices = _choices(runs, ("activation",))
+    # If all runs share one activation, `labels` contains its settings alone.
     return {
-        run_id: label if label.startswith(chosen[run_id]) else f"{chosen[run_id]}, {label}"
+        run_id: label if label.startswith(choices[run_id]) else f"{choices[run_id]}, {label}"
         for run_id, label in named.items()
     }
 
 
 def method_labels(runs: pd.DataFrame, ignored: Collection[str] = ()) -> dict[str, str]:
-    """By run_id: all in which runs differ but activation and seeds; solver and gradient where nothing does.
+    """The settings of each run by run_id, except activation and seeds, in which the runs differ.
+
+    Solver and gradient if the runs differ in nothing else.
 
     Args:
         runs: what `ntkode.results.load` returns.
-        ignored: further columns that do not count.
+        ignored: further columns to leave out.
     """
-    told = [name for name in _config(runs) if not _ACTIVATION.fullmatch(name)]
-    named = labels(runs[["run_id", *(name for name in told if name not in (*_SEEDS, *ignored))]])
-    chosen = _chosen(runs, ("solver", "gradient"))
-    # Where nothing differs, `labels` falls back on the run's id.
-    return {run_id: chosen[run_id] if label == run_id else label for run_id, label in named.items()}
+    columns = [name for name in _config(runs) if not _ACTIVATION.fullmatch(name)]
+    named = labels(runs[["run_id", *(name for name in columns if name not in (*_SEEDS, *ignored))]])
+    choices = _choices(runs, ("solver", "gradient"))
+    # If nothing differs, `labels` returns the run's id.
+    return {run_id: choices[run_id] if label == run_id else label for run_id, label in named.items()}
 
 
 def problem_labels(runs: pd.DataFrame) -> dict[str, str]:
-    """By run_id: all in which runs differ but activation, seeds, solver and gradient; or nothing."""
+    """As `method_labels`, without solver and gradient; an empty label if nothing differs."""
     named = labels(runs[["run_id", *problem_columns(runs)]])
     return {run_id: "" if label == run_id else label for run_id, label in named.items()}
 
 
 def problem_columns(runs: pd.DataFrame) -> list[str]:
-    """The config's columns that hold neither activation, seeds, solver nor gradient."""
-    told = (name for name in _config(runs) if name not in _SEEDS)
-    return [name for name in told if not _ACTIVATION.fullmatch(name) and not _METHOD.fullmatch(name)]
+    """The `config.…` columns except those of activation, seeds, solver and gradient."""
+    names = (name for name in _config(runs) if name not in _SEEDS)
+    return [name for name in names if not _ACTIVATION.fullmatch(name) and not _METHOD.fullmatch(name)]
 
 
 def numbers(runs: pd.DataFrame, name: str) -> pd.Series:
-    """A column of numbers, NaN where there is none."""
+    """The column `name` of the runs as floats; NaN if there is none."""
     return runs[name].astype(float) if name in runs else pd.Series(math.nan, runs.index)
 
 
-def _chosen(runs: pd.DataFrame, groups: Collection[str]) -> dict[str, str]:
-    """By run_id: the choices of these groups, as far as the config stores them."""
+def _choices(runs: pd.DataFrame, groups: Collection[str]) -> dict[str, str]:
+    """The choices of these config groups by run_id, comma-separated, as far as the config stores them."""
     columns = [f"config.choices.{group}" for group in groups if f"config.choices.{group}" in runs]
-    told = (", ".join(row.dropna().astype(str)) for _, row in runs[columns].iterrows())
-    return dict(zip(runs["run_id"], told, strict=True))
+    choices = (", ".join(row.dropna().astype(str)) for _, row in runs[columns].iterrows())
+    return dict(zip(runs["run_id"], choices, strict=True))
 
 
 def _config(runs: pd.DataFrame) -> list[str]:

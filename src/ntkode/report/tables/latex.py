@@ -1,15 +1,15 @@
-"""Tables for LaTeX documents: booktabs, three significant digits, the field's symbols as mathematics."""
+"""Tables for LaTeX documents: booktabs, three significant digits, symbols in math mode."""
 
 import re
 
 import pandas as pd
 
-from ntkode.report.tables.rendering import written
+from ntkode.report.tables.rendering import as_text
 
 LONG = 40
-"""Rows from which a table breaks over pages (`longtable`)."""
+"""Largest number of rows of a `table`; longer ones become a `longtable`, which breaks over pages."""
 
-# The field's symbols, and what means something to TeX: pdfLaTeX can read no others.
+# The symbols of our tables and the special characters of TeX; pdfLaTeX knows no other non-ASCII ones.
 _SYMBOLS = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -55,20 +55,20 @@ _SYMBOLS = str.maketrans(
 )  # fmt: skip
 _POWER = re.compile(r"(?<![\w.])([−-]?\d+(?:\.\d+)?)e(−|-)?(\d+)(?![\w.])")
 _WORDS = 24
-"""Letters from which a column is set in lines, as sentences are."""
+"""Longest text in a column without line breaks."""
 
 
 def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
-    r"""A table environment in the style of booktabs; `longtable` where it has more than `LONG` rows.
+    r"""A table environment in the style of booktabs; a `longtable` if it has more than `LONG` rows.
 
     The document needs `\usepackage{booktabs,longtable}`.
 
     Args:
-        table: what to tell; see `written` for how.
+        table: the numbers and texts; see `as_text` for their format.
         caption: plain text.
-        label: of the table, `tab:` comes before it.
+        label: the LaTeX label, without its prefix `tab:`.
     """
-    texts = written(table)
+    texts = as_text(table)
     columns = [_alignment(table[name], texts[name]) for name in table]
     texts = texts.map(in_latex)
     texts.columns = pd.Index([in_latex(str(name)) for name in table])
@@ -85,7 +85,7 @@ def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
 
 
 def in_latex(text: str) -> str:
-    """Plain text for LaTeX: special letters escaped, powers of ten as such, symbols as mathematics."""
+    r"""Plain text as LaTeX: special characters escaped, `1e−6` as $1\cdot10^{-6}$, symbols in math mode."""
     parts, end = [], 0
     for power in _POWER.finditer(text):
         sign = "-" if power[2] else ""

@@ -1,4 +1,4 @@
-"""A table's numbers as they are read: what the page and the LaTeX tables show of a data frame."""
+"""A data frame as text, for the page and for LaTeX."""
 
 import math
 from collections.abc import Hashable
@@ -6,18 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from ntkode.report.formatting import MISSING, shown, three_digits
+from ntkode.report.formatting import MISSING, minus_sign, plain, short, three_digits
 from ntkode.report.tables.comparison import RESOLUTION
 
 ROUND = 4
-"""Significant digits up to which a column's numbers are told as they are: settings, not measurements."""
+"""A column whose numbers all have at most this many significant digits contains settings."""
 
 
-def written(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text, of the same shape.
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text, with the same shape, index and columns.
 
-    Measured numbers have three significant digits, settings all of theirs, and a λ_min at or below its
-    resolution is shown as `<` the resolution (see `ntkode.report.tables.comparison.comparison`).
+    Measured numbers get three significant digits, settings keep all of theirs (see `ROUND`). A λ_min at or
+    below its resolution becomes `<` the resolution (see `ntkode.report.tables.comparison.comparison`).
     """
     texts = {name: _column(table[name]) for name in table}
     if RESOLUTION.name in table:
@@ -29,7 +29,7 @@ def written(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def missing(value: Any) -> bool:
-    """Whether there is nothing to tell: None, or NaN."""
+    """Whether the value is None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -49,8 +49,8 @@ def _text(value: Any, setting: bool) -> str:
         return MISSING
     if not isinstance(value, float):
         return str(value)
-    return f"{value:g}".replace("-", "−") if setting else _measured(value)
+    return plain(value) if setting else _measured(value)
 
 
 def _measured(value: float) -> str:
-    return shown(value) if missing(value) or math.isinf(value) else three_digits(value).replace("-", "−")
+    return minus_sign(three_digits(value)) if math.isfinite(value) else short(value)

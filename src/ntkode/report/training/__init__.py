@@ -1,1 +1,1 @@
-"""Reports on training."""
+"""Reports on training: curves, convergence, activations, horizons, data sets."""

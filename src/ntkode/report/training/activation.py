@@ -48,22 +48,22 @@ PANELS: Sequence[tuple[str, str, str, bool]] = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`activation.csv`, a row a run; `activation_medians.csv`; the picture; the verdicts."""
+    """The tables `activation` (one row per run), `activation_medians` and the verdicts; the figure."""
     runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
     return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
-    """At each of the scales among the runs: smooth φ train faster than relu, and have better gradients."""
-    told: list[Claim] = []
+    """For each scale among the runs: smooth φ train faster than relu and have more accurate gradients."""
+    tested: list[Claim] = []
     tried = set(runs[ACTIVATION])
     for match in runs[MATCH].dropna().unique():
-        own, scale = {MATCH: match}, SCALES.get(match, match)
+        at_scale, scale = {MATCH: match}, SCALES.get(match, match)
         needs = f"runs of {KINKED} and of smooth activations with several seeds"
-        kinked = {**own, ACTIVATION: KINKED}
+        kinked = {**at_scale, ACTIVATION: KINKED}
         for activation in (name for name in SMOOTH if name in tried):
-            smooth = {**own, ACTIVATION: activation}
-            told.append(
+            smooth = {**at_scale, ACTIVATION: activation}
+            tested.append(
                 Claim(
                     f"{activation}_trains_better_{match}",
                     f"{scale}: {activation}, which is smooth, trains faster than {KINKED}",
@@ -73,22 +73,22 @@ def claims(runs: pd.DataFrame) -> Claims:
                     Above(1.0),
                 )
             )
-        told.append(
+        tested.append(
             Claim(
                 f"{KINKED}_gradient_error_{match}",
                 f"{scale}: {KINKED}'s gradient is less accurate than that of every smooth activation",
                 PAPER,
                 f"gradient error at the start, {KINKED} / largest of the smooth ones",
-                GeometricMean(ratio(value(ERROR, kinked), _largest(own, tried)), needs),
+                GeometricMean(ratio(value(ERROR, kinked), _largest(at_scale, tried)), needs),
                 Above(1.0),
             )
         )
-    return Claims(NAME, tuple(told))
+    return Claims(NAME, tuple(tested))
 
 
-def _largest(own: dict[str, object], tried: set[str]) -> Statistic:
-    """The largest gradient error of the smooth activations, in each replicate."""
-    errors = [value(ERROR, {**own, ACTIVATION: name}) for name in SMOOTH if name in tried]
+def _largest(where: dict[str, object], tried: set[str]) -> Statistic:
+    """The largest gradient error among the smooth activations, in each replicate."""
+    errors = [value(ERROR, {**where, ACTIVATION: name}) for name in SMOOTH if name in tried]
 
     def measured(runs: pd.DataFrame) -> pd.Series:
         columns = [error(runs) for error in errors]
@@ -103,7 +103,7 @@ def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
 
 
 def figure(runs: pd.DataFrame) -> Figure:
-    """Six quantities, a column an activation; where no run is done there is a ×.
+    """Six panels, one column per activation; a × marks an activation without a done run.
 
     Args:
         runs: what `ntkode.results.load` returns.
@@ -117,6 +117,6 @@ def figure(runs: pd.DataFrame) -> Figure:
         points = pd.DataFrame({"place": done[ACTIVATION], "y": numbers(done, column), "name": name})
         draw_by_name(axes, points, places, styles, log=log)
         frame(axes, title, ylabel)
-    missing = Line2D([], [], ls="", marker="x", color="0.4", label="no run ended well")
+    missing = Line2D([], [], ls="", marker="x", color="0.4", label="no done run")
     legend(picture, styles, *([missing] if len(done) < len(runs) else []))
     return picture

@@ -1,4 +1,4 @@
-"""The report of experiment=paper/activation_gradient: does relu's gradient error show in its loss?"""
+"""The report of experiment=paper/activation_gradient: does relu's gradient error change its loss?"""
 
 import math
 from pathlib import Path
@@ -25,7 +25,7 @@ METHOD = "config.choices.gradient"
 ORDINARY, ACCURATE = "backprop", "kink_averaged"
 GAP = "sup |ΔL| / L₀"
 VISIBLE = 0.01
-"""Share of L_0 by which two loss curves must differ for the difference to count as visible."""
+"""Difference of two loss curves, relative to L_0, above which it counts as visible."""
 MEASURES = (
     Column(ERROR, "gradient error start", "gradient\nerror"),
     Column(GAP, "loss gap", "sup |ΔL|\n/ L₀"),
@@ -37,22 +37,22 @@ MEASURES = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`activation_gradient.csv`, a row a run; the medians; the picture; the verdicts."""
+    """The tables `activation_gradient` (one row per run), medians and verdicts; the figure."""
     history = load_history(results_dir, runs["run_id"])
     return WithVerdicts(_numbers, claims(runs))(with_gap(runs, history), results_dir)
 
 
 def with_gap(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column `GAP`: sup_k |L_k − L'_k| / L_0, L' the run with `ACCURATE` gradients.
+    """The runs with a column `GAP`: sup_k |L_k − L'_k| / L_0, L' the loss with `ACCURATE` gradients.
 
-    It stands with the ordinary run of the same activation, scales and replicate; NaN where one of the two did
-    not reach the end, and with all other runs.
+    Only `ORDINARY` runs have a value, from the pair with equal activation, scales and replicate; NaN if a
+    run of the pair is not done.
     """
     done = runs[runs["status"] == Status.DONE]
     key = [ACTIVATION, MATCH, "replicate"]
-    told = done.assign(replicate=replicate(done))[[*key, METHOD, "run_id"]]
-    pairs = told[told[METHOD] == ORDINARY].merge(
-        told[told[METHOD] == ACCURATE], on=key, suffixes=("", "_accurate")
+    named = done.assign(replicate=replicate(done))[[*key, METHOD, "run_id"]]
+    pairs = named[named[METHOD] == ORDINARY].merge(
+        named[named[METHOD] == ACCURATE], on=key, suffixes=("", "_accurate")
     )
     curves = (
         history.pivot(index="step", columns="run_id", values="loss/train") if len(pairs) else pd.DataFrame()
@@ -65,17 +65,17 @@ def with_gap(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims(runs: pd.DataFrame) -> Claims:
-    """On each activation and scale among the runs: the error is real, and it shows in the loss."""
-    told: list[Claim] = []
+    """For each activation and scale among the runs: the gradient has an error, and it changes the loss."""
+    tested: list[Claim] = []
     for activation in runs[ACTIVATION].dropna().unique():
         for match in runs[MATCH].dropna().unique():
-            own, scale = {ACTIVATION: activation, MATCH: match}, SCALES.get(match, match)
+            pair, scale = {ACTIVATION: activation, MATCH: match}, SCALES.get(match, match)
             needs = f"runs of {activation} with gradient={ORDINARY} and gradient={ACCURATE} and several seeds"
-            ordinary, accurate = ({**own, METHOD: method} for method in (ORDINARY, ACCURATE))
-            told += [
+            ordinary, accurate = ({**pair, METHOD: method} for method in (ORDINARY, ACCURATE))
+            tested += [
                 Claim(
                     f"{activation}_gradient_error_{match}",
-                    f"{scale}: {activation}'s gradient by backprop is less accurate than it could be",
+                    f"{scale}: {activation}'s gradient by {ORDINARY} is less accurate than by {ACCURATE}",
                     "ntkode (docs/perf/gradients.md)",
                     f"gradient error at the start, {ORDINARY} / {ACCURATE}",
                     GeometricMean(ratio(value(ERROR, ordinary), value(ERROR, accurate)), needs),
@@ -83,14 +83,14 @@ def claims(runs: pd.DataFrame) -> Claims:
                 ),
                 Claim(
                     f"{activation}_error_shows_{match}",
-                    f"{scale}: {activation}'s gradient error shows in its loss",
+                    f"{scale}: {activation}'s gradient error visibly changes its loss",
                     PAPER,
-                    f"largest distance of the loss curves of {ORDINARY} and {ACCURATE} / L₀",
+                    f"largest distance between the loss curves of {ORDINARY} and {ACCURATE} / L₀",
                     GeometricMean(value(GAP, ordinary), needs),
                     Above(VISIBLE),
                 ),
             ]
-    return Claims(NAME, tuple(told))
+    return Claims(NAME, tuple(tested))
 
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
@@ -100,11 +100,11 @@ def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Gradient error by method; the loss curves by method; the largest distance between them.
+    """Three panels: gradient error by method, loss curves by method, the largest distance between them.
 
     Args:
         runs: with the column of `with_gap`.
-        history: of the runs.
+        history: what `ntkode.results.load_history` returns for these runs.
     """
     picture, (errors, losses, gaps) = blank(1, 3, (13.5, 4.4))
     done = runs[runs["status"] == Status.DONE]
@@ -126,10 +126,10 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         textcoords="offset points", color="0.4", fontsize=9,
     )  # fmt: skip
     for match, dashes in zip(scales, ("-", (0, (5, 3)), (0, (1, 1))), strict=False):
-        own = done[done[MATCH] == match]
+        at_scale = done[done[MATCH] == match]
         for number, method in enumerate(methods):
-            names = dict.fromkeys(own.loc[own[METHOD] == method, "run_id"], method)
-            # One curve lies on the other: the first is drawn broad and pale beneath.
+            names = dict.fromkeys(at_scale.loc[at_scale[METHOD] == method, "run_id"], method)
+            # The curves coincide: draw the first broad and pale, below the second.
             look = {"linewidth": 5, "alpha": 0.35} if number == 0 else {"linewidth": 1.3, "linestyle": dashes}
             draw_curves(losses, history, names, "loss/ratio", styles, **look)
     frame(losses, "Training loss" + (" (dashed: matched)" if len(scales) > 1 else ""), "$L_k\\,/\\,L_0$")

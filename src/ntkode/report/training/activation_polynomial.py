@@ -1,4 +1,4 @@
-"""The report of experiment=paper/activation_polynomial: must φ be non-polynomial, or only not linear?"""
+"""The report of experiment=paper/activation_polynomial: must φ be non-polynomial or only nonlinear?"""
 
 import math
 from pathlib import Path
@@ -21,11 +21,11 @@ from ntkode.report.training.claims import RATE
 from ntkode.results import Status, load_history
 
 NAME = "activation_polynomial"
-SEEN = "least lambda_min over resolution"
+RESOLVED = "least lambda_min over resolution"
 RATES_RATIO = "rate at end over rate at start"
 NONPOLYNOMIAL, POLYNOMIAL, LINEAR = "tanh", "quadratic", "identity"
 FLOOR = 1e-6
-"""What a λ_min is drawn and compared as at least, by its resolution: one may be zero to the last digit."""
+"""Lower bound of λ_min/resolution in figures and ratios, because λ_min may be exactly zero."""
 MEASURES = (
     Column("ntk/lambda_min.min", "least lambda_min", "λ_min\nleast"),
     Column("ntk/resolution.max", "resolution", "resolu-\ntion"),
@@ -39,28 +39,29 @@ MEASURES = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`activation_polynomial.csv`, a row a run; the medians; the picture; the verdicts."""
+    """The tables `activation_polynomial` (one row per run), medians and verdicts; the figure."""
     runs = with_resolved(runs)
     return WithVerdicts(_numbers, claims())(runs, results_dir)
 
 
 def with_resolved(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with columns `SEEN` and `RATES_RATIO`.
+    """The runs with columns `RESOLVED` and `RATES_RATIO`.
 
-    `SEEN` is the size of λ_min's least value by its resolution: below 1 nothing tells it from zero.
+    `RESOLVED` is |smallest λ_min in training| / its resolution: below 1 it cannot be distinguished from zero.
+    `RATES_RATIO` is the decay rate at the end divided by that of the first 20 steps.
     """
     resolution = numbers(runs, "ntk/resolution.max")
-    seen = numbers(runs, "ntk/lambda_min.min") / resolution.where(resolution > 0, math.nan)
+    resolved = numbers(runs, "ntk/lambda_min.min") / resolution.where(resolution > 0, math.nan)
     rates = numbers(runs, RATE) / numbers(runs, "loss/decay_rate/0-20")
-    return runs.assign(**{SEEN: seen.abs().clip(lower=FLOOR), RATES_RATIO: rates})
+    return runs.assign(**{RESOLVED: resolved.abs().clip(lower=FLOOR), RATES_RATIO: rates})
 
 
 def claims() -> Claims:
-    """A positive λ_min and convergence: with a non-polynomial φ, a polynomial and a linear one."""
+    """Claims on λ_min and convergence with a non-polynomial, a polynomial and a linear φ."""
 
-    def seen(activation: str) -> GeometricMean:
+    def resolved(activation: str) -> GeometricMean:
         return GeometricMean(
-            value(SEEN, {ACTIVATION: activation}), f"runs of {activation} with several seeds"
+            value(RESOLVED, {ACTIVATION: activation}), f"runs of {activation} with several seeds"
         )
 
     quantity = "|least λ_min of the NTK in training| / its resolution"
@@ -74,15 +75,15 @@ def claims() -> Claims:
                 f"A non-polynomial φ ({NONPOLYNOMIAL}) keeps λ_min positive throughout training",
                 PAPER,
                 quantity,
-                seen(NONPOLYNOMIAL),
+                resolved(NONPOLYNOMIAL),
                 Above(1.0),
             ),
             Claim(
                 "linear_is_singular",
-                f"A linear φ ({LINEAR}) has a singular NTK where there are more samples than features",
+                f"A linear φ ({LINEAR}) has a singular NTK if there are more samples than features",
                 PAPER,
                 quantity,
-                seen(LINEAR),
+                resolved(LINEAR),
                 Below(1.0),
             ),
             Claim(
@@ -90,7 +91,7 @@ def claims() -> Claims:
                 f"λ_min is positive for non-polynomial φ only: with a polynomial ({POLYNOMIAL}) it is zero",
                 "converse of the paper's theorem, which it does not claim for the ODE",
                 quantity,
-                seen(POLYNOMIAL),
+                resolved(POLYNOMIAL),
                 Below(1.0),
             ),
             Claim(
@@ -120,32 +121,38 @@ def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """λ_min by its resolution, the loss curves, and the rate at the end.
+    """Three panels: λ_min/resolution, the loss curves, and the decay rate at the end.
 
     Args:
         runs: with the columns of `with_resolved`.
-        history: of the runs.
+        history: what `ntkode.results.load_history` returns for these runs.
     """
-    picture, (seen, losses, rates) = blank(1, 3, (13.5, 4.4))
+    picture, (resolved, losses, rates) = blank(1, 3, (13.5, 4.4))
     done = runs[runs["status"] == Status.DONE]
     places = [str(name) for name in runs[ACTIVATION].dropna().unique()]
     styles = styles_of(places)
-    for axes, column in ((seen, SEEN), (rates, RATE)):
-        # One name a place, in its middle.
+    for axes, column in ((resolved, RESOLVED), (rates, RATE)):
+        # One name per place, in its middle.
         for place, name in enumerate(places):
-            own = numbers(done[done[ACTIVATION] == name], column)
-            axes.plot([place] * len(own), own, **styles[name], ls="", alpha=0.6, mew=0)
-            if own.notna().any():
-                axes.plot([place - 0.2, place + 0.2], [own.median()] * 2, color=styles[name]["color"], lw=2)
+            values = numbers(done[done[ACTIVATION] == name], column)
+            axes.plot([place] * len(values), values, **styles[name], ls="", alpha=0.6, mew=0)
+            if values.notna().any():
+                axes.plot(
+                    [place - 0.2, place + 0.2], [values.median()] * 2, color=styles[name]["color"], lw=2
+                )
         axes.set_yscale("log")
         axes.set_xticks(range(len(places)), places)
         axes.set_xlim(-0.6, len(places) - 0.4)
         grid(axes)
-    low = seen.get_ylim()[0]
-    seen.axhspan(min(low, 0.1), 1, color="0.9", zorder=0)
-    seen.set_ylim(min(low, 0.1), None)
-    seen.annotate("noise: not to be told from zero", (0.03, 0.03), xycoords="axes fraction", color="0.4")
-    frame(seen, "Least eigenvalue of the NTK by its resolution", r"$|\min_k\lambda_{\min}|$ / resolution")
+    low = resolved.get_ylim()[0]
+    resolved.axhspan(min(low, 0.1), 1, color="0.9", zorder=0)
+    resolved.set_ylim(min(low, 0.1), None)
+    resolved.annotate(
+        "noise: cannot be distinguished from zero", (0.03, 0.03), xycoords="axes fraction", color="0.4"
+    )
+    frame(
+        resolved, "Smallest eigenvalue of the NTK / its resolution", r"$|\min_k\lambda_{\min}|$ / resolution"
+    )
     frame(rates, "Decay rate at the end", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$")
     draw_curves(
         losses, history, dict(zip(done["run_id"], done[ACTIVATION], strict=True)), "loss/ratio", styles

@@ -1,4 +1,4 @@
-"""What the paper says of training, as measures that several studies share: convergence and a positive NTK."""
+"""The paper's claims about training that several studies share: convergence and a positive λ_min."""
 
 import math
 
@@ -12,19 +12,19 @@ from ntkode.report.tables.labels import numbers
 RATE, GUARANTEED, EXCESS = "loss/decay_rate", "loss/guaranteed_rate", "rate over guaranteed"
 SHARE = "lambda_min share"
 LEAST_SHARE = 0.5
-"""The share of its start under which λ_min may not fall: what the convergence proof needs."""
+"""The convergence proof needs λ_min at or above this share of its initial value."""
 
 
 def with_ratios(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns `EXCESS` and `SHARE`.
 
-    `EXCESS` is the decay rate over the last window by the guaranteed one, NaN where the kernel is singular or
-    the step too large, so that nothing is guaranteed. `SHARE` is the least λ_min of the probe's kernel after
-    the start by that at the start, and 0 where one of the two is within its resolution.
+    `EXCESS` is the decay rate over the last window divided by the guaranteed rate; NaN if none is guaranteed
+    because the kernel is singular or the step too large. `SHARE` is the smallest λ_min of the probe's kernel
+    after the start divided by that at the start; 0 if one of the two is within its resolution.
 
     Args:
         runs: what `ntkode.results.load` returns.
-        history: of the runs.
+        history: what `ntkode.results.load_history` returns for these runs.
     """
     guaranteed = numbers(runs, GUARANTEED)
     excess = numbers(runs, RATE) / guaranteed.where(guaranteed > 0, math.nan)
@@ -34,37 +34,37 @@ def with_ratios(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**{EXCESS: excess, SHARE: (least / start).mask(unseen, 0.0)})
 
 
-def converges(name: str, told: str, excess: Statistic, needs: str) -> Claim:
-    """Gradient descent converges linearly: the loss still falls at the guaranteed rate or faster.
+def converges(name: str, subject: str, excess: Statistic, needs: str) -> Claim:
+    """The claim that gradient descent converges linearly, at least at the guaranteed rate.
 
     Args:
         name: of the claim.
-        told: whose loss it is, such as `tanh: `.
-        excess: made of `EXCESS`.
-        needs: which runs it takes.
+        subject: the start of the statement, such as `tanh: `.
+        excess: a statistic of the column `EXCESS`.
+        needs: a description of the runs that it needs.
     """
     return Claim(
         f"{name}_linear_convergence",
-        f"{told}the loss falls linearly: at the end still at the guaranteed rate or faster",
+        f"{subject}the loss converges linearly: at the end, at least at the guaranteed rate",
         PAPER,
         "decay rate over the last window / −2 log(1 − η λ_min)",
-        Mean(excess, needs),  # no logarithms: the rate of a loss that grows is negative, and counts
+        Mean(excess, needs),  # no logarithm: the rate of a growing loss is negative
         Above(1.0),
     )
 
 
-def stays_positive(name: str, told: str, share: Statistic, needs: str) -> Claim:
-    """λ_min stays bounded away from zero: see `LEAST_SHARE`.
+def stays_positive(name: str, subject: str, share: Statistic, needs: str) -> Claim:
+    """The claim that λ_min stays above `LEAST_SHARE` of its initial value.
 
     Args:
         name: of the claim.
-        told: whose kernel it is.
-        share: made of `SHARE`.
-        needs: which runs it takes.
+        subject: the start of the statement, such as `tanh: `.
+        share: a statistic of the column `SHARE`.
+        needs: a description of the runs that it needs.
     """
     return Claim(
         f"{name}_lambda_min",
-        f"{told}the NTK's λ_min stays above half of its start throughout training",
+        f"{subject}the NTK's λ_min stays above half its initial value throughout training",
         PAPER,
         "least λ_min after the start / λ_min at the start (probe)",
         Mean(share, needs),
@@ -73,11 +73,11 @@ def stays_positive(name: str, told: str, share: Statistic, needs: str) -> Claim:
 
 
 def least(column: str, runs: pd.DataFrame, by: str, where: dict[str, object]) -> Statistic:
-    """The least of the column's values over what `by` names, in each replicate."""
+    """The minimum of the column over the values of the column `by`, in each replicate."""
     cases = list(runs[by].dropna().unique()) if by in runs else []
 
-    def measured(those: pd.DataFrame) -> pd.Series:
-        values = [value(column, {**where, by: case})(those) for case in cases]
+    def minima(runs: pd.DataFrame) -> pd.Series:
+        values = [value(column, {**where, by: case})(runs) for case in cases]
         return pd.concat(values, axis=1).min(axis=1, skipna=False) if values else pd.Series(dtype=float)
 
-    return measured
+    return minima

@@ -1,4 +1,4 @@
-"""The report of study=training: the comparison of the runs, and their training curves."""
+"""The report of study=training: the comparison of the runs and their training curves."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ntkode.results import load_history
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`comparison.csv`, a row a run, and the curves as `comparison.png` and `.pdf`."""
+    """The table `comparison`, one row per run, and the figure of the curves."""
     table = comparison(runs)
     figure = training_figure(load_history(results_dir, runs["run_id"]), labels(runs))
     return Report("comparison", {"comparison": table}, render(table), figure)

@@ -1,4 +1,4 @@
-"""The picture of a training sweep, a line a run; and how pictures are saved."""
+"""The figure of a training sweep, one line per run; saving of figures."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
 
 _PREDICTION: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.9, "marker": ""}
 _LIMIT: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9, "marker": ""}
-# history column → how to draw it and what to call it
+# history column → line style and label
 _PREDICTIONS = {
     "loss/predicted_ratio": (_PREDICTION, "predicted by the NTK at the start"),
     "loss/predicted_ratio_limit": (_LIMIT, "predicted by its infinite-width limit"),
@@ -26,18 +26,18 @@ _Style = dict[str, Any]
 
 
 def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
-    """Loss, λ_min, gradient error and NTK drift against the training step, a line a run.
+    """Loss, λ_min, gradient error and NTK drift repeatst the training step, one line per run.
 
-    The loss panel also shows, where the history holds them, thin and dashed the loss that gradient descent
-    linearised at θ₀ would have (`loss/predicted_ratio`), and dotted the one under the infinite-width limit's
-    kernel (`loss/predicted_ratio_limit`).
+    The loss panel also contains predictions if the history has them: thin and dashed, the loss of gradient
+    descent linearised at θ₀ (`loss/predicted_ratio`), dotted, the loss with the kernel of the
+    infinite-width limit (`loss/predicted_ratio_limit`).
 
     Args:
         history: what `ntkode.results.load_history` returns.
-        labels: what to call each run, by run_id; runs of one label (seeds) share a colour.
+        labels: the label of each run by run_id; runs with one label (seeds) share a colour.
     """
     figure = Figure(figsize=(10, 6.8), layout="constrained")
-    FigureCanvasAgg(figure)  # a canvas of its own: nothing of pyplot's global state
+    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
     loss, lambda_min, gradient_error, drift = figure.subplots(2, 2, sharex=True).flat
     styles = _styles(labels)
 
@@ -51,16 +51,16 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
         ]
         loss.legend(handles=lines, frameon=False, fontsize=9, loc="best")
 
-    shown = _draw(lambda_min, _floored(history, lambda_min), styles, "ntk/lambda_min")
-    _finish(lambda_min, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$", empty=not shown)
+    drawn = _draw(lambda_min, _floored(history, lambda_min), styles, "ntk/lambda_min")
+    _finish(lambda_min, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$", empty=not drawn)
 
-    shown = _draw(gradient_error, history, styles, "gradient/relative_error")
+    drawn = _draw(gradient_error, history, styles, "gradient/relative_error")
     ylabel = r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$"
-    _finish(gradient_error, "Relative error of the gradient", ylabel, empty=not shown)
+    _finish(gradient_error, "Relative error of the gradient", ylabel, empty=not drawn)
 
-    shown = _draw(drift, history, styles, "ntk/drift", scale="linear")
+    drawn = _draw(drift, history, styles, "ntk/drift", scale="linear")
     ylabel = r"$\|\Theta_k - \Theta_0\|_F\,/\,\|\Theta_0\|_F$"
-    _finish(drift, "Relative change of the NTK (probe)", ylabel, empty=not shown)
+    _finish(drift, "Relative change of the NTK (probe)", ylabel, empty=not drawn)
 
     for axes in (gradient_error, drift):
         axes.set_xlabel("training step")
@@ -70,31 +70,31 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `<stem>.png` (160 dpi) and `<stem>.pdf`; returns their paths."""
+    """Write `<stem>.png` (160 dpi) and `<stem>.pdf`; return their paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, pdf = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf"))
     figure.savefig(png, dpi=160)
-    figure.set_layout_engine("none")  # the layout stays: a second one takes a third of the time
-    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it finds the dates of matplotlib's fonts strange
-    # Fonts as outlines that journals accept, and no date: the same numbers give the same file.
+    figure.set_layout_engine("none")  # keep the layout: computing it again takes a third of the time
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the dates in matplotlib's fonts
+    # Outline fonts, which journals accept; no date, so that the same numbers give the same file.
     with matplotlib.rc_context({"pdf.fonttype": 42}):
         figure.savefig(pdf, metadata={"CreationDate": None})
     return [png, pdf]
 
 
 def _styles(labels: dict[str, str]) -> dict[str, _Style]:
-    """Line style by run_id; a label's colour, then its dashes and marker once the colours are used up."""
+    """Line style by run_id: one colour per label, other dashes and markers once all colours are used."""
     names = list(dict.fromkeys(labels.values()))
     dashes = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
     by_label: dict[str, _Style] = {}
     for index, name in enumerate(names):
-        again, colour = divmod(index, len(COLOURS))
+        repeat, colour = divmod(index, len(COLOURS))
         by_label[name] = {
             "color": COLOURS[colour],
-            "linestyle": dashes[again % len(dashes)],
-            "marker": MARKERS[(colour + again) % len(MARKERS)],
+            "linestyle": dashes[repeat % len(dashes)],
+            "marker": MARKERS[(colour + repeat) % len(MARKERS)],
             "markersize": 3.5,
-            # Runs of one label are seeds: thinner, so that they read as a bundle.
+            # Runs of one label are seeds, drawn thinner.
             "linewidth": 1.6 if list(labels.values()).count(name) == 1 else 0.8,
         }
     return {run_id: by_label[label] for run_id, label in labels.items()}
@@ -108,7 +108,7 @@ def _draw(
     scale: str = "log",
     **changes: Any,
 ) -> bool:
-    """Draw a metric of every run; returns whether there was anything to draw."""
+    """Draw a metric of every run; return whether there are values to draw."""
     if metric not in history:
         return False
     axes.set_yscale(scale)
@@ -125,12 +125,12 @@ def _draw(
 
 
 def _sparse(steps: pd.Series) -> bool:
-    """Whether a metric was measured so rarely that a reader wants to see where."""
+    """Whether a metric was measured so rarely that markers are needed."""
     return len(steps) <= 60 and steps.max() - steps.min() >= 2 * (len(steps) - 1)
 
 
 def _floored(history: pd.DataFrame, axes: Axes) -> pd.DataFrame:
-    """The history with λ_min raised to its resolution, which `axes` then marks: what lies below is noise."""
+    """The history with λ_min raised to its resolution, below which it is noise; a line on `axes` marks it."""
     if not {"ntk/lambda_min", "ntk/resolution"} <= set(history):
         return history
     noise = history["ntk/lambda_min"] <= history["ntk/resolution"]
@@ -156,7 +156,9 @@ def _finish(axes: Axes, title: str, ylabel: str, *, empty: bool) -> None:
 def _legend(figure: Figure, labels: dict[str, str], styles: dict[str, _Style]) -> None:
     run_of = {label: run_id for run_id, label in labels.items()}
     handles = [Line2D([], [], **styles[run_id], label=label) for label, run_id in run_of.items()]
-    columns = max(1, min(len(handles), 110 // (max(map(len, run_of), default=0) + 8)))  # of about 110 letters
+    columns = max(
+        1, min(len(handles), 110 // (max(map(len, run_of), default=0) + 8))
+    )  # about 110 letters fit in a line
     if len(handles) <= 4 * columns:
         figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
     else:

@@ -1,4 +1,4 @@
-"""The report of experiment=paper/datasets: does what holds on MNIST hold on other data?"""
+"""The report of experiment=paper/datasets: do the results on MNIST hold on other data sets?"""
 
 from pathlib import Path
 
@@ -46,22 +46,22 @@ MEASURES = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`datasets.csv`, a row a run; `datasets_medians.csv`; the picture; the verdicts."""
+    """The tables `datasets` (one row per run), `datasets_medians` and the verdicts; the figure."""
     runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
     return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
-    """Linear convergence and a positive λ_min on each data set, for the activation that does worst there."""
-    told: list[Claim] = []
+    """Linear convergence and a positive λ_min on each data set, for the worst activation on it."""
+    tested: list[Claim] = []
     for name in runs[DATASET].dropna().unique():
-        where = f"{name}, whichever activation: "
+        where = f"{name}, every activation: "
         needs = f"runs on {name} with several seeds, all done"
-        told += [
+        tested += [
             converges(name, where, least(EXCESS, runs, ACTIVATION, {DATASET: name}), needs),
             stays_positive(name, where, least(SHARE, runs, ACTIVATION, {DATASET: name}), needs),
         ]
-    return Claims(NAME, tuple(told))
+    return Claims(NAME, tuple(tested))
 
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
@@ -71,11 +71,11 @@ def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Above, loss curves on each data set; below, rates, λ_min at the start, its least share, and the drift.
+    """Top: loss curves on each data set. Bottom: decay rate, λ_min at the start, its smallest share, drift.
 
     Args:
         runs: with the columns of `with_ratios`.
-        history: of the runs.
+        history: what `ntkode.results.load_history` returns for these runs.
     """
     places = [str(name) for name in runs[DATASET].dropna().unique()]
     columns = max(4, len(places))
@@ -83,10 +83,10 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     styles = styles_of([str(name) for name in runs[ACTIVATION].dropna().unique()])
     done = runs[runs["status"] == Status.DONE]
     for axes, place in zip(panels, places, strict=False):
-        own = done[done[DATASET] == place]
-        names = dict(zip(own["run_id"], own[ACTIVATION], strict=True))
-        if own.empty:
-            axes.text(0.5, 0.5, "no run is done", transform=axes.transAxes, ha="center", color="0.5")
+        selected = done[done[DATASET] == place]
+        names = dict(zip(selected["run_id"], selected[ACTIVATION], strict=True))
+        if selected.empty:
+            axes.text(0.5, 0.5, "no done run", transform=axes.transAxes, ha="center", color="0.5")
         else:
             draw_curves(axes, history, names, "loss/ratio", styles)
             dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
@@ -111,9 +111,9 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     rates, _, share, _ = panels[columns : columns + 4]
     for at, place in enumerate(places):
         for k, (name, style) in enumerate(styles.items()):
-            own = done[(done[DATASET] == place) & (done[ACTIVATION] == name)]
+            selected = done[(done[DATASET] == place) & (done[ACTIVATION] == name)]
             middle = at + 0.7 * ((k + 0.5) / len(styles) - 0.5)
-            for bound in numbers(own, GUARANTEED).loc[lambda rates: rates > 0]:
+            for bound in numbers(selected, GUARANTEED).loc[lambda rates: rates > 0]:
                 rates.plot([middle - 0.1, middle + 0.1], [bound] * 2, color=style["color"], lw=0.8)
     share.axhline(LEAST_SHARE, color="0.5", ls=(0, (4, 3)), lw=1)
     share.set_ylim(0, None)

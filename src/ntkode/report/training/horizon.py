@@ -19,7 +19,7 @@ from ntkode.report.statistics.intervals import GeometricMean, Mean, Statistic
 from ntkode.report.statistics.replicates import done_values, of_each
 from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.report.tables.labels import numbers
-from ntkode.report.tables.medians import medians, shown_medians
+from ntkode.report.tables.medians import medians, render_medians
 from ntkode.report.training.activation import ACTIVATION, MATCH
 from ntkode.report.training.claims import RATE
 from ntkode.results import Status
@@ -29,11 +29,11 @@ HORIZON = "config.model.horizon"
 VARIANCE, LAMBDA_MAX = "output/variance.first", "ntk/lambda_max.first"
 SCALES = {"none": "σ_w = 1", "horizon": "σ_w = 1/T"}
 STABLE = Within(0.5, 2.0)
-"""By which factor a quantity may change from T = 1 on and still count as stable."""
+"""Ratios to the value at the shortest horizon that count as stable."""
 FAILURES = (Status.DIVERGED, Status.SOLVER_FAILED)
-"""Ends without a value that say something of the model."""
+"""Statuses without a value that are outcomes of the model."""
 TINY = 1e-6
-"""A ratio that is as far from 1 as any."""
+"""Smaller ratios count as this one when their distance to 1 is compared."""
 MEASURES = (
     Column(VARIANCE, "output variance", "output\nvariance"),
     Column(LAMBDA_MAX, "lambda_max start", "λ_max\nstart"),
@@ -58,83 +58,86 @@ PANELS = (
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`horizon.csv`, a row a run; `horizon_medians.csv`; the picture; the verdicts."""
+    """The tables `horizon` (one row per run), `horizon_medians` and the verdicts; the figure."""
     return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
-    """On each activation: with σ_w = 1/T nothing changes with the horizon, with σ_w = 1 the output grows."""
-    told: list[Claim] = []
+    """For each activation: with σ_w = 1/T the horizon has no effect, with σ_w = 1 outputs grow with it."""
+    tested: list[Claim] = []
     horizons = numbers(runs, HORIZON).dropna()
     longest = f"T = {horizons.max():g}" if len(horizons) else "the longest T"
     for activation in runs[ACTIVATION].dropna().unique():
         needs = f"runs of {activation} at T = 1 and longer horizons with several seeds"
         scaled, plain = ({ACTIVATION: activation, MATCH: match} for match in ("horizon", "none"))
-        variance = "output variance at initialisation over that at the shortest T"
-        rate = "decay rate at the end (0 where training failed) over that at the shortest T"
-        told += [
+        variance = "output variance at initialisation / that at the shortest T"
+        rate = "decay rate at the end (0 if training failed) / that at the shortest T"
+        tested += [
             Claim(
                 f"{activation}_variance_scaled",
-                f"{activation}, σ_w = 1/T: the output variance stays what it is, up to {longest}",
+                f"{activation}, σ_w = 1/T: the output variance stays constant up to {longest}",
                 PAPER,
-                f"{variance}, farthest from 1",
+                f"{variance}, the ratio farthest from 1",
                 GeometricMean(farthest(numbers, VARIANCE, scaled, math.inf), needs),
                 STABLE,
             ),
             Claim(
                 f"{activation}_training_scaled",
-                f"{activation}, σ_w = 1/T: training converges as fast, up to {longest}",
+                f"{activation}, σ_w = 1/T: training converges as fast as at the shortest T, up to {longest}",
                 PAPER,
-                f"{rate}, farthest from 1",
+                f"{rate}, the ratio farthest from 1",
                 Mean(farthest(done_values, RATE, scaled, 0.0), needs),
                 STABLE,
             ),
             Claim(
                 f"{activation}_variance_plain",
-                f"{activation}, σ_w = 1: the output variance grows with the horizon, up to {longest}",
+                f"{activation}, σ_w = 1: the output variance grows with the horizon up to {longest}",
                 PAPER,
-                f"{variance}, farthest from 1",
+                f"{variance}, the ratio farthest from 1",
                 GeometricMean(farthest(numbers, VARIANCE, plain, math.inf), needs),
                 Above(STABLE.most),
             ),
             Claim(
                 f"{activation}_lambda_max_plain",
-                f"{activation}, σ_w = 1: the NTK's λ_max grows with the horizon, up to {longest}",
+                f"{activation}, σ_w = 1: the NTK's λ_max grows with the horizon up to {longest}",
                 PAPER,
-                "λ_max at initialisation (probe) over that at the shortest T, farthest from 1",
+                "λ_max at initialisation (probe) / that at the shortest T, the ratio farthest from 1",
                 GeometricMean(farthest(numbers, LAMBDA_MAX, plain, math.inf), needs),
                 Above(STABLE.most),
             ),
             Claim(
                 f"{activation}_training_plain",
-                f"{activation}, σ_w = 1: training does not converge as fast, up to {longest}",
+                f"{activation}, σ_w = 1: training converges more slowly than at the shortest T, "
+                f"up to {longest}",
                 PAPER,
-                f"{rate}, farthest from 1",
+                f"{rate}, the ratio farthest from 1",
                 Mean(farthest(done_values, RATE, plain, 0.0), needs),
                 Below(STABLE.least),
             ),
         ]
-    return Claims(NAME, tuple(told))
+    return Claims(NAME, tuple(tested))
 
 
 def farthest(
     values: Callable[[pd.DataFrame, str], pd.Series], column: str, where: dict[str, object], failed: float
 ) -> Statistic:
-    """A column over its value at the shortest horizon, where it is farthest from 1 in either direction.
+    """The ratio of a column to its value at the shortest horizon; of all horizons, the one farthest from 1.
+
+    Distances to 1 are |log ratio|. NaN without a longer horizon or a positive value at the shortest one.
 
     Args:
-        values: reads a column: of done runs only, or of all that have it.
-        column: of the runs.
-        where: which runs, as in `ntkode.report.statistics.replicates.chosen`.
-        failed: the ratio that stands for a run that diverged, or whose ODE failed, which are outcomes too.
+        values: reads a column, either of done runs or of all runs with a value.
+        column: the column of the runs.
+        where: selects runs, see `ntkode.report.statistics.replicates.select`.
+        failed: the ratio of a run that diverged or whose ODE failed.
     """
 
     def ratio(runs: pd.DataFrame) -> float:
         runs = runs.sort_values(HORIZON)
-        told = values(runs, column)
-        # A run that was interrupted, or fails for want of data, says nothing of the model.
-        told = told.mask(told.isna() & runs["status"].isin(FAILURES), failed * told.iloc[0])
-        shortest, *longer = told.to_numpy(dtype=float)
+        outcomes = values(runs, column)
+        # Interrupted runs, and failures for other reasons, are not outcomes of the model.
+        outcomes = outcomes.mask(outcomes.isna() & runs["status"].isin(FAILURES), failed * outcomes.iloc[0])
+        shortest, *longer = outcomes.to_numpy(dtype=float)
         if not longer or not shortest > 0 or np.isnan(longer).any():
             return math.nan
         ratios = np.array(longer) / shortest
@@ -146,14 +149,14 @@ def farthest(
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
     table = comparison(runs, MEASURES)
     keys = {ACTIVATION: "activation", MATCH: "scales", HORIZON: "T", "config.solver.steps": "steps"}
-    cells = medians(runs, keys, MEASURES)
-    cells["scales"] = cells["scales"].map(lambda match: SCALES.get(match, match))
-    shown = Group(shown_medians(cells, MEASURES, "medians over seeds"), *failures(table))
-    return Report(NAME, {NAME: table, f"{NAME}_medians": cells}, shown, figure(runs))
+    summary = medians(runs, keys, MEASURES)
+    summary["scales"] = summary["scales"].map(lambda match: SCALES.get(match, match))
+    rendering = Group(render_medians(summary, MEASURES, "medians over seeds"), *failures(table))
+    return Report(NAME, {NAME: table, f"{NAME}_medians": summary}, rendering, figure(runs))
 
 
 def figure(runs: pd.DataFrame) -> Figure:
-    """Output variance, λ_max, gradient error and loss against the horizon; dashed with σ_w = 1/T.
+    """Output variance, λ_max, gradient error and loss against the horizon; dashed lines: σ_w = 1/T.
 
     Args:
         runs: what `ntkode.results.load` returns.
@@ -164,9 +167,13 @@ def figure(runs: pd.DataFrame) -> Figure:
     lines = {"none": "-", "horizon": (0, (4, 2))}
     for axes, (column, title, ylabel) in zip(panels, PANELS, strict=True):
         for match, line in lines.items():
-            own = done[done[MATCH] == match]
+            selected = done[done[MATCH] == match]
             points = pd.DataFrame(
-                {"x": numbers(own, HORIZON), "y": numbers(own, column), "name": own[ACTIVATION]}
+                {
+                    "x": numbers(selected, HORIZON),
+                    "y": numbers(selected, column),
+                    "name": selected[ACTIVATION],
+                }
             )
             draw_by_size(axes, points, styles, ls=line)
         frame(axes, title, ylabel)

@@ -1,4 +1,4 @@
-"""The report of experiment=paper/training_width: convergence, λ_min, drift, test loss against the width."""
+"""The report of experiment=paper/training_width: convergence, λ_min, drift and test loss by width."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -49,50 +49,50 @@ MEASURES = (
     Column("accuracy/test", "test accuracy", "test\nacc."),
     Column("cost/run_seconds", "seconds", ""),
 )
-# column → what falls as a power of the width, and the exponent that the claim allows at most
+# column → name and statement of the claim, and the largest exponent in the width that it allows
 FALLING = {
-    "ntk/drift": ("drift", "the NTK's change in training falls at least as n^(−1/2)", -0.5),
+    "ntk/drift": ("drift", "the NTK's change in training falls at least as fast as n^(−1/2)", -0.5),
     "params/distance": (
         "distance",
-        "the parameters' relative distance from their start falls with the width",
+        "the parameters' relative distance from initialisation decreases with the width",
         0.0,
     ),
     "loss/prediction_gap": (
         "linearisation",
-        "training comes closer to its linearisation with the width",
+        "the gap between training and its linearisation decreases with the width",
         0.0,
     ),
 }
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
-    """`training_width.csv`, a row a run; `training_width_medians.csv`; the picture; the verdicts."""
+    """The tables `training_width` (one row per run), `training_width_medians` and verdicts; the figure."""
     runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
     return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
-    """Four kinds of claims on each activation among the runs."""
-    told: list[Claim] = []
+    """Claims on each activation among the runs: convergence, λ_min, drift, distance, linearisation."""
+    tested: list[Claim] = []
     widest = numbers(runs, WIDTH).max()
     for activation in runs[ACTIVATION].dropna().unique():
-        own = {ACTIVATION: activation}
+        where = {ACTIVATION: activation}
         several = f"runs of {activation} with several seeds"
-        told.append(converges(activation, f"{activation}: ", least(EXCESS, runs, WIDTH, own), several))
-        share = value(SHARE, {**own, WIDTH: widest})
-        told.append(stays_positive(activation, f"{activation}, width {widest:g}: ", share, several))
-        told += [
+        tested.append(converges(activation, f"{activation}: ", least(EXCESS, runs, WIDTH, where), several))
+        share = value(SHARE, {**where, WIDTH: widest})
+        tested.append(stays_positive(activation, f"{activation}, width {widest:g}: ", share, several))
+        tested += [
             Claim(
                 f"{activation}_{short}",
                 f"{activation}: {statement}",
                 PAPER,
                 f"exponent of {column} in the width",
-                Mean(slope(column, WIDTH, own), f"{several} at two widths or more"),
+                Mean(slope(column, WIDTH, where), f"{several} at two widths or more"),
                 Below(bound),
             )
             for column, (short, statement, bound) in FALLING.items()
         ]
-    return Claims(NAME, tuple(told))
+    return Claims(NAME, tuple(tested))
 
 
 def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
@@ -104,11 +104,11 @@ def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Loss curves of the least and the greatest width, rates, λ_min's share, drift, distance, test loss.
+    """Loss curves at the smallest and the largest width, rates, λ_min's share, drift, distance, test loss.
 
     Args:
         runs: with the columns of `with_ratios`.
-        history: of the runs.
+        history: what `ntkode.results.load_history` returns for these runs.
     """
     picture, panels = blank(2, 3, (13.5, 7.6))
     styles = styles_of([str(name) for name in runs[ACTIVATION].dropna().unique()])
@@ -133,7 +133,7 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
             _slopes(axes, done, column, styles)
         frame(axes, title, ylabel)
     draw_by_size(panels[5], points("loss/test"), styles)
-    frame(panels[5], "Test loss", "mean loss a sample")
+    frame(panels[5], "Test loss", "mean loss per sample")
     for axes in panels[1:]:
         axes.set_xlabel("width $n$")
     legend(picture, styles)
@@ -150,8 +150,8 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, history: pd.DataFrame, styles: 
     ends: tuple[tuple[float, Literal["solid", "dashed"]], ...]
     ends = (widths.max(), "solid"), (widths.min(), "dashed")
     for width, line in ends:
-        own = runs[widths == width]
-        names = dict(zip(own["run_id"], own[ACTIVATION], strict=True))
+        selected = runs[widths == width]
+        names = dict(zip(selected["run_id"], selected[ACTIVATION], strict=True))
         draw_curves(axes, history, names, "loss/ratio", styles, linestyle=line)
         handles.append(Line2D([], [], color="0.4", linestyle=line, label=f"width {width:g}"))
     axes.legend(handles=handles, frameon=False, fontsize=9)
@@ -161,11 +161,11 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, history: pd.DataFrame, styles: 
 
 
 def _slopes(axes: Axes, runs: pd.DataFrame, column: str, styles: Styles) -> None:
-    """The exponents, beside the names' markers."""
+    """A legend with the fitted exponent of each name."""
     handles: Sequence[Line2D] = []
     points = _points(runs, column).assign(seed=runs["config.seed"])
     for name, style in styles.items():
-        own = points[(points["name"] == name) & (points["y"] > 0)]
-        if own["x"].nunique() >= 2:
-            handles = [*handles, Line2D([], [], **style, label=f"{fit_power_law(own)}")]
+        fitted = points[(points["name"] == name) & (points["y"] > 0)]
+        if fitted["x"].nunique() >= 2:
+            handles = [*handles, Line2D([], [], **style, label=f"{fit_power_law(fitted)}")]
     axes.legend(handles=handles, frameon=False, fontsize=9, title="slope", title_fontsize=9)

@@ -14,7 +14,7 @@
   const button = document.getElementById("theme");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const remember = (theme) => {
-    try { localStorage.setItem("ntkode-theme", theme); } catch { /* a browser may refuse a file its storage */ }
+    try { localStorage.setItem("ntkode-theme", theme); } catch { /* browsers may deny storage to files */ }
   };
   const recall = () => {
     try { return localStorage.getItem("ntkode-theme"); } catch { return null; }
@@ -44,7 +44,7 @@
     });
     const missing = ([, key]) => key === "" || Number.isNaN(key);
     keyed.sort((a, b) => {
-      if (missing(a) || missing(b)) return missing(a) - missing(b); // the last, either way
+      if (missing(a) || missing(b)) return missing(a) - missing(b); // missing values last, in both orders
       const order = number ? a[1] - b[1] : a[1].localeCompare(b[1], "en", { numeric: true });
       return down ? -order : order;
     });
@@ -74,16 +74,16 @@
   if (filters) {
     filters.hidden = false;
     filters.addEventListener("change", () => {
-      const shown = new Set([...filters.querySelectorAll("input:checked")].map((input) => input.value));
+      const checked = new Set([...filters.querySelectorAll("input:checked")].map((input) => input.value));
       for (const body of document.querySelectorAll("#all-claims tbody")) {
         const rows = [...body.querySelectorAll("tr:not(.of)")];
-        rows.forEach((row) => { row.hidden = !shown.has(row.className); });
+        rows.forEach((row) => { row.hidden = !checked.has(row.className); });
         body.hidden = rows.every((row) => row.hidden);
       }
     });
   }
 
-  // A link into a folded table unfolds it. What is folded is not printed.
+  // A link into a folded table unfolds the table. Folded tables are not printed.
   const unfold = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     let unfolded = false;
@@ -100,7 +100,7 @@
   }, { rootMargin: "-10% 0px -80% 0px" });
   document.querySelectorAll("main > section").forEach((section) => spy.observe(section));
 
-  // -- curves. Colours are those of the pictures; in the dark the style sheet turns both in the same way.
+  // -- curves, in the colours of the figures; the dark style sheet inverts both alike.
 
   const INK = "#3c444c", GRID = "#e6e8ea";
   const FONT = "11px system-ui, sans-serif";
@@ -137,7 +137,7 @@
     const run = series.run;
     const noise = series.noise.includes(series.x.indexOf(step));
     tip.replaceChildren(
-      make("strong", { textContent: chart.told(run) + (series.dashed ? " (predicted)" : "") }), make("br"),
+      make("strong", { textContent: chart.label(run) + (series.dashed ? " (predicted)" : "") }), make("br"),
       `step ${step}: ${noise ? "at most " : ""}${short(value)}${noise ? ", its resolution" : ""}`,
       make("small", { textContent: chart.runs[run] }),
     );
@@ -149,8 +149,8 @@
   };
 
   const draw = (data, panel, holder, key) => {
-    const told = (run) => data.factors.map((f) => f.values[f.of[run]]).join(", ") || data.runs[run];
-    const chart = { series: panel.series, runs: data.runs, told };
+    const label = (run) => data.factors.map((f) => f.values[f.of[run]]).join(", ") || data.runs[run];
+    const chart = { series: panel.series, runs: data.runs, label };
     const aligned = uPlot.join(panel.series.map((s) => [s.x, s.y]));
     const range = (plot, low, high) => {
       if (low == null || high == null) return panel.logarithmic ? [0.1, 1] : [0, 1];
@@ -176,7 +176,7 @@
         },
       ],
       series: [{}, ...panel.series.map((s) => ({
-        label: told(s.run), stroke: data.colours.of[s.run], spanGaps: true,
+        label: label(s.run), stroke: data.colours.of[s.run], spanGaps: true,
         width: s.dashed ? 1 : data.runs.length > 12 ? 1.1 : 1.7, dash: s.dashed ? [5, 4] : undefined,
         points: { show: s.x.length <= 25 && !s.dashed, size: 4, fill: data.colours.of[s.run] },
       }))],
@@ -203,13 +203,13 @@
     return plot;
   };
 
-  // λ_min with its index set lower.
+  // λ_min with a subscript.
   const formula = (text) => {
     const parts = text.split(/_(\w+)/).map((part, k) => (k % 2 ? make("sub", { textContent: part }) : part));
     return make("span", {}, ...parts);
   };
 
-  // Titles, switches and places for the curves, which the returned function draws.
+  // Adds titles, switches and holders of the charts; the returned function draws the charts.
   const explore = (block) => {
     const data = JSON.parse(document.getElementById(block.dataset.curves).textContent);
     const holders = data.panels.map((panel) => {
@@ -222,10 +222,10 @@
     const on = data.factors.map((factor) => factor.values.map(() => true));
     let dashes = data.dashes && data.runs.length <= 6;
     const update = () => {
-      const shown = data.runs.map((_, run) => data.factors.every((factor, k) => on[k][factor.of[run]]));
+      const visible = data.runs.map((_, run) => data.factors.every((factor, k) => on[k][factor.of[run]]));
       plots.forEach((plot, k) => plot.batch(() => {
         data.panels[k].series.forEach((series, index) => {
-          const show = shown[series.run] && (dashes || !series.dashed);
+          const show = visible[series.run] && (dashes || !series.dashed);
           if (plot.series[index + 1].show !== show) plot.setSeries(index + 1, { show });
         });
       }));
@@ -250,7 +250,7 @@
     };
   };
 
-  // Curves take time and are drawn when they come into sight; their places are there at once, so that nothing moves.
+  // Charts are slow and are drawn when they scroll into view; their holders exist from the start, so nothing moves.
   const drawings = new Map();
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
