@@ -82,7 +82,7 @@ test: lint  ## Lint and tests
 
 # With SLURM: apt-get install --no-install-recommends slurm-wlm munge, as root. What is missing is skipped.
 test-integration: install  ## Sweeps that are killed or lack disk space, SLURM, Ray (make launchers first); minutes
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest -m integration -n 2 --dist loadscope --no-loadscope-reorder
 
 $(VENV)/docs-installed: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Long, and of few tests: begun last, one of them would run on while the other worker has nothing left.
 LONGEST = (
+    "integration/test_sweeps_that_suffer.py",
     "studies/test_resume.py",
     "benchmarks/test_run.py",
     "benchmarks/test_experiments.py",

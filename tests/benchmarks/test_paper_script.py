@@ -21,6 +21,7 @@ def paper(entry):
     return paper
 
 
+@pytest.mark.integration  # three sweeps, each in a process of its own
 def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(script):
     overrides = ("only=activation_gradient,activation_polynomial", *TINY, "match=none")
     done = script("paper", *overrides)
