@@ -130,7 +130,7 @@ def activations(smooth_rate=0.02, relu_error=3e-3):
         for seed, factor in zip(SEEDS, FACTORS, strict=True):
             values = {
                 "loss/decay_rate": rate * factor**2,
-                activation.ERROR: error * factor ** (2 if name == "relu" else 1),
+                activation.GRADIENT_ERROR: error * factor ** (2 if name == "relu" else 1),
             }
             rows.append(run(seed, choices={"activation": name, "match": "none"}, **values))
     for seed in SEEDS:
@@ -172,7 +172,7 @@ def gradients(gap):
             row = run(
                 seed,
                 choices={"activation": "relu", "match": "none", "gradient": method},
-                **{activation.ERROR: factor * (3e-3 if method == "backprop" else 1e-4 * factor)},
+                **{activation.GRADIENT_ERROR: factor * (3e-3 if method == "backprop" else 1e-4 * factor)},
             )
             rows.append(row)
             apart = gap * factor if method == "backprop" else 0.0

@@ -6,30 +6,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator
 
-from ntkode.report.figures.style import COLOURS, MARKERS, grid, say_empty
-from ntkode.report.formatting import plain
-
-Styles = Mapping[str, dict[str, Any]]
+from ntkode.report.figures.style import (
+    LOSS_RATIO_FORMULA,
+    Styles,
+    blank_figure,
+    frame,
+    grid,
+    say_empty,
+    size_ticks,
+)
 
 
 def blank(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """A figure and its panels, row by row."""
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    figure = blank_figure(*size)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def styles_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Plot style by name: each name gets a colour and a marker."""
-    return {
-        name: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
-        for k, name in enumerate(names)
-    }
 
 
 def legend(figure: Figure, styles: Styles, *others: Line2D) -> None:
@@ -80,6 +75,13 @@ def draw_curves(
     return not drawable.empty
 
 
+def finish_losses(axes: Axes, title: str = "Training loss") -> None:
+    """Title, labels and grid of a panel of loss curves."""
+    axes.set_xlabel("training step $k$")
+    frame(axes, title, LOSS_RATIO_FORMULA)
+    grid(axes)
+
+
 def draw_by_size(
     axes: Axes, points: pd.DataFrame, styles: Styles, *, log: bool = True, **changes: Any
 ) -> bool:
@@ -111,9 +113,7 @@ def draw_by_size(
         median = same_name.groupby("x")["y"].median()
         axes.plot(median.index * beside, median, **{**style, "lw": 1.5, "markersize": 5.5, **changes})
     sizes = sorted({*drawable["x"], *earlier})
-    axes.set_xticks(sizes, [plain(size) for size in sizes])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    size_ticks(axes, sizes)
     grid(axes)
     return True
 

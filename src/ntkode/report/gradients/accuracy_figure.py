@@ -7,18 +7,26 @@ from typing import Any
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.figures.style import (
+    GRADIENT_ERROR_FORMULA,
+    MARKERS,
+    Styles,
+    blank_figure,
+    frame,
+    grid,
+    say_empty,
+    size_ticks,
+    styles_of,
+)
 from ntkode.report.formatting import MISSING, plain
 from ntkode.report.gradients.points import START, Group, of_group
 from ntkode.report.statistics.power_law import PowerLaw
 
 _TITLE = "Relative error of the gradient at initialisation; its order is minus the slope"
-_YLABEL = r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$"
 _COSTS = {
     "nfe": ("Evaluations of the field", "forward and backward"),
     "seconds": ("Time of a gradient", "seconds"),
@@ -42,8 +50,6 @@ _LEGEND: dict[str, Any] = {
     "columnspacing": 1.2,
 }
 
-_Styles = dict[str, dict[str, Any]]
-
 
 def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Figure:
     """Top: one panel per method, error against resolution with fitted orders. Bottom: error against cost.
@@ -61,8 +67,7 @@ def gradient_figure(points: pd.DataFrame, laws: Mapping[Group, PowerLaw]) -> Fig
     methods = list(dict.fromkeys(points["method"]))
     columns = max(1, min(len(methods), _MOST_COLUMNS if len(methods) != 6 else 3))
     rows = max(1, math.ceil(len(methods) / columns))
-    figure = Figure(figsize=(12, _PANEL_HEIGHT * rows + _COST_HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    figure = blank_figure(12, _PANEL_HEIGHT * rows + _COST_HEIGHT)
     top, bottom = figure.subfigures(
         2, 1, squeeze=False, height_ratios=[_PANEL_HEIGHT * rows, _COST_HEIGHT]
     ).flat
@@ -77,13 +82,13 @@ def _draw_orders(
     figure: SubFigure,
     points: pd.DataFrame,
     laws: Mapping[Group, PowerLaw],
-    colours: _Styles,
+    colours: Styles,
     shape: tuple[int, int],
 ) -> None:
     methods = list(dict.fromkeys(points["method"])) or [""]
     panels = figure.subplots(*shape, sharey=True, squeeze=False)
     for axes, method in zip(panels.flat, methods, strict=False):
-        frame(axes, method, _YLABEL if axes in panels[:, 0] else "")
+        frame(axes, method, GRADIENT_ERROR_FORMULA if axes in panels[:, 0] else "")
         panel_points = points[points["method"] == method]
         if panel_points.empty:
             say_empty(axes)
@@ -98,7 +103,7 @@ def _draw_orders(
         ]
         axes.legend(handles=handles, ncols=max(2, 4 // shape[1]), **_LEGEND)
         if panel_points["resolution"].iloc[0] == "steps":
-            _plain_sizes(axes, sorted(panel_points["x"].unique()))
+            size_ticks(axes, sorted(panel_points["x"].unique()))
         grid(axes)
     for axes in panels.flat[len(methods) :]:
         axes.set_axis_off()
@@ -124,10 +129,10 @@ def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, 
     return Line2D([], [], **style, linewidth=1.3, markersize=5, label=f"{name}  {order}".strip())
 
 
-def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, methods: _Styles) -> None:
+def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: Styles, methods: Styles) -> None:
     panels = figure.subplots(1, len(_COSTS), sharey=True)
     for axes, (column, (title, xlabel)) in zip(panels, _COSTS.items(), strict=True):
-        frame(axes, title, _YLABEL if column == "nfe" else "")
+        frame(axes, title, GRADIENT_ERROR_FORMULA if column == "nfe" else "")
         axes.set_xlabel(xlabel)
         known = points[points["known"] & (points[column] > 0)]
         if known.empty:
@@ -146,31 +151,23 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: _Styles, metho
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
 
 
-def _colours(names: list[str]) -> _Styles:
+def _colours(names: list[str]) -> Styles:
     """Colour and marker by activation; shades of one colour if the activations differ in one number alone."""
+    styles = styles_of(names)
     settings = [name.rpartition(", ") for name in names]
     if len(names) > 2 and len({s[0] for s in settings}) == 1 and all("=" in s[2] for s in settings):
         shades = [matplotlib.colormaps["viridis"](0.92 * k / (len(names) - 1)) for k in range(len(names))]
-        ordered = [matplotlib.colors.to_hex(shade) for shade in shades]
-    else:
-        ordered = [COLOURS[k % len(COLOURS)] for k in range(len(names))]
-    return {
-        name: {"color": colour, "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
-        for k, (name, colour) in enumerate(zip(names, ordered, strict=True))
-    }
+        for style, shade in zip(styles.values(), shades, strict=True):
+            style["color"] = matplotlib.colors.to_hex(shade)
+    return styles
 
 
-def _method_styles(names: list[str]) -> _Styles:
+def _method_styles(names: list[str]) -> Styles:
     """Line style and marker by name of the method."""
     return {
         name: {"linestyle": _DASHES[k % len(_DASHES)], "marker": MARKERS[k % len(MARKERS)]}
         for k, name in enumerate(names)
     }
-
-
-def _plain_sizes(axes: Axes, sizes: list[float]) -> None:
-    axes.set_xticks(sizes, [plain(size) for size in sizes])
-    axes.set_xticks([], minor=True)
 
 
 def _plain_costs(axes: Axes) -> None:

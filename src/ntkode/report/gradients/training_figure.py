@@ -5,11 +5,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.figures.style import blank_figure, frame, grid, say_empty, styles_of
 
 _XLABEL = r"relative error of the gradient at the start"
 # The shortest vertical range, so that nearly equal values look nearly equal.
@@ -32,13 +31,9 @@ def gradient_training_figure(effects: pd.DataFrame, bounds: Sequence[float]) -> 
         effects: see `ntkode.report.gradients.training.training_effects`.
         bounds: changes to mark.
     """
-    figure = Figure(figsize=(10, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    figure = blank_figure(10, 7.6)
     groups = list(dict.fromkeys(effects["group"]))
-    styles: dict[str, dict[str, Any]] = {
-        group: {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-        for k, group in enumerate(groups)
-    }
+    styles = styles_of(groups)
     loss, *others = figure.subplots(2, 2, sharex=True).flat
     _draw_change(loss, effects, styles, bounds)
     for axes, (column, (title, ylabel, relative)) in zip(others, _PANELS.items(), strict=True):

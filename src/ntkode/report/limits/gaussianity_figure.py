@@ -6,10 +6,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.figures.style import blank_figure, frame, grid, say_empty, size_ticks, styles_of
 from ntkode.report.limits.scaling_figure import Scaling, draw_panel
 from ntkode.report.statistics.power_law import PowerLaw
 from ntkode.results import Status
@@ -25,8 +24,7 @@ def gaussianity_figure(
     runs: pd.DataFrame, points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], scaling: Scaling
 ) -> Figure:
     """Top: one panel per activation, quantiles of f/√NNGP minus normal ones. Bottom: quantities against n."""
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    figure = blank_figure(11, 8)
     done = runs[runs["status"] == Status.DONE]
     top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
     activation = "config.choices.activation"
@@ -62,18 +60,14 @@ def _tests(axes: Axes, done: pd.DataFrame, names: list[Any], scaling: Scaling) -
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.axhline(1, color="0.4", linewidth=0.9, linestyle=(0, (4, 3)), label="5 % value")
-    for number, name in enumerate(names):
+    for name, style in styles_of(list(map(str, names))).items():
         runs = done[done["config.choices.activation"] == name]
-        style: dict[str, Any] = {
-            "color": COLOURS[number % len(COLOURS)],
-            "marker": MARKERS[number % len(MARKERS)],
-        }
         axes.plot(runs[scaling.size], runs[AD_RATIO], **style, linestyle="", markersize=3, alpha=0.45, mew=0)
         median = runs.groupby(scaling.size)[AD_RATIO].median()
-        axes.plot(median.index, median, **style, linewidth=1.2, markersize=6, mec="white", label=str(name))
+        axes.plot(median.index, median, **style, linewidth=1.2, markersize=6, mec="white", label=name)
     axes.legend(frameon=False, fontsize=9)
     sizes = sorted(done[scaling.size].unique())
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    size_ticks(axes, sizes)
     axes.minorticks_off()
     grid(axes)
 

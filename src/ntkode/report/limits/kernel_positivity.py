@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Group
@@ -15,7 +14,7 @@ from rich.table import Table
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid
+from ntkode.report.figures.style import Styles, blank_figure, frame, grid, size_ticks, styles_of
 from ntkode.report.formatting import MISSING, three_digits
 from ntkode.report.statistics.intervals import Exact, GeometricMean, Statistic
 from ntkode.report.statistics.replicates import by_activation, done_values, of_each
@@ -79,9 +78,8 @@ def _values(runs: pd.DataFrame, column: str) -> list[Any]:
 
 def positivity_figure(done: pd.DataFrame) -> Figure:
     """One panel per data set: λ_min/λ_max against N; Θ_∞ filled, Θ_n hollow, arrows if not resolved."""
-    figure = Figure(figsize=(11, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
-    sets, names = _values(done, DATASET), _values(done, ACTIVATION)
+    figure = blank_figure(11, 7.6)
+    sets, styles = _values(done, DATASET), styles_of(_values(done, ACTIVATION))
     columns = 2 if len(sets) > 1 else 1
     rows = max(1, -(-len(sets) // columns))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
@@ -90,24 +88,25 @@ def positivity_figure(done: pd.DataFrame) -> Figure:
         axes.set_yscale("log")
         axes.set_xscale("log")
         sizes = sorted(_values(done, SAMPLES))
-        for number, name in enumerate(names):
+        for number, (name, style) in enumerate(styles.items()):
             runs = done[(done[DATASET] == data) & (done[ACTIVATION] == name)]
-            beside = 1.05 ** (
-                number - (len(names) - 1) / 2
-            )  # shifted so that activations do not hide each other
+            # Shifted so that activations do not hide each other.
+            beside = 1.05 ** (number - (len(styles) - 1) / 2)
             for prefix, filled in (("ntk/limit_", True), ("ntk/", False)):
-                _draw(axes, runs, prefix, number, beside, filled)
-        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+                _draw(axes, runs, prefix, style, beside, filled)
+        size_ticks(axes, sizes)
         axes.minorticks_off()
         axes.set_xlabel("samples $N$")
         grid(axes)
-    _legend(figure, names)
+    _legend(figure, styles)
     return figure
 
 
-def _draw(axes: Axes, runs: pd.DataFrame, prefix: str, number: int, beside: float, filled: bool) -> None:
+def _draw(
+    axes: Axes, runs: pd.DataFrame, prefix: str, style: dict[str, Any], beside: float, filled: bool
+) -> None:
     """One point per seed; a downward arrow at the resolution if λ_min is not above it."""
-    colour = COLOURS[number % len(COLOURS)]
+    colour = style["color"]
     face = colour if filled else "none"
     names = [f"{prefix}{name}" for name in ("lambda_min", "lambda_max", "resolution")]
     for _, run in runs.iterrows():
@@ -115,7 +114,7 @@ def _draw(axes: Axes, runs: pd.DataFrame, prefix: str, number: int, beside: floa
             continue
         value, scale, floor = (float(run[name]) for name in names)
         resolved = value > floor
-        marker = MARKERS[number % len(MARKERS)] if resolved else r"$\downarrow$"
+        marker = style["marker"] if resolved else r"$\downarrow$"
         axes.plot(
             run[SAMPLES] * beside * (1 if filled else 1.02),
             max(value, floor) / scale,
@@ -127,11 +126,8 @@ def _draw(axes: Axes, runs: pd.DataFrame, prefix: str, number: int, beside: floa
         )
 
 
-def _legend(figure: Figure, names: list[Any]) -> None:
-    handles = [
-        Line2D([], [], color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], ls="", label=str(n))
-        for k, n in enumerate(names)
-    ]
+def _legend(figure: Figure, styles: Styles) -> None:
+    handles = [Line2D([], [], **style, ls="", label=name) for name, style in styles.items()]
     grey: dict[str, Any] = {"color": "0.3", "ls": ""}
     handles += [
         Line2D([], [], **grey, marker="o", label=r"filled: $\Theta_\infty$"),

@@ -6,12 +6,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
 
-from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.figures.style import blank_figure, frame, grid, say_empty, size_ticks, styles_of
 from ntkode.report.formatting import plain
 from ntkode.report.statistics.power_law import PowerLaw
 from ntkode.report.tables.comparison import Column
@@ -70,8 +68,7 @@ def scaling_figure(points: pd.DataFrame, laws: dict[tuple[str, str], PowerLaw], 
     groups = list(dict.fromkeys(points["group"]))
     below = 2.0 if len(groups) >= _MOST_IN_A_CORNER else 0.0
     rows = math.ceil(len(scaling.quantities) / 2)
-    figure = Figure(figsize=(10, (7.6 + below) * rows / 2), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    figure = blank_figure(10, (7.6 + below) * rows / 2)
     panels = figure.subplots(rows, 2, sharex=True, squeeze=False).flat
     for axes, quantity in zip(panels, scaling.quantities, strict=False):
         frame(axes, quantity.title, quantity.ylabel)
@@ -100,15 +97,10 @@ def draw_panel(
     axes.set_yscale("log")
     handles = []
     sizes = sorted(points["x"].unique())
-    for number, group in enumerate(groups):
+    for number, (group, style) in enumerate(styles_of(groups).items()):
         group_points, law = points[points["group"] == group], laws.get((quantity.name, group))
         if group_points.empty or law is None:
             continue
-        repeat, colour = divmod(number, len(COLOURS))
-        style: dict[str, Any] = {
-            "color": COLOURS[colour],
-            "marker": MARKERS[(colour + repeat) % len(MARKERS)],
-        }
         beside = 1.03 ** (number - (len(groups) - 1) / 2)  # shifted so that groups do not hide each other
         axes.plot(
             group_points["x"] * beside,
@@ -126,9 +118,7 @@ def draw_panel(
         handles.append(Line2D([], [], **style, linewidth=1.2, markersize=5, label=f"{group}: {law}"))
     handles.append(_reference(axes, points, sizes, quantity.reference))
     _legend(axes, handles)
-    axes.set_xticks(sizes, [plain(size) for size in sizes])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    size_ticks(axes, sizes)
     grid(axes)
 
 

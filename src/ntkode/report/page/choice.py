@@ -53,11 +53,11 @@ def choose(results_dir: Path, sweeps: Sequence[str] = ()) -> list[SweepChoice]:
     if sweeps:
         return [
             SweepChoice(name, sweep)
-            for name, having in by_name.items()
-            for sweep in having
+            for name, with_name in by_name.items()
+            for sweep in with_name
             if sweep in sweeps
         ]
-    return [SweepChoice(name, having[0], tuple(having[1:])) for name, having in by_name.items()]
+    return [SweepChoice(name, with_name[0], tuple(with_name[1:])) for name, with_name in by_name.items()]
 
 
 def names_in(results_dir: Path, sweep: str) -> list[str]:

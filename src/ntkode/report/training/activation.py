@@ -10,40 +10,59 @@ from matplotlib.lines import Line2D
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.paper_panels import blank, draw_by_name, legend, styles_of
-from ntkode.report.figures.style import frame
+from ntkode.report.figures.paper_panels import blank, draw_by_name, legend
+from ntkode.report.figures.style import DECAY_RATE_FORMULA, GRADIENT_ERROR_FORMULA, frame, styles_of
 from ntkode.report.statistics.intervals import GeometricMean, Statistic
 from ntkode.report.statistics.replicates import ratio, value
 from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
-from ntkode.report.training.claims import RATE, SHARE, with_ratios
+from ntkode.report.training.claims import RATE, with_ratios
+from ntkode.report.training.columns import (
+    ACCURACY_COLUMN,
+    GRADIENT_ERROR,
+    GRADIENT_ERROR_COLUMN,
+    LAMBDA_MIN_COLUMN,
+    LOSS_RATIO_COLUMN,
+    RATE_COLUMN,
+    SECONDS_COLUMN,
+    SHARE_COLUMN,
+)
 from ntkode.results import Status, load_history
 
 NAME = "activation"
 ACTIVATION, MATCH = "config.choices.activation", "config.choices.match"
-ERROR = "gradient/relative_error.first"
 SMOOTH = ("tanh", "softplus", "gelu", "silu")
 KINKED = "relu"
 SCALES = {"none": "σ = 1", "ntk": "matched", "hidden": "hidden matched"}
 MEASURES = (
-    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Column(RATE, "decay rate", "rate\nat end"),
-    Column("accuracy/test", "test accuracy", "test\nacc."),
-    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Column(SHARE, "least lambda_min share", "least\nshare"),
+    LOSS_RATIO_COLUMN,
+    RATE_COLUMN,
+    ACCURACY_COLUMN,
+    LAMBDA_MIN_COLUMN,
+    SHARE_COLUMN,
     Column("ntk/condition_number.first", "condition number", "λ_max/\nλ_min"),
-    Column(ERROR, "gradient error start", "gradient\nerror"),
+    GRADIENT_ERROR_COLUMN,
     Column("output/variance.first", "output variance", "output\nvar."),
-    Column("cost/run_seconds", "seconds", ""),
+    SECONDS_COLUMN,
 )
 PANELS: Sequence[tuple[str, str, str, bool]] = (
     ("loss/ratio", "Training loss at the end", "$L\\,/\\,L_0$", True),
-    (RATE, "Decay rate at the end", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$", True),
+    (RATE, "Decay rate at the end", DECAY_RATE_FORMULA, True),
     ("accuracy/test", "Test accuracy", "share of test samples", False),
     ("ntk/lambda_min.first", "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}(\Theta_0)$", True),
-    ("ntk/condition_number.first", "Condition of the NTK", r"$\lambda_{\max}\,/\,\lambda_{\min}$", True),
-    (ERROR, "Relative error of the gradient", r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$", True),
+    (
+        "ntk/condition_number.first",
+        "Condition number of the NTK",
+        r"$\lambda_{\max}\,/\,\lambda_{\min}$",
+        True,
+    ),
+    (
+        GRADIENT_ERROR,
+        "Relative error of the gradient",
+        GRADIENT_ERROR_FORMULA,
+        True,
+    ),
 )
 
 
@@ -79,7 +98,7 @@ def claims(runs: pd.DataFrame) -> Claims:
                 f"{scale}: {KINKED}'s gradient is less accurate than that of every smooth activation",
                 PAPER,
                 f"gradient error at the start, {KINKED} / largest of the smooth ones",
-                GeometricMean(ratio(value(ERROR, kinked), _largest(at_scale, tried)), needs),
+                GeometricMean(ratio(value(GRADIENT_ERROR, kinked), _largest(at_scale, tried)), needs),
                 Above(1.0),
             )
         )
@@ -88,7 +107,7 @@ def claims(runs: pd.DataFrame) -> Claims:
 
 def _largest(where: dict[str, object], tried: set[str]) -> Statistic:
     """The largest gradient error among the smooth activations, in each replicate."""
-    errors = [value(ERROR, {**where, ACTIVATION: name}) for name in SMOOTH if name in tried]
+    errors = [value(GRADIENT_ERROR, {**where, ACTIVATION: name}) for name in SMOOTH if name in tried]
 
     def measured(runs: pd.DataFrame) -> pd.Series:
         columns = [error(runs) for error in errors]

@@ -9,15 +9,22 @@ from matplotlib.figure import Figure
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend, styles_of
-from ntkode.report.figures.style import frame, grid
+from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, finish_losses, legend
+from ntkode.report.figures.style import GRADIENT_ERROR_FORMULA, frame, styles_of
 from ntkode.report.statistics.intervals import GeometricMean
 from ntkode.report.statistics.replicates import ratio, replicate, value
 from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
-from ntkode.report.training.activation import ACTIVATION, ERROR, MATCH, SCALES
-from ntkode.report.training.claims import RATE
+from ntkode.report.training.activation import ACTIVATION, MATCH, SCALES
+from ntkode.report.training.columns import (
+    ACCURACY_COLUMN,
+    GRADIENT_ERROR,
+    GRADIENT_ERROR_COLUMN,
+    LOSS_RATIO_COLUMN,
+    RATE_COLUMN,
+    SECONDS_COLUMN,
+)
 from ntkode.results import Status, load_history
 
 NAME = "activation_gradient"
@@ -27,12 +34,12 @@ GAP = "sup |ΔL| / L₀"
 VISIBLE = 0.01
 """Difference of two loss curves, relative to L_0, above which it counts as visible."""
 MEASURES = (
-    Column(ERROR, "gradient error start", "gradient\nerror"),
+    GRADIENT_ERROR_COLUMN,
     Column(GAP, "loss gap", "sup |ΔL|\n/ L₀"),
-    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Column(RATE, "decay rate", "rate\nat end"),
-    Column("accuracy/test", "test accuracy", "test\nacc."),
-    Column("cost/run_seconds", "seconds", ""),
+    LOSS_RATIO_COLUMN,
+    RATE_COLUMN,
+    ACCURACY_COLUMN,
+    SECONDS_COLUMN,
 )
 
 
@@ -78,7 +85,9 @@ def claims(runs: pd.DataFrame) -> Claims:
                     f"{scale}: {activation}'s gradient by {ORDINARY} is less accurate than by {ACCURATE}",
                     "ntkode (docs/perf/gradients.md)",
                     f"gradient error at the start, {ORDINARY} / {ACCURATE}",
-                    GeometricMean(ratio(value(ERROR, ordinary), value(ERROR, accurate)), needs),
+                    GeometricMean(
+                        ratio(value(GRADIENT_ERROR, ordinary), value(GRADIENT_ERROR, accurate)), needs
+                    ),
                     Above(1.0),
                 ),
                 Claim(
@@ -113,12 +122,12 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     scales = runs[MATCH].dropna().unique()
     places = [SCALES.get(match, str(match)) for match in scales]
     place = done[MATCH].map(lambda match: SCALES.get(match, match))
-    for axes, column in ((errors, ERROR), (gaps, GAP)):
+    for axes, column in ((errors, GRADIENT_ERROR), (gaps, GAP)):
         points = pd.DataFrame({"place": place, "y": numbers(done, column), "name": done[METHOD]})
         if column == GAP:
             points = points[points["name"] == ORDINARY]
         draw_by_name(axes, points, places, {m: styles[m] for m in points["name"].unique()})
-    frame(errors, "Relative error of the gradient", r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$")
+    frame(errors, "Relative error of the gradient", GRADIENT_ERROR_FORMULA)
     frame(gaps, "Distance of the two loss curves", r"$\sup_k|L_k - L'_k|\,/\,L_0$")
     gaps.axhline(VISIBLE, color="0.5", ls=(0, (4, 3)), lw=1)
     gaps.annotate(
@@ -132,8 +141,6 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
             # The curves coincide: draw the first broad and pale, below the second.
             look = {"linewidth": 5, "alpha": 0.35} if number == 0 else {"linewidth": 1.3, "linestyle": dashes}
             draw_curves(losses, history, names, "loss/ratio", styles, **look)
-    frame(losses, "Training loss" + (" (dashed: matched)" if len(scales) > 1 else ""), "$L_k\\,/\\,L_0$")
-    losses.set_xlabel("training step $k$")
-    grid(losses)
+    finish_losses(losses, "Training loss" + (" (dashed: matched)" if len(scales) > 1 else ""))
     legend(picture, styles)
     return picture

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.paper_panels import blank, draw_curves, legend, styles_of
-from ntkode.report.figures.style import frame, grid
+from ntkode.report.figures.paper_panels import blank, draw_curves, finish_losses, legend
+from ntkode.report.figures.style import DECAY_RATE_FORMULA, frame, grid, styles_of
 from ntkode.report.statistics.intervals import GeometricMean, Mean
 from ntkode.report.statistics.replicates import ratio, value
 from ntkode.report.tables.comparison import Column
@@ -18,6 +18,12 @@ from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION
 from ntkode.report.training.claims import RATE
+from ntkode.report.training.columns import (
+    ACCURACY_COLUMN,
+    LOSS_RATIO_COLUMN,
+    RATE_COLUMN,
+    SECONDS_COLUMN,
+)
 from ntkode.results import Status, load_history
 
 NAME = "activation_polynomial"
@@ -29,12 +35,12 @@ FLOOR = 1e-6
 MEASURES = (
     Column("ntk/lambda_min.min", "least lambda_min", "λ_min\nleast"),
     Column("ntk/resolution.max", "resolution", "resolu-\ntion"),
-    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
+    LOSS_RATIO_COLUMN,
     Column("loss/decay_rate/0-20", "rate at start", "rate\n0–20"),
-    Column(RATE, "decay rate", "rate\nat end"),
+    RATE_COLUMN,
     Column(RATES_RATIO, "rates ratio", "end/\nstart"),
-    Column("accuracy/test", "test accuracy", "test\nacc."),
-    Column("cost/run_seconds", "seconds", ""),
+    ACCURACY_COLUMN,
+    SECONDS_COLUMN,
 )
 
 
@@ -153,12 +159,10 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     frame(
         resolved, "Smallest eigenvalue of the NTK / its resolution", r"$|\min_k\lambda_{\min}|$ / resolution"
     )
-    frame(rates, "Decay rate at the end", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$")
+    frame(rates, "Decay rate at the end", DECAY_RATE_FORMULA)
     draw_curves(
         losses, history, dict(zip(done["run_id"], done[ACTIVATION], strict=True)), "loss/ratio", styles
     )
-    frame(losses, "Training loss", "$L_k\\,/\\,L_0$")
-    losses.set_xlabel("training step $k$")
-    grid(losses)
+    finish_losses(losses)
     legend(picture, styles)
     return picture

@@ -8,11 +8,20 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ntkode.report.figures.style import COLOURS, MARKERS, frame, grid, say_empty
+from ntkode.report.figures.style import (
+    COLOURS,
+    DRIFT_FORMULA,
+    GRADIENT_ERROR_FORMULA,
+    LOSS_RATIO_FORMULA,
+    MARKERS,
+    blank_figure,
+    frame,
+    grid,
+    say_empty,
+)
 
 _PREDICTION: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.9, "marker": ""}
 _LIMIT: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9, "marker": ""}
@@ -26,7 +35,7 @@ _Style = dict[str, Any]
 
 
 def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
-    """Loss, λ_min, gradient error and NTK drift repeatst the training step, one line per run.
+    """Loss, λ_min, gradient error and NTK drift against the training step, one line per run.
 
     The loss panel also contains predictions if the history has them: thin and dashed, the loss of gradient
     descent linearised at θ₀ (`loss/predicted_ratio`), dotted, the loss with the kernel of the
@@ -36,14 +45,15 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
         history: what `ntkode.results.load_history` returns.
         labels: the label of each run by run_id; runs with one label (seeds) share a colour.
     """
-    figure = Figure(figsize=(10, 6.8), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot's canvas, which has global state
+    figure = blank_figure(10, 6.8)
     loss, lambda_min, gradient_error, drift = figure.subplots(2, 2, sharex=True).flat
     styles = _styles(labels)
 
     predicted = [p for p in _PREDICTIONS if _draw(loss, history, styles, p, **_PREDICTIONS[p][0])]
     measured = _draw(loss, history, styles, "loss/ratio")
-    _finish(loss, "Training loss relative to its start", "$L_k\\,/\\,L_0$", empty=not (predicted or measured))
+    _finish(
+        loss, "Training loss relative to its start", LOSS_RATIO_FORMULA, empty=not (predicted or measured)
+    )
 
     if predicted:
         lines = [
@@ -55,11 +65,11 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
     _finish(lambda_min, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$", empty=not drawn)
 
     drawn = _draw(gradient_error, history, styles, "gradient/relative_error")
-    ylabel = r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$"
+    ylabel = GRADIENT_ERROR_FORMULA
     _finish(gradient_error, "Relative error of the gradient", ylabel, empty=not drawn)
 
     drawn = _draw(drift, history, styles, "ntk/drift", scale="linear")
-    ylabel = r"$\|\Theta_k - \Theta_0\|_F\,/\,\|\Theta_0\|_F$"
+    ylabel = DRIFT_FORMULA
     _finish(drift, "Relative change of the NTK (probe)", ylabel, empty=not drawn)
 
     for axes in (gradient_error, drift):

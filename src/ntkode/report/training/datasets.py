@@ -9,9 +9,15 @@ from matplotlib.lines import Line2D
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend, styles_of
-from ntkode.report.figures.style import frame, grid
-from ntkode.report.tables.comparison import Column
+from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend
+from ntkode.report.figures.style import (
+    DECAY_RATE_FORMULA,
+    DRIFT_FORMULA,
+    LOSS_RATIO_FORMULA,
+    frame,
+    grid,
+    styles_of,
+)
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION
@@ -26,23 +32,12 @@ from ntkode.report.training.claims import (
     stays_positive,
     with_ratios,
 )
+from ntkode.report.training.columns import CONVERGENCE_COLUMNS, GRADIENT_ERROR_COLUMN, TEST_COLUMNS
 from ntkode.results import Status, load_history
 
 NAME = "datasets"
 DATASET = "config.choices.dataset"
-MEASURES = (
-    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Column(RATE, "decay rate", "rate\nat end"),
-    Column(GUARANTEED, "guaranteed rate", "rate\nguar."),
-    Column("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
-    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Column(SHARE, "least lambda_min share", "least\nshare"),
-    Column("ntk/drift", "NTK drift", "NTK\ndrift"),
-    Column("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
-    Column("loss/test", "test loss", "test\nloss"),
-    Column("accuracy/test", "test accuracy", "test\nacc."),
-    Column("cost/run_seconds", "seconds", ""),
-)
+MEASURES = (*CONVERGENCE_COLUMNS, GRADIENT_ERROR_COLUMN, *TEST_COLUMNS)
 
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
@@ -93,16 +88,16 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
             draw_curves(axes, history, names, "loss/predicted_ratio", styles, shade=0, **dashed)
             grid(axes)
         axes.set_xlabel("training step $k$")
-        frame(axes, place, "$L_k\\,/\\,L_0$" if place == places[0] else "")
+        frame(axes, place, LOSS_RATIO_FORMULA if place == places[0] else "")
     titles = {
-        RATE: ("Decay rate at the end (thin: guaranteed)", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$", True),
+        RATE: ("Decay rate at the end (thin: guaranteed)", DECAY_RATE_FORMULA, True),
         "ntk/lambda_min.first": ("λ_min of the NTK (probe)", r"$\lambda_{\min}(\Theta_0)$", True),
         SHARE: (
             "Least λ_min in training",
             r"$\min_k\lambda_{\min}(\Theta_k)/\lambda_{\min}(\Theta_0)$",
             False,
         ),
-        "ntk/drift": ("Change of the NTK", r"$\|\Theta_k - \Theta_0\|_F/\|\Theta_0\|_F$", True),
+        "ntk/drift": ("Change of the NTK", DRIFT_FORMULA, True),
     }
     for axes, (column, (title, ylabel, log)) in zip(panels[columns:], titles.items(), strict=False):
         points = pd.DataFrame({"place": done[DATASET], "y": numbers(done, column), "name": done[ACTIVATION]})

@@ -13,8 +13,8 @@ from rich.console import Group
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims, Within
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.paper_panels import blank, draw_by_size, legend, styles_of
-from ntkode.report.figures.style import frame
+from ntkode.report.figures.paper_panels import blank, draw_by_size, legend
+from ntkode.report.figures.style import GRADIENT_ERROR_FORMULA, frame, styles_of
 from ntkode.report.statistics.intervals import GeometricMean, Mean, Statistic
 from ntkode.report.statistics.replicates import done_values, of_each
 from ntkode.report.tables.comparison import Column, comparison, failures
@@ -22,6 +22,16 @@ from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import medians, render_medians
 from ntkode.report.training.activation import ACTIVATION, MATCH
 from ntkode.report.training.claims import RATE
+from ntkode.report.training.columns import (
+    ACCURACY_COLUMN,
+    GRADIENT_ERROR,
+    GRADIENT_ERROR_COLUMN,
+    LAMBDA_MIN_COLUMN,
+    LOSS_RATIO_COLUMN,
+    PREDICTION_GAP_COLUMN,
+    RATE_COLUMN,
+    SECONDS_COLUMN,
+)
 from ntkode.results import Status
 
 NAME = "horizon"
@@ -37,21 +47,21 @@ TINY = 1e-6
 MEASURES = (
     Column(VARIANCE, "output variance", "output\nvariance"),
     Column(LAMBDA_MAX, "lambda_max start", "λ_max\nstart"),
-    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Column("gradient/relative_error.first", "gradient error start", "gradient\nerror"),
-    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Column(RATE, "decay rate", "rate\nat end"),
-    Column("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
-    Column("accuracy/test", "test accuracy", "test\nacc."),
-    Column("cost/run_seconds", "seconds", ""),
+    LAMBDA_MIN_COLUMN,
+    GRADIENT_ERROR_COLUMN,
+    LOSS_RATIO_COLUMN,
+    RATE_COLUMN,
+    PREDICTION_GAP_COLUMN,
+    ACCURACY_COLUMN,
+    SECONDS_COLUMN,
 )
 PANELS = (
     (VARIANCE, "Output variance at initialisation", r"mean of $f(x)^2$"),
     (LAMBDA_MAX, "Largest eigenvalue of the NTK (probe)", r"$\lambda_{\max}(\Theta_0)$"),
     (
-        "gradient/relative_error.first",
+        GRADIENT_ERROR,
         "Relative error of the gradient",
-        r"$\|g - g_{\mathrm{ref}}\|\,/\,\|g_{\mathrm{ref}}\|$",
+        GRADIENT_ERROR_FORMULA,
     ),
     ("loss/ratio", "Training loss at the end", r"$L\,/\,L_0$"),
 )

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Below, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
-from ntkode.report.figures.paper_panels import Styles, blank, draw_by_size, draw_curves, legend, styles_of
-from ntkode.report.figures.style import frame, grid
+from ntkode.report.figures.paper_panels import blank, draw_by_size, draw_curves, finish_losses, legend
+from ntkode.report.figures.style import DECAY_RATE_FORMULA, DRIFT_FORMULA, Styles, frame, styles_of
 from ntkode.report.statistics.intervals import Mean
 from ntkode.report.statistics.power_law import fit_power_law
 from ntkode.report.statistics.replicates import slope, value
@@ -32,22 +32,15 @@ from ntkode.report.training.claims import (
     stays_positive,
     with_ratios,
 )
+from ntkode.report.training.columns import CONVERGENCE_COLUMNS, TEST_COLUMNS
 from ntkode.results import Status, load_history
 
 NAME = "training_width"
 WIDTH, ACTIVATION = "config.model.width", "config.choices.activation"
 MEASURES = (
-    Column("loss/ratio", "loss ratio", "loss\nL/L₀"),
-    Column(RATE, "decay rate", "rate\nat end"),
-    Column(GUARANTEED, "guaranteed rate", "rate\nguar."),
-    Column("loss/prediction_gap", "prediction gap", "gap to\nlinear"),
-    Column("ntk/lambda_min.first", "lambda_min start", "λ_min\nstart"),
-    Column(SHARE, "least lambda_min share", "least\nshare"),
-    Column("ntk/drift", "NTK drift", "NTK\ndrift"),
+    *CONVERGENCE_COLUMNS,
     Column("params/distance", "parameter distance", "param.\ndist."),
-    Column("loss/test", "test loss", "test\nloss"),
-    Column("accuracy/test", "test accuracy", "test\nacc."),
-    Column("cost/run_seconds", "seconds", ""),
+    *TEST_COLUMNS,
 )
 # column → name and statement of the claim, and the largest exponent in the width that it allows
 FALLING = {
@@ -117,7 +110,7 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     points = partial(_points, done)
     if draw_by_size(panels[1], points(RATE), styles):
         draw_by_size(panels[1], points(GUARANTEED), styles, ls=(0, (3, 2)), lw=0.9, markersize=0)
-    frame(panels[1], "Decay rate at the end (dashed: guaranteed)", r"$-\mathrm{d}\log L\,/\,\mathrm{d}k$")
+    frame(panels[1], "Decay rate at the end (dashed: guaranteed)", DECAY_RATE_FORMULA)
     if draw_by_size(panels[2], points(SHARE), styles, log=False):
         panels[2].axhline(LEAST_SHARE, color="0.5", ls=(0, (4, 3)), lw=1)
         panels[2].set_ylim(0, None)
@@ -125,7 +118,7 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         panels[2], "Least λ_min in training", r"$\min_k\lambda_{\min}(\Theta_k)\,/\,\lambda_{\min}(\Theta_0)$"
     )
     titles = {
-        "ntk/drift": ("Change of the NTK", r"$\|\Theta_k - \Theta_0\|_F\,/\,\|\Theta_0\|_F$"),
+        "ntk/drift": ("Change of the NTK", DRIFT_FORMULA),
         "params/distance": ("Distance of the parameters", r"$\|\theta_k - \theta_0\|\,/\,\|\theta_0\|$"),
     }
     for axes, (column, (title, ylabel)) in zip(panels[3:5], titles.items(), strict=True):
@@ -155,9 +148,7 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, history: pd.DataFrame, styles: 
         draw_curves(axes, history, names, "loss/ratio", styles, linestyle=line)
         handles.append(Line2D([], [], color="0.4", linestyle=line, label=f"width {width:g}"))
     axes.legend(handles=handles, frameon=False, fontsize=9)
-    axes.set_xlabel("training step $k$")
-    frame(axes, "Training loss", "$L_k\\,/\\,L_0$")
-    grid(axes)
+    finish_losses(axes)
 
 
 def _slopes(axes: Axes, runs: pd.DataFrame, column: str, styles: Styles) -> None:
