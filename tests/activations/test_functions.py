@@ -73,7 +73,7 @@ def test_derivative_is_autograd(name, kinks):
     activation = activations.get(name)
     x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0, 6.0], dtype=torch.float64) if kinks else POINTS
     expected = autograd_derivative(activation.function, x)
-    # Two evaluations of one formula; 3x² at 10 is 300, hence the relative part.
+    # Two evaluations of one formula; 3x² at 10 is 300, hence the relative tolerance.
     torch.testing.assert_close(activation.derivative(x), expected, rtol=1e-13, atol=1e-13)
 
 

@@ -1,4 +1,4 @@
-"""The computed profile against known truths."""
+"""The computed profile against known values."""
 
 import math
 import time
@@ -84,7 +84,7 @@ BOUNDS = [
 @pytest.mark.parametrize(("name", "parameters", "expected"), BOUNDS)
 def test_derivative_bounds(name, parameters, expected):
     computed = profile(name, **parameters)
-    # One-sided suprema are read 1e-12 from the breakpoint; smooth maxima are refined to rounding.
+    # One-sided suprema are evaluated 1e-12 from the breakpoint; smooth maxima are refined to rounding.
     assert computed.derivative_bounds[: len(expected)] == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert computed.lipschitz == computed.derivative_bounds[0]
     assert computed.lipschitz_derivative == computed.derivative_bounds[1]
@@ -101,7 +101,7 @@ def test_well_known_lipschitz_constants():
 def test_steep_is_not_a_kink(beta):
     computed = profile("softplus", beta=beta)
     assert computed.smoothness == INF
-    # 1e4 is a feature 50 times narrower than the grid: found by zooming in, to a lower accuracy.
+    # beta=1e4 is a feature 50 times narrower than the grid; refinement resolves it to a lower accuracy.
     assert computed.lipschitz_derivative == pytest.approx(beta / 4, rel=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_hermite_functions_are_orthonormal():
     np.testing.assert_allclose(basis[7], expected, rtol=1e-10, atol=1e-12)
 
 
-# Callables of a user's, with properties that no registered activation has.
+# User callables with properties that no registered activation has.
 USER = [
     (lambda x: (x > 0.3).to(x.dtype), -1, ((0.3, 0),)),
     (lambda x: (x - 1 / 7).abs(), 0, ((round(1 / 7, 9), 1),)),
@@ -195,7 +195,7 @@ def test_unbounded_user_callables():
     assert compute_profile(lambda x: (x > 0).to(x.dtype)).smoothness_class == "discontinuous"
     assert compute_profile(lambda x: (x > 0).to(x.dtype)).lipschitz == INF
     assert compute_profile(lambda x: x.abs() ** 1.5).lipschitz_derivative == INF  # a pole
-    assert compute_profile(lambda x: x * torch.log1p(x * x)).lipschitz == INF  # growth as slow as a logarithm
+    assert compute_profile(lambda x: x * torch.log1p(x * x)).lipschitz == INF  # logarithmic growth of φ'
     assert compute_profile(torch.asinh).lipschitz == pytest.approx(1.0, abs=1e-12)
     assert compute_profile(lambda x: torch.sin(x * x)).lipschitz == INF
 

@@ -1,4 +1,4 @@
-"""Names, parameters, YAML files, user callables, and that activations travel between processes."""
+"""Names, parameters, YAML files, user callables, and pickling of activations."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ def test_every_yaml_gives_the_activation_of_its_name():
     for file in files:
         assert file.read_text().startswith("# "), file
         activation = instantiate(OmegaConf.load(file))
-        # Equal to the bare name: the parameters written in the YAML are the defaults.
+        # Equal to the bare name: the parameters in the YAML are the defaults.
         assert activation == activations.get(file.stem)
         assert activation.name == file.stem
 
@@ -58,7 +58,7 @@ def test_name_shows_the_parameters_that_matter(parameters, name):
     assert activations.get("softplus", **parameters).name == name
 
 
-def test_unknown_name_is_told_with_the_nearest_and_all_known():
+def test_unknown_name_is_refused_with_the_nearest_and_all_known():
     with pytest.raises(
         ValueError, match=r"'tahn'.*'tanh'\? Try activation=tanh\. Known: .*cos, .*tanh"
     ) as error:
@@ -144,7 +144,7 @@ def test_a_name_is_registered_once():
         activations.register(tanh)
 
 
-def own_activation(x):
+def rational_activation(x):
     return x / (1 + x * x)
 
 
@@ -184,7 +184,7 @@ def test_yaml_pointing_at_a_module_of_the_users(tmp_path, monkeypatch):
     [
         (nn.Softplus(beta=2.0), "softer", "softer"),
         (nn.GELU(), None, "GELU"),
-        (own_activation, None, "own_activation"),
+        (rational_activation, None, "rational_activation"),
         (partial(torch.nn.functional.leaky_relu, negative_slope=0.3), None, "leaky_relu"),
     ],
 )

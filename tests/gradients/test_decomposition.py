@@ -1,4 +1,4 @@
-"""Where the gradient's error comes from: parts that add up, each checked by switching its cause off."""
+"""Parts of the gradient's error: their sum, and each part with its cause removed."""
 
 import math
 
@@ -33,21 +33,21 @@ def parts(model, objective=None):
 @pytest.mark.parametrize("model", [NeuralODE, MLPODE])
 @pytest.mark.parametrize("gradient", [Backprop(), Adjoint(), Reversible()])
 def test_the_parts_add_up_to_the_error(model, gradient):
-    own, objective = make(gradient=gradient, model=model), problem()
-    reference = continuous_gradient(own, objective)
-    errors = decompose(own, objective, reference)
-    total = loss_gradient(own, objective)
-    ended = ended_flow_gradient(own.in_double(), objective, reference.steps)
+    trained, objective = make(gradient=gradient, model=model), problem()
+    reference = continuous_gradient(trained, objective)
+    errors = decompose(trained, objective, reference)
+    total = loss_gradient(trained, objective)
+    ended = ended_flow_gradient(trained.in_double(), objective, reference.steps)
     exact = flatten(reference.gradient)
     backward = flatten(total) - flatten(ended)  # with the rounding
     forward = flatten(ended) - exact
     assert torch.allclose(backward + forward, flatten(total) - exact, atol=1e-12)
     assert errors.forward.relative == pytest.approx(float(forward.norm() / exact.norm()))
-    # Rounding is 1e-7 beside midpoint's 1e-3.
+    # Rounding is 1e-7; the midpoint rule's error is 1e-3.
     assert errors.backward.relative == pytest.approx(float(backward.norm() / exact.norm()), rel=1e-3)
 
 
-def test_a_fine_forward_solve_leaves_the_backward_error_alone():
+def test_a_fine_forward_solve_leaves_only_the_backward_error():
     coarse = Solver("midpoint", steps=10)
     errors = parts(make(Solver("rk4", steps=80), Adjoint(backward=coarse)).double())
     assert errors.forward.relative < 1e-7
@@ -55,7 +55,7 @@ def test_a_fine_forward_solve_leaves_the_backward_error_alone():
     assert errors.rounding.relative == 0
 
 
-def test_a_fine_backward_solve_leaves_the_forward_error_alone():
+def test_a_fine_backward_solve_leaves_only_the_forward_error():
     errors = parts(make(gradient=Adjoint(backward=Solver("rk4", steps=80))).double())
     assert errors.forward.relative > 1e-4
     # The backward solve starts at the forward one's end, as the exact flow g_f does.
@@ -94,7 +94,7 @@ def test_each_part_is_of_the_solver_order(part):
     assert math.log2(coarse / fine) == pytest.approx(2, abs=0.3)
 
 
-def test_blocks_are_relative_to_their_own_norm():
+def test_blocks_are_relative_to_the_norm_of_the_block():
     model, objective = make(), problem()
     reference = continuous_gradient(model, objective)
     ended = ended_flow_gradient(model.in_double(), objective, reference.steps)
@@ -104,7 +104,7 @@ def test_blocks_are_relative_to_their_own_norm():
         assert value == pytest.approx(relative_error({name: ended[name]}, {name: reference.gradient[name]}))
 
 
-def test_the_discrete_reference_is_that_of_the_own_forward_solve():
+def test_the_discrete_reference_uses_the_forward_solve_of_the_method():
     x, y = problem().x.double(), problem().y.double()
     for gradient, activation in ((Reversible(), "tanh"), (KinkAveraged(), "relu")):
         model = make(Solver("rk4", steps=3), gradient, activation).double()

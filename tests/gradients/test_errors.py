@@ -37,7 +37,7 @@ def test_reference_agrees_with_a_tight_adaptive_solve():
     reference = continuous_gradient(make(), objective)
     tight = loss_gradient(make(solver=Solver("dopri8", rtol=1e-12, atol=1e-12)), objective)
     assert reference.error <= 1e-8
-    # Richardson's estimate is right to some ten per cent in the asymptotic range.
+    # Richardson's estimate is accurate to about 10 % in the asymptotic range.
     assert relative_error(reference.gradient, tight) < 1.5 * reference.error
 
 
@@ -46,7 +46,7 @@ def test_reference_of_a_kinked_activation_agrees_with_the_event_located_flow():
     reference = continuous_gradient(make("relu"), objective)
     assert reference.steps == 160
     assert reference.error < 1e-5
-    # Crossings fall where they do: the estimate is right to a factor of three.
+    # The estimate is accurate to a factor of three, because it depends on where crossings lie in their steps.
     assert relative_error(reference.gradient, exact_gradient(make("relu"), objective)) < 3 * reference.error
 
 
@@ -63,7 +63,7 @@ SMOOTHNESS = (
 
 
 def test_a_lucky_pair_of_levels_does_not_hide_an_error():
-    # Two samples and eight units cross few kinks: differences of levels are chance.
+    # Two samples and eight units cross few kinks, so differences of levels are random.
     for seed in range(12):
         torch.manual_seed(seed)
         model = NeuralODE(4, 8, 3, activation="celu").double()
@@ -71,7 +71,7 @@ def test_a_lucky_pair_of_levels_does_not_hide_an_error():
         *coarse, finest = refinements(model, Objective(SquaredError(), x, y), 640)
         for reference in coarse[:-1]:
             true = relative_error(reference.gradient, finest.gradient)
-            # Of order 2 on average; one step in which a unit crosses may differ several times from the next.
+            # Order 2 on average; errors of consecutive levels vary by a factor of several.
             assert true < 6 * reference.error + 1e-11
 
 
@@ -80,14 +80,14 @@ def test_every_refinement_states_its_error(name, parameters):
     torch.manual_seed(0)
     model = NeuralODE(4, 64, 3, activation=activations.get(name, **parameters)).double()
     *coarse, finest = refinements(model, Objective(SquaredError(), *data(rows=64)), 640)
-    for reference in coarse[:-1]:  # the last one's error is that of the finest
+    for reference in coarse[:-1]:  # the last one has the error of the finest level
         true = relative_error(reference.gradient, finest.gradient)
         assert true < 3 * reference.error + 1e-11
         assert reference.steps in (20, 40, 80, 160)
 
 
 def test_a_coarse_level_may_fail():
-    # Five steps of RK4 leave floating-point numbers, forty do not.
+    # Five steps of RK4 overflow, forty do not.
     model = make("cubic", sigma_w=0.0)
     model.velocity = lambda activated: -6.0 * activated
     objective = Objective(SquaredError(), *data())
@@ -175,8 +175,8 @@ def test_gradients_leave_the_model_alone():
 
 def test_deviation_of_known_vectors():
     reference = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
-    own = {"a": torch.tensor([3.0, 5.0]), "b": torch.tensor([4.0])}
-    result = deviation(own, reference)
+    gradient = {"a": torch.tensor([3.0, 5.0]), "b": torch.tensor([4.0])}
+    result = deviation(gradient, reference)
     assert result.relative_error == pytest.approx(1.0)
     assert result.cosine == pytest.approx(25 / (math.sqrt(50) * 5))
     assert result.blocks == pytest.approx({"a": 5 / 3, "b": 0.0})

@@ -1,4 +1,4 @@
-"""Gradient methods against each other, against their order, and what they cost; in float64."""
+"""Gradient methods in float64: compared with each other, their order, and their cost."""
 
 import itertools
 import math
@@ -62,12 +62,12 @@ SUITED = [
 @pytest.mark.parametrize(("method", "gradient_method"), SUITED, ids=str)
 def test_a_fixed_step_gradient_is_of_the_solver_order(exact, method, gradient_method):
     order = Solver(method).order
-    # Few enough steps for errors far above rounding, many enough to be in the asymptotic range.
+    # Errors are far above rounding, and the steps in the asymptotic range.
     counts = {1: (80, 160, 320), 2: (40, 80, 160), 4: (20, 40, 80)}[order]
     errors = [relative_error(gradient(fixed(method, steps), gradient_method), exact) for steps in counts]
     slopes = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
-    # Terms of the next order bend the line by O(step). implicit_adams starts by RK4 and then raises its order
-    # up to 12: it may only do better; and its corrector stops after four rounds, which leaves a rest.
+    # The next order changes the slope by O(step). implicit_adams starts with RK4 and raises its order up to
+    # 12, so it may be better; its corrector stops after four iterations, which leaves an error.
     if method == "implicit_adams":
         assert errors[-1] < errors[0] / 2 ** (2 * (order - 1))
     else:
@@ -77,15 +77,15 @@ def test_a_fixed_step_gradient_is_of_the_solver_order(exact, method, gradient_me
 @pytest.mark.parametrize("gradient_method", [Backprop(), Adjoint(), SeminormAdjoint()], ids=str)
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_an_adaptive_gradient_follows_the_tolerance(exact, method, gradient_method):
-    # Above 1e-6 two steps of dopri8 do, whatever the tolerance; below it Heun's takes thousands.
+    # Above 1e-6 dopri8 takes two steps at every tolerance; below it adaptive_heun takes thousands.
     first = {"dopri8": 1e-6, "adaptive_heun": 1e-2}.get(method, 1e-3)
     tolerances = (first, first / 100, first / 10_000)
     errors = [
         relative_error(gradient(Solver(method, rtol=tol, atol=tol), gradient_method), exact)
         for tol in tolerances
     ]
-    # The tolerance bounds the local error of a step: the global one is some ten times larger, the adjoint's
-    # some ten times more, since ∂L/∂θ adds up over the batch; each falls by about the tolerance's ratio.
+    # The tolerance bounds the local error of a step. The global error is about ten times larger, and the
+    # adjoint's ten times more, since ∂L/∂θ is a sum over the batch; both fall by about the tolerance's ratio.
     assert errors[2] < 200 * tolerances[2]
     for loose, tight in itertools.pairwise(errors):
         assert tight < loose / 5
@@ -95,20 +95,20 @@ def test_an_adaptive_gradient_follows_the_tolerance(exact, method, gradient_meth
 @pytest.mark.parametrize("method", FIXED_STEP)
 def test_checkpointed_is_backprop(method, model):
     solver = fixed(method, 9)
-    own, other = (gradient(solver, g, model=model) for g in (Checkpointed(), Backprop()))
-    # The same operations on the same numbers; sums over steps in another order.
-    assert relative_error(own, other) < 1e-13
+    checkpointed, backprop = (gradient(solver, g, model=model) for g in (Checkpointed(), Backprop()))
+    # The same operations on the same numbers; only the order of sums over steps differs.
+    assert relative_error(checkpointed, backprop) < 1e-13
     assert torch.equal(make(solver, Checkpointed())(objective().x), make(solver)(objective().x))
 
 
 @pytest.mark.parametrize("model", [NeuralODE, MLPODE, TimeDependentODE])
 @pytest.mark.parametrize("method", TABLEAUX)
-def test_reversible_is_the_exact_derivative_of_its_own_solve(method, model):
+def test_reversible_is_the_exact_derivative_of_its_forward_solve(method, model):
     solver = Solver(method, steps=12)
-    own = gradient(solver, Reversible(), model=model)
+    reversed_steps = gradient(solver, Reversible(), model=model)
     unrolled = gradient(solver, Reversible().exact, model=model)
-    # States are rebuilt to rounding, which 0.99^−12 does not raise noticeably.
-    assert relative_error(own, unrolled) < 1e-12
+    # States are reconstructed up to rounding; the factor 0.99^−12 is negligible.
+    assert relative_error(reversed_steps, unrolled) < 1e-12
     outputs = [make(solver, g, model=model)(objective().x) for g in (Reversible(), Reversible().exact)]
     assert torch.equal(*outputs)
 
@@ -123,7 +123,7 @@ def test_reversible_steps_by_hand():
     assert torch.allclose(model(objective().x), model.readout(y), rtol=1e-13, atol=1e-14)
 
 
-def test_the_adjoint_takes_a_solver_of_its_own_backwards(exact):
+def test_the_adjoint_accepts_a_separate_backward_solver(exact):
     forward = Solver("rk4", steps=80)
     outputs, errors = [], []
     for steps in (20, 40):
@@ -137,13 +137,13 @@ def test_the_adjoint_takes_a_solver_of_its_own_backwards(exact):
     assert relative_error(gradient(forward, adaptive), exact) < 1e-6
 
 
-def test_the_seminorm_spares_steps():
+def test_the_seminorm_needs_fewer_steps():
     solver = Solver("dopri5", rtol=1e-6, atol=1e-6)
     models = [make(solver, g, width=128) for g in (Adjoint(), SeminormAdjoint())]
     for model in models:
         loss_gradient(model, objective(rows=256))
     adjoint, seminorm = (model.cost.backward for model in models)
-    # ∂L/∂W adds up over 256 samples: it is the largest part of the error norm.
+    # ∂L/∂W is a sum over 256 samples: it dominates the error norm.
     assert seminorm.accepted < adjoint.accepted
     assert models[0].cost.forward == models[1].cost.forward
 
@@ -166,36 +166,34 @@ def test_evaluations_and_steps_are_counted(gradient_method, forward, backward):
 
 
 def test_rejected_steps_are_counted():
-    # The field turns sharply: steps that have grown in the calm are too long there.
+    # The field changes rapidly at t = 0.5, where the steps from the slow part are too long.
     model = make(Solver("dopri5", rtol=1e-5, atol=1e-5), Adjoint())
     fast = lambda t, h: h * 50 / (1 + (50 * (t - 0.5)) ** 2)  # noqa: E731
     model.preactivations = fast
     loss_gradient(model, objective())
     for cost in (model.cost.forward, model.cost.backward):
         assert cost.rejected > 0
-        # dopri5 takes six evaluations a step and two to begin.
+        # dopri5 takes six evaluations per step, and two at the start.
         assert cost.evaluations == 6 * (cost.accepted + cost.rejected) + 2
 
 
 @pytest.mark.parametrize(
-    ("solver", "gradient_method", "activation", "named", "way_out"),
+    ("solver", "gradient_method", "activation", "named", "remedy"),
     [
         (Solver("dopri5"), Checkpointed(), "tanh", "gradient=checkpointed", "solver=rk4"),
         (Solver("dopri5"), Reversible(), "tanh", "dopri5", "solver=rk4"),
         (Solver("implicit_adams"), Reversible(), "tanh", "implicit_adams", "solver=rk4"),
         (Solver("rk4"), SeminormAdjoint(), "tanh", "rk4", "gradient=adjoint"),
-        (Solver("rk4"), KinkAveraged(), "tanh", "tanh is none", "activation=relu"),
-        (Solver("rk4"), KinkAveraged(), "identity", "identity is none", "gradient=backprop"),
-        (Solver("rk4"), KinkAveraged(), "selu", "selu is none", "gradient=backprop"),
+        (Solver("rk4"), KinkAveraged(), "tanh", "not tanh", "activation=relu"),
+        (Solver("rk4"), KinkAveraged(), "identity", "not identity", "gradient=backprop"),
+        (Solver("rk4"), KinkAveraged(), "selu", "not selu", "gradient=backprop"),
         (Solver("dopri5"), KinkAveraged(), "relu", "dopri5", "solver=rk4"),
     ],
 )
-def test_incompatible_pairs_fail_at_once_with_the_way_out(
-    solver, gradient_method, activation, named, way_out
-):
+def test_incompatible_pairs_are_refused_with_a_remedy(solver, gradient_method, activation, named, remedy):
     with pytest.raises(ValueError, match=named) as caught:
         make(solver, gradient_method, activation=activation)
-    assert way_out in str(caught.value)
+    assert remedy in str(caught.value)
     with pytest.raises(ValueError, match=named):
         make(Solver(), activation=activation).solved_by(solver, gradient_method)
 
@@ -237,20 +235,20 @@ def test_a_second_derivative_is_refused_where_there_is_none(gradient_method):
 
 
 def test_checkpointed_has_second_derivatives():
-    found = []
+    second_derivatives = []
     for method in (Backprop(), Checkpointed()):
         model = make(Solver(), method)
         first = torch.autograd.grad(objective()(model), list(model.parameters()), create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), list(model.parameters()))
-        found.append(torch.cat([g.flatten() for g in second]))
-    assert torch.allclose(*found, rtol=1e-12)
+        second_derivatives.append(torch.cat([g.flatten() for g in second]))
+    assert torch.allclose(*second_derivatives, rtol=1e-12)
 
 
 def test_a_coupling_that_loses_all_digits_is_refused():
     model = make(Solver("rk4", steps=40), Reversible(0.5)).float()
     with pytest.raises(ValueError, match=r"coupling=0\.999"):
         model(objective().x.float())
-    with torch.no_grad():  # nothing to lose
+    with torch.no_grad():  # nothing is stored
         model.solved_by(model.solver, Reversible(0.5).exact)(objective().x.float())
 
 

@@ -48,7 +48,7 @@ def test_the_exact_flow_is_that_of_a_fine_solve():
     problem = objective(rows=3)
     exact = exact_gradient(make("hardtanh"), problem)
     model = make("hardtanh", steps=4000, gradient=Backprop())
-    # RK4's gradient is of order 1 at kinks: 4e-5 is left at 640 steps.
+    # RK4's gradient has order 1 at kinks: its error is 4e-5 at 640 steps.
     assert relative_error(loss_gradient(model, problem), exact) < 2e-5
 
 
@@ -60,7 +60,7 @@ def test_it_is_of_second_order_where_backprop_is_of_first(activation):
     exact = exact_gradient(make(activation, **scales), problem)
     averaged = errors(exact, KinkAveraged(), counts, problem, activation=activation, **scales)
     backprop = errors(exact, Backprop(), counts, problem, activation=activation, **scales)
-    # Which crossings fall where in their steps is chance: over a factor of 16, ± 0.3 in the slope.
+    # The position of crossings in their steps is random: ± 0.3 in the slope over a factor of 16.
     assert slope(averaged, 16) == pytest.approx(2, abs=0.35)
     assert slope(backprop, 16) == pytest.approx(1, abs=0.35)
     assert averaged[0] < backprop[0] / 10
@@ -129,7 +129,7 @@ def test_float32_is_as_good_as_its_rounding():
     assert relative_error(loss_gradient(make().float(), problem), double) < 1e-5
 
 
-def test_a_field_that_does_not_tell_its_layers_is_refused():
+def test_a_field_without_layers_is_refused():
     with pytest.raises(ValueError, match="LayeredODEModel"):
         KinkAveraged().check(Solver(), CountedField(lambda t, h: h))
 
@@ -140,10 +140,10 @@ def test_means_along_a_line_are_integrals(activation):
     pieces = PiecewiseLinear.of(phi)
     generator = torch.Generator().manual_seed(0)
     start, end = 8 * torch.rand(2, 500, generator=generator, dtype=torch.float64) - 4
-    start[:2] = end[:2] = torch.tensor([0.5, -0.5])  # no line at all
+    start[:2] = end[:2] = torch.tensor([0.5, -0.5])  # a line of length zero
     shares = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
     points = torch.lerp(start, end, shares[:, None])
-    # The midpoint rule errs by a cell's width times the jumps, or its square.
+    # The midpoint rule has an error of an interval's width times the jumps, or the square of it.
     assert torch.allclose(pieces.mean_slope(start, end), phi.derivative(points).mean(0), atol=1e-3)
     assert torch.allclose(pieces.mean_value(start, end), phi(points).mean(0), atol=1e-5)
     crossed = (phi.derivative(points) - phi.derivative(points)[0]).abs().amax(0) > 1e-9

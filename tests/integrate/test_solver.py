@@ -19,7 +19,7 @@ from ntkode.integrate import (
 
 
 def rotation(t, h):
-    """dh/dt = (−h₂, h₁) + t: solution known in closed form."""
+    """dh/dt = (−h₂, h₁) + t; `exact` is its solution."""
     return torch.stack([-h[:, 1], h[:, 0]], dim=1)
 
 
@@ -43,8 +43,8 @@ def test_order_of_fixed_step_methods(method):
         Solver(method, steps=fine, **tolerances)
     )
     order = math.log2(ratio)
-    # The measured order approaches the asymptotic one within O(step); multistep methods of variable
-    # order may do better than their start-up order.
+    # The measured order differs from the asymptotic one by O(step); multistep methods of variable order may
+    # exceed their initial order.
     assert order > Solver(method).order - 0.15
     if method != "implicit_adams":
         assert order < Solver(method).order + 0.25
@@ -53,7 +53,7 @@ def test_order_of_fixed_step_methods(method):
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_adaptive_error_follows_the_tolerance(method):
     loose, tight = (error(Solver(method, rtol=tol, atol=tol)) for tol in (1e-4, 1e-7))
-    # The tolerance bounds local errors; the global one is some times larger.
+    # The tolerance bounds local errors; the global error is several times larger.
     assert tight < 1e-6
     assert tight < loose
 
@@ -148,5 +148,5 @@ def test_evaluations_are_counted_per_pass():
         field.end_forward()
         final.sum().backward()
         counts[type(method)] = (field.cost.forward.evaluations, field.cost.backward.evaluations)
-    # RK4 has four stages a step. The adjoint evaluates the field anew at as many stages.
+    # RK4 has four stages per step. The adjoint evaluates the field at as many stages again.
     assert counts == {Backprop: (20, 20), Adjoint: (20, 20)}

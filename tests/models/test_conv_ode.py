@@ -21,7 +21,7 @@ def images(rows=3):
 
 
 def patches_by_hand(model, x):
-    """h(0), a position at a time."""
+    """h(0), computed position by position."""
     maps = x.reshape(-1, 2, 4, 6)
     state = torch.empty(len(x), model.width, 2, 3, dtype=x.dtype)
     for row in range(2):
@@ -32,7 +32,7 @@ def patches_by_hand(model, x):
 
 
 def velocity_by_hand(model, maps):
-    """σ_w/√(9n) W ⋆ φ, a position and a neighbour at a time."""
+    """σ_w/√(9n) W ⋆ φ, computed for each position and neighbour."""
     total = torch.zeros_like(maps)
     for row in range(2):
         for column in range(3):
@@ -86,7 +86,7 @@ def test_outputs_keep_their_size_as_the_width_grows():
         ({"image_shape": (48,)}, r"model\.image_shape=\(48,\) must be \[channels, height, width\]"),
         ({"image_shape": None}, r"model\.image_shape=None must be"),
         ({"image_shape": (2, 4, 0)}, r"model\.image_shape=0"),
-        ({"patch": 3}, r"model\.patch=3 does not divide images of 4×6 pixels: take one of 1, 2"),
+        ({"patch": 3}, r"model\.patch=3 does not divide images of 4×6 pixels: use one of 1, 2"),
         ({"patch": 0}, r"model\.patch=0"),
         ({"sigma_u": -1.0}, r"model\.sigma_u=-1"),
     ],
@@ -102,14 +102,14 @@ def built(composed, *overrides):
     return build_model(config, read_data(config), torch.device("cpu"))
 
 
-def test_the_data_say_the_shape_of_the_images(composed):
+def test_the_image_shape_comes_from_the_data(composed):
     model = built(composed, "dataset=digits")
     assert model.image_shape == (1, 8, 8)
     assert model.positions == (2, 2)
     assert built(composed, "dataset=digits", "dataset.resize=4").positions == (1, 1)
 
 
-def test_other_data_are_refused_with_the_way_out(composed):
+def test_other_data_are_refused_with_a_remedy(composed):
     with pytest.raises(
         ValueError, match="model=conv_ode needs images, and dataset=sphere has none"
     ) as caught:

@@ -51,14 +51,14 @@ def test_backprop_gradient_is_the_finite_difference_of_the_discrete_loss(name):
     gradient = loss_gradient(model, objective)
     with torch.no_grad():
         expected = finite_difference_gradient(lambda: objective(model), list(model.parameters()))
-    for (parameter, own), finite in zip(gradient.items(), expected, strict=True):
+    for (parameter, derivative), finite in zip(gradient.items(), expected, strict=True):
         # Central differences with step 1e-6: truncation 1e-12·f''', rounding 1e-16/1e-6 of a loss near 10.
-        assert torch.allclose(own, finite, rtol=1e-7, atol=1e-8), parameter
+        assert torch.allclose(derivative, finite, rtol=1e-7, atol=1e-8), parameter
 
 
 # Every method of conf/gradient; backpropagation has the test above.
 GRADIENTS = {path.stem for path in (ROOT / "conf" / "gradient").glob("*.yaml")}
-# What refuses tanh or the solver; tests/integrate has that.
+# Methods that refuse tanh or the solver; tests/integrate covers those.
 UNSUITED = {
     "midpoint": {"kink_averaged", "adjoint_seminorm"},
     "rk4": {"kink_averaged", "adjoint_seminorm"},
@@ -69,7 +69,7 @@ PAIRS = [(method, name) for method, refused in UNSUITED.items() for name in sort
 
 @cache
 def continuous_gradient_by_differences(name):
-    """Of the model with an 80-step RK4 solve: the same for whatever method is compared with it."""
+    """Finite-difference gradient of the loss with an 80-step RK4 solve, for every gradient method."""
     model, (x, y) = make(name, solver=Solver("rk4", steps=80)), data()
     with torch.no_grad():
         finite = finite_difference_gradient(
@@ -85,11 +85,14 @@ def test_every_gradient_method_is_right_up_to_the_solver_error(composed, name, m
     solver = tight if method == "dopri5" else Solver(method, steps=40)
     built = build(composed(f"gradient={gradient}")["gradient"])
     model, (x, y) = make(name, solver=solver, gradient=built), data()
-    own = loss_gradient(model, Objective(SquaredError(), x, y))
-    own, finite = torch.cat([g.flatten() for g in own.values()]), continuous_gradient_by_differences(name)
+    blocks = loss_gradient(model, Objective(SquaredError(), x, y))
+    computed = torch.cat([g.flatten() for g in blocks.values()])
+    finite = continuous_gradient_by_differences(name)
     # The solver's error: (1/40)² ≈ 6e-4 times a constant near 1 for midpoint, (1/40)⁴ ≈ 4e-7 for RK4, some
     # hundred tolerances for dopri5. The finite differences of an 80-step RK4 solve are good to 1e-7.
-    assert (own - finite).norm() < {"midpoint": 2e-3, "rk4": 2e-6, "dopri5": 2e-6}[method] * finite.norm()
+    assert (computed - finite).norm() < {"midpoint": 2e-3, "rk4": 2e-6, "dopri5": 2e-6}[
+        method
+    ] * finite.norm()
 
 
 def test_formula_of_the_paper_by_hand():
@@ -168,7 +171,7 @@ def test_augmented_state_begins_with_the_input():
 def test_the_flow_backwards_returns():
     model, (x, _) = make("neural_ode"), data()
     start = model.encode(x).detach()
-    # RK4 with 20 steps there and back: (1/20)⁴ ≈ 6e-6 times a small constant.
+    # RK4 with 20 steps in each direction: (1/20)⁴ ≈ 6e-6 times a small constant.
     assert torch.allclose(
         FINE.integrate(odeint, model.vector_field, model.flow(start), -1.0), start, atol=1e-5
     )
@@ -220,14 +223,14 @@ def test_wrong_input_shape_is_named():
 
 
 def test_user_activation_is_taken_as_an_object():
-    own = activations.from_callable(torch.sin, name="mine")
+    user_activation = activations.from_callable(torch.sin, name="mine")
     x, _ = data()
     named = make("neural_ode", activation="sin")
-    assert torch.equal(make("neural_ode", activation=own)(x), named(x))
+    assert torch.equal(make("neural_ode", activation=user_activation)(x), named(x))
 
 
 class Gated(ODEModel):
-    """A field that is no layer of φ: φ(B h)·sigmoid(h)."""
+    """A field without layers: φ(B h)·sigmoid(h)."""
 
     def __init__(self, **options):
         super().__init__(3, 4, 2, horizon=1.0, gradient=Backprop(), subtract_initial_output=False, **options)
@@ -276,13 +279,15 @@ def test_a_shared_parameter_has_its_gradient_once(gradient):
     torch.manual_seed(0)
     model = Tied(3, 4, 2, activation="hardtanh", solver=Solver("rk4", steps=80)).double()
     x, y = data()
-    backprop, own = (
+    backprop, measured = (
         loss_gradient(m, Objective(SquaredError(), x, y))
         for m in (model, model.solved_by(model.solver, gradient))
     )
-    # The gradient at 80 steps is right to some 1e-3, and twice itself would be off by 1.
+    # The gradient at 80 steps is accurate to about 1e-3; counted twice, its relative error would be 1.
     for name in backprop:
-        assert torch.allclose(own[name], backprop[name], rtol=0.05, atol=0.02 * float(backprop[name].norm()))
+        assert torch.allclose(
+            measured[name], backprop[name], rtol=0.05, atol=0.02 * float(backprop[name].norm())
+        )
 
 
 def test_a_frozen_parameter_has_no_error():
@@ -292,7 +297,7 @@ def test_a_frozen_parameter_has_no_error():
 
 
 @pytest.mark.parametrize(
-    ("options", "way_out"),
+    ("options", "message"),
     [
         ({"gradient": "adjoint"}, r"Adjoint\(\)"),
         ({"gradient": Adjoint}, r"Adjoint\(\)"),
@@ -300,12 +305,12 @@ def test_a_frozen_parameter_has_no_error():
         ({"solver": "rk4"}, r"Solver\('rk4'"),
     ],
 )
-def test_a_name_is_no_solver_nor_gradient_method(options, way_out):
-    with pytest.raises(ValueError, match=way_out):
+def test_a_name_is_neither_a_solver_nor_a_gradient_method(options, message):
+    with pytest.raises(ValueError, match=message):
         NeuralODE(3, 4, activation="tanh", **options)
 
 
-def test_a_model_tells_what_it_is():
+def test_repr_lists_sizes_activation_solver_and_gradient():
     text = repr(make("neural_ode"))
     assert "width=4" in text
     assert "activation=tanh, solver=rk4(20 steps), gradient=Backprop()" in text

@@ -21,7 +21,7 @@ def test_windows():
     assert windows(100) == [(0, 20), (20, 50), (50, 100)]
     assert windows(500) == [(0, 20), (20, 50), (50, 100), (100, 200), (200, 400), (400, 500)]
     assert windows(12) == [(0, 12)]
-    assert windows(22) == [(0, 22)]  # two steps are no window of their own
+    assert windows(22) == [(0, 22)]  # two steps do not form a window
     assert windows(0) == []
 
 
@@ -81,7 +81,7 @@ def test_linearised_training_is_gradient_descent_on_the_linear_model():
     theta, left = torch.zeros(features.shape[1], 2, dtype=torch.float64), residual
     losses = training.losses(rate, 25)
     for step in range(26):
-        # The same linear maps in another basis: a thousand roundings of a condition number of 20.
+        # The same linear maps in another basis: a thousand rounding errors at a condition number of 20.
         assert torch.allclose(training.after_steps(rate, step), left, atol=1e-11)
         assert losses[step] == pytest.approx(0.5 * float(left.square().sum()), rel=1e-9)
         learned = training.learned(cross, training.after_steps(rate, step))
@@ -100,7 +100,7 @@ def test_gradient_flow_is_the_matrix_exponential_and_the_limit_of_small_steps():
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.05)
 
 
-def test_training_without_end_interpolates():
+def test_training_to_convergence_interpolates():
     kernel, cross, residual, _ = problem()
     training = LinearisedTraining(kernel, residual)
     expected = cross @ torch.linalg.solve(kernel, residual)

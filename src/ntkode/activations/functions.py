@@ -1,4 +1,4 @@
-"""The registered activations: one function each, with the closed form of φ' where that is faster.
+"""The registered activations: one function each, with a closed form of φ' where it is faster than autograd.
 
 φ is called on large matrices thousands of times, so torch's fused kernels are used wherever they can be
 differentiated at least three times. To add one, write a function here under `@register` and a file
@@ -16,19 +16,19 @@ from ntkode.activations.registry import Positive, derivative_of, register
 
 @register
 def identity(x: Tensor) -> Tensor:
-    """φ(x) = x."""
+    """Identity, φ(x) = x; polynomial of degree 1."""
     return x
 
 
 @derivative_of(identity)
 def identity_derivative(x: Tensor) -> Tensor:
-    """φ'(x) = 1."""
+    """Derivative of `identity`, φ'(x) = 1."""
     return torch.ones_like(x)
 
 
 @register
 def relu(x: Tensor) -> Tensor:
-    """φ(x) = max(x, 0)."""
+    """Rectifier, φ(x) = max(x, 0); φ' jumps at 0."""
     return torch.relu(x)
 
 
@@ -77,7 +77,7 @@ def selu(x: Tensor) -> Tensor:
 @register
 def softplus(x: Tensor, *, beta: Positive = 1.0) -> Tensor:
     """φ(x) = log(1 + e^{beta·x}) / beta; relu is its limit for large beta."""
-    # torch continues it linearly beyond beta·x = threshold; its default of 20 errs by e⁻²⁰ = 2e-9 there.
+    # torch is linear beyond beta·x = threshold; its default of 20 has an error of e⁻²⁰ = 2e-9 there.
     return F.softplus(x, beta, threshold=40.0)
 
 
@@ -140,7 +140,7 @@ def mish_derivative(x: Tensor) -> Tensor:
 
 @register
 def tanh(x: Tensor) -> Tensor:
-    """φ(x) = tanh x."""
+    """Hyperbolic tangent, φ(x) = tanh x."""
     return torch.tanh(x)
 
 
@@ -194,25 +194,25 @@ def hard_sigmoid(x: Tensor) -> Tensor:
 
 @register
 def sin(x: Tensor) -> Tensor:
-    """φ(x) = sin x."""
+    """Sine, φ(x) = sin x; odd."""
     return torch.sin(x)
 
 
 @derivative_of(sin)
 def sin_derivative(x: Tensor) -> Tensor:
-    """φ'(x) = cos x."""
+    """Derivative of `sin`, φ'(x) = cos x."""
     return torch.cos(x)
 
 
 @register
 def cos(x: Tensor) -> Tensor:
-    """φ(x) = cos x."""
+    """Cosine, φ(x) = cos x; even."""
     return torch.cos(x)
 
 
 @derivative_of(cos)
 def cos_derivative(x: Tensor) -> Tensor:
-    """φ'(x) = −sin x."""
+    """Derivative of `cos`, φ'(x) = −sin x."""
     return -torch.sin(x)
 
 
@@ -236,7 +236,7 @@ def quadratic(x: Tensor) -> Tensor:
 
 @derivative_of(quadratic)
 def quadratic_derivative(x: Tensor) -> Tensor:
-    """φ'(x) = 2x."""
+    """Derivative of `quadratic`, φ'(x) = 2x."""
     return 2 * x
 
 
@@ -248,7 +248,7 @@ def cubic(x: Tensor) -> Tensor:
 
 @derivative_of(cubic)
 def cubic_derivative(x: Tensor) -> Tensor:
-    """φ'(x) = 3x²."""
+    """Derivative of `cubic`, φ'(x) = 3x²."""
     return 3 * x * x
 
 

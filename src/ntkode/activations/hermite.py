@@ -10,10 +10,10 @@ Function = Callable[[Tensor], Tensor]
 
 
 def gaussian_quadrature(function: Function, breakpoints: Sequence[float] = ()) -> tuple[Tensor, Tensor]:
-    """Nodes z and weights w with E[g(Z)] ≈ Σ w g(z), for g as smooth as φ between the breakpoints; float64.
+    """Nodes z and weights w, (M,) float64, with E[g(Z)] ≈ Σ w g(z) for g as smooth as φ off the breakpoints.
 
-    Gauss–Legendre with 20 points on panels of [−12, 12] whose edges hold the breakpoints; a panel is halved
-    until the integrals of φ and φ² over it change by less than 1e-15 of the whole.
+    Gauss–Legendre with 20 points on panels of [−12, 12]; breakpoints are panel edges. A panel is halved until
+    the integrals of φ and φ² over it change by less than 1e-15 of the total.
     """
     inside = [b for b in breakpoints if -12.0 < b < 12.0]
     edges = torch.tensor(sorted({*np.linspace(-12.0, 12.0, 49).tolist(), *inside}), dtype=torch.float64)
@@ -44,7 +44,7 @@ def hermite_functions(z: Tensor, count: int) -> Tensor:
 
 
 def _panel_rule(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Gauss–Legendre nodes and weights, times the normal density, shape (panels, 20)."""
+    """Gauss–Legendre nodes, and weights times the normal density; each of shape (panels, 20)."""
     unit_nodes, unit_weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(20))
     half = (right - left)[:, None] / 2
     nodes = (left + right)[:, None] / 2 + half * unit_nodes

@@ -1,4 +1,4 @@
-"""Piecewise linear activations as a first piece and kinks."""
+"""Piecewise linear activations, as a sum of a linear function and kinks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class PiecewiseLinear:
     """φ(x) = offset + slope·x + Σ_i Δ_i max(x − b_i, 0), continuous.
 
     Attributes:
-        offset: φ's first piece at x = 0.
+        offset: value at x = 0 of φ's first (leftmost) piece, extended.
         slope: slope of the first piece.
-        kinks: (b_i, Δ_i), ascending.
+        kinks: (b_i, Δ_i), location and jump of the slope, in ascending order of b_i.
     """
 
     offset: float
@@ -51,7 +51,8 @@ class PiecewiseLinear:
     def mean_slope(self, start: Tensor, end: Tensor) -> Tensor:
         """Mean of φ' along the straight line from `start` to `end`, elementwise.
 
-        slope + Σ_i Δ_i τ_i, τ_i the share of the line above b_i: exactly 0 or 1 where b_i is not crossed.
+        It is slope + Σ_i Δ_i τ_i, with τ_i the share of the line above b_i: exactly 0 or 1 if b_i is not
+        crossed.
         """
         mean = torch.full_like(end, self.slope)
         for place, jump in self.kinks:
@@ -64,7 +65,8 @@ class PiecewiseLinear:
     def mean_value(self, start: Tensor, end: Tensor) -> Tensor:
         """Mean of φ along the straight line from `start` to `end`, elementwise.
 
-        A line that crosses b_i has the mean p²/(2(p − q)) of max(x − b_i, 0), p above and q below.
+        On a line that crosses b_i, from b_i + q < b_i to b_i + p > b_i, max(x − b_i, 0) has mean p²/(2(p −
+        q)).
         """
         middle = (start + end) / 2
         mean = self.offset + self.slope * middle
@@ -76,7 +78,7 @@ class PiecewiseLinear:
         return mean
 
     def crosses(self, start: Tensor, end: Tensor) -> Tensor:
-        """Whether a kink lies between `start` and `end`, elementwise."""
+        """Whether a kink lies between `start` and `end`, elementwise; bool, of their shape."""
         crossed = torch.zeros_like(start, dtype=torch.bool)
         for place, _ in self.kinks:
             crossed |= (start > place) != (end > place)

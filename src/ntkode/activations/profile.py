@@ -1,4 +1,4 @@
-"""The profile of an activation: what the theory of Neural ODEs asks of φ, computed from the callable."""
+"""The profile of an activation: its regularity and nonlinearity, computed from the callable."""
 
 import math
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ class Profile:
     """Regularity and nonlinearity of a function φ: ℝ → ℝ.
 
     Attributes:
-        smoothness: Largest m with φ ∈ C^m; inf if no derivative up to order 4 jumps, −1 if φ itself does.
+        smoothness: largest m with φ ∈ C^m; inf if no derivative of order 0 to 4 jumps, −1 if φ jumps.
         breakpoints: (location, order of the first derivative that jumps there), ascending, on [−12, 12].
-        derivative_bounds: sup |φ^(k)| over ℝ, k = 1, …, 4; inf where unbounded or where φ^(k−1) jumps.
-        polynomial_degree: Degree if φ is a polynomial (of degree 12 at most), else None.
+        derivative_bounds: sup |φ^(k)| over ℝ, k = 1, …, 4; inf if unbounded, or if a derivative of order
+            below k jumps.
+        polynomial_degree: degree if φ is a polynomial (of degree 12 at most), else None.
         parity: "odd", "even" or None.
-        nonlinearity: Share of E[φ(Z)²], Z ~ N(0, 1), in Hermite orders ≥ 2: E[(φ(Z) − c₀ − c₁Z)²] / E[φ(Z)²].
+        nonlinearity: share of E[φ(Z)²], Z ~ N(0, 1), in Hermite orders ≥ 2: E[(φ(Z) − c₀ − c₁Z)²] / E[φ(Z)²].
         hermite: c_k = E[φ(Z) He_k(Z)] / √k!, k = 0, …, 7.
     """
 
@@ -39,27 +40,36 @@ class Profile:
 
     @property
     def smoothness_class(self) -> str:
-        """``C^0``, ``C^1``, …, ``C^inf``, or ``discontinuous``."""
+        """Name of the class: ``C^0``, ``C^1``, …, ``C^inf``, or ``discontinuous``."""
         return "discontinuous" if self.smoothness < 0 else f"C^{self.smoothness:.0f}"
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        """Locations where φ' jumps (or φ itself)."""
+        """Locations where φ or φ' jumps, ascending."""
         return tuple(location for location, order in self.breakpoints if order <= 1)
 
     @property
     def lipschitz(self) -> float:
-        """sup |φ'|, the Lipschitz constant of φ."""
+        """Lipschitz constant of φ: sup |φ'| over the points where φ' exists.
+
+        Finite at kinks (relu: 1); inf if φ jumps or φ' is unbounded (quadratic).
+        """
         return self.derivative_bounds[0]
 
     @property
     def lipschitz_derivative(self) -> float:
-        """sup |φ''|, the Lipschitz constant of φ'."""
+        """Lipschitz constant of φ': sup |φ''| over the points where φ'' exists.
+
+        inf if φ' jumps (relu at 0), if φ jumps, or if φ'' is unbounded. Finite where φ'' jumps (elu: 1).
+        """
         return self.derivative_bounds[1]
 
     @property
     def lipschitz_second_derivative(self) -> float:
-        """sup |φ'''|, the Lipschitz constant of φ''."""
+        """Lipschitz constant of φ'': sup |φ'''| over the points where φ''' exists.
+
+        inf if φ'' jumps (elu) or is undefined at a point (a jump of φ or φ'), or if φ''' is unbounded.
+        """
         return self.derivative_bounds[2]
 
 
@@ -109,10 +119,10 @@ def _parity(function: Function) -> Literal["odd", "even"] | None:
 
 
 def _polynomial_degree(function: Function) -> int | None:
-    """The degree at which the Chebyshev series of φ ends, if it ends, and at the same degree on both ranges.
+    """Degree at which the Chebyshev series of φ ends, if it ends at the same degree on both ranges.
 
-    One range alone is fooled: on [−12, 12] tanh(x/100) is a polynomial to rounding, on [−1200, 1200] a narrow
-    bump lies between the nodes.
+    One range is not enough: on [−12, 12] tanh(x/100) is a polynomial up to rounding; on [−1200, 1200] a
+    narrow bump can lie between the nodes.
     """
     degrees = {_chebyshev_degree(function, radius) for radius in (HALF_RANGE, 100 * HALF_RANGE)}
     degree = degrees.pop()

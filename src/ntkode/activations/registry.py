@@ -1,4 +1,4 @@
-"""The registry: from a name in a YAML file, or a callable of the user's, to an `Activation`."""
+"""The registry: `Activation` objects from names or from callables."""
 
 import difflib
 import inspect
@@ -30,9 +30,9 @@ class Activation:
     Call it on a tensor of any shape and floating dtype; the result has the same shape and dtype.
 
     Attributes:
-        name: The registered name, with the parameters that differ from their defaults: ``softplus(beta=4)``.
-        function: φ, its parameters bound.
-        closed_form_derivative: φ' where the registry has a formula; otherwise autograd gives it.
+        name: registered name, with the parameters that differ from their defaults: ``softplus(beta=4)``.
+        function: φ with its parameters bound.
+        closed_form_derivative: φ' if the registry has a formula; None: `derivative` uses autograd.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Activation:
     closed_form_derivative: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """φ(x), elementwise."""
+        """φ(x), elementwise, of the shape and dtype of x."""
         return self.function(x)
 
     def derivative(self, x: Tensor) -> Tensor:
-        """φ'(x), elementwise and itself differentiable; at a kink the value that torch's autograd uses."""
+        """φ'(x), elementwise and differentiable; at a kink the value of torch's autograd."""
         if self.closed_form_derivative is not None:
             return self.closed_form_derivative(x)
         pullback = torch.func.vjp(self.function, x)[1]
@@ -53,12 +53,12 @@ class Activation:
 
     @cached_property
     def profile(self) -> Profile:
-        """Smoothness, Lipschitz constants, Hermite spectrum: computed on first use (under a second)."""
+        """Smoothness, Lipschitz constants and Hermite spectrum; computed on first use, in under a second."""
         return compute_profile(self.function)
 
 
 def register(function: F) -> F:
-    """Decorator: make a function ``φ(x, *, parameter=default, …)`` known under its own name.
+    """Decorator: register a function ``φ(x, *, parameter=default, …)`` under its name.
 
     Parameters are keyword-only floats with defaults; annotate one as `Positive` to refuse values ≤ 0.
     """
@@ -77,7 +77,7 @@ def register(function: F) -> F:
 def derivative_of(function: Callable[..., Tensor]) -> Callable[[F], F]:
     """Decorator: the closed form of φ' for a registered φ, taking the same parameters.
 
-    Worth writing only where it is faster than autograd's backward kernel.
+    Register one only if it is faster than autograd's backward kernel.
     """
 
     def remember(derivative: F) -> F:
@@ -96,7 +96,7 @@ def get(name: str, **parameters: float) -> Activation:
     """The registered activation of that name, for example ``get("softplus", beta=4.0)``.
 
     Raises:
-        ValueError: The name is unknown, or a parameter is unknown, not a finite number or out of its range.
+        ValueError: the name is unknown, or a parameter is unknown, not a finite number or out of its range.
 
     Example:
         >>> import torch
@@ -121,29 +121,27 @@ def get(name: str, **parameters: float) -> Activation:
 
 
 def from_callable(function: Callable[[Tensor], Tensor], name: str | None = None) -> Activation:
-    """An activation from any elementwise callable: a function, or an ``nn.Module`` without parameters.
+    """An activation from an elementwise callable: a function, or an ``nn.Module`` without parameters.
 
-    Jobs run in other processes, so the callable must be picklable: a function at module level, not a lambda.
+    Jobs run in other processes, so the callable must be picklable: a module-level function, not a lambda.
 
     Args:
         function: φ, written with torch operations that can be differentiated several times.
-        name: The activation's name; by default the callable's.
+        name: name of the activation; None: the name of the callable.
 
     Raises:
-        ValueError: The callable is not elementwise, holds parameters, works in place, is random, does not
+        ValueError: the callable is not elementwise, has parameters, works in place, is random, does not
             return a finite tensor of the input's shape and dtype, or cannot be differentiated three times.
     """
     if not callable(function):
-        raise ValueError(
-            f"an activation must be callable, got {function!r}: name one by hydra.utils.get_method"
-        )
+        raise ValueError(f"an activation must be callable, got {function!r}: use hydra.utils.get_method")
     inner = function.func if isinstance(function, partial) else function
     label = name or str(getattr(inner, "__name__", type(inner).__name__))
     _check_callable(function, label)
     return Activation(label, function)
 
 
-@cache  # one object for one setting, so that its profile is computed once in a process
+@cache  # one object per setting, so that its profile is computed once per process
 def _bind(name: str, changed: tuple[tuple[str, float], ...]) -> Activation:
     function, derivative = _FUNCTIONS[name], _DERIVATIVES.get(name)
     if not changed:
@@ -172,14 +170,14 @@ def _check_parameter(name: str, key: str, value: object, declared: dict[str, ins
 
 def _check_callable(function: Callable[[Tensor], Tensor], label: str) -> None:
     if isinstance(function, nn.Module) and next(function.parameters(), None) is not None:
-        raise ValueError(f"activation {label!r} has parameters, which would not be trained: pass one without")
+        raise ValueError(f"activation {label!r} has parameters, which would not be trained: use one without")
     x = torch.linspace(-2.9, 3.1, 12, dtype=torch.float64)
     given = x.clone()
     values = function(x)
     if not isinstance(values, Tensor) or values.shape != x.shape or values.dtype != x.dtype:
         raise ValueError(f"activation {label!r} must return a tensor of its input's shape and dtype")
     if not torch.equal(x, given):
-        raise ValueError(f"activation {label!r} changes its input in place: pass inplace=False")
+        raise ValueError(f"activation {label!r} changes its input in place: use inplace=False")
     if not bool(torch.isfinite(values).all()):
         raise ValueError(
             f"activation {label!r} is not finite on [-3, 3]: it must be defined on all real numbers"

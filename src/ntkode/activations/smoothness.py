@@ -1,7 +1,7 @@
-"""Where the derivatives of a callable φ jump, and how large they get: by nested autograd in float64.
+"""Jumps and suprema of the derivatives of a callable φ, by nested autograd in float64.
 
-Resolution, on purpose finite: jumps are sought on [−12, 12] in the derivatives 0 to 4; one smaller than 1e-7
-of that derivative's own size there, or a second one within 0.005 of another, is not seen.
+Limits of detection: jumps on [−12, 12] in derivatives of order 0 to 4. A jump below 1e-7 of the maximum of
+that derivative there, or a second jump within 0.005 of another, is missed.
 """
 
 import math
@@ -15,14 +15,14 @@ Function = Callable[[Tensor], Tensor]
 HALF_RANGE = 12.0
 MAX_ORDER = 4
 _JUMP = 1e-7  # of max |φ^(k)| on the grid
-_ROUNDING = 1e-12  # of the largest derivative: noise left where a derivative vanishes identically
+_ROUNDING = 1e-12  # of the largest derivative: noise in a derivative that vanishes identically
 
 
 def derivatives(function: Function, x: Tensor, order: int) -> Tensor:
     """φ, φ', …, φ^(order) at x by nested autograd; shape (order + 1, *x.shape), float64, detached.
 
     Raises:
-        ValueError: torch cannot differentiate the function that often.
+        ValueError: torch cannot differentiate the function `order` times.
     """
     with torch.enable_grad():
         point = x.detach().to(torch.float64).clone().requires_grad_()
@@ -43,15 +43,15 @@ def derivatives(function: Function, x: Tensor, order: int) -> Tensor:
 
 
 def grid() -> Tensor:
-    """4801 points on [−12, 12], float64, shifted a little so that none falls on a round number."""
+    """4801 equidistant points on [−12, 12], float64, shifted by 0.0014 so that none is a round number."""
     return torch.linspace(-HALF_RANGE, HALF_RANGE, 4801, dtype=torch.float64) + 1e-3 * math.sqrt(2)
 
 
 def find_breakpoints(function: Function) -> tuple[tuple[float, int], ...]:
-    """Locations where a derivative of order 0 to 4 jumps (or diverges), each with the lowest such order.
+    """Locations where a derivative of order 0 to 4 jumps or diverges, each with the lowest such order.
 
-    In every interval of a grid the increment of φ^(k) is compared with the one that φ^(k+1) explains by the
-    trapezoidal rule. As the interval shrinks, the rest vanishes if φ^(k) is continuous, and stays if not.
+    In every interval of a grid the increment of φ^(k) is compared with the trapezoidal rule for φ^(k+1). As
+    the interval shrinks, the difference vanishes if φ^(k) is continuous, and stays if φ^(k) jumps.
     """
     x = grid()
     values = derivatives(function, x, MAX_ORDER + 1)
@@ -67,7 +67,7 @@ def find_breakpoints(function: Function) -> tuple[tuple[float, int], ...]:
 
 
 def derivative_bounds(function: Function, breakpoints: tuple[tuple[float, int], ...]) -> tuple[float, ...]:
-    """Suprema of |φ^(k)| over the real line, k = 1, …, 4; inf where φ^(k−1) jumps or φ^(k) is unbounded.
+    """Suprema of |φ^(k)| over ℝ, k = 1, …, 4; inf if φ^(k) is unbounded or a lower derivative jumps.
 
     The maximum on [−12, 12] is refined by zooming in. A derivative counts as unbounded if its maximum keeps
     growing as the range is extended to 1e4, 1e6, 1e8, or as a breakpoint is approached to 1e-3, 1e-6, 1e-12.
@@ -97,7 +97,7 @@ def derivative_bounds(function: Function, breakpoints: tuple[tuple[float, int], 
 
 
 def _size(values: Tensor) -> Tensor:
-    """|values|, with 0 where a formula gives NaN (such as 0·inf far out)."""
+    """|values|, with 0 in place of NaN (formulas give 0·inf at large |x|)."""
     return values.abs().nan_to_num(nan=0.0, posinf=math.inf)
 
 
@@ -113,8 +113,8 @@ def _jumps(function: Function, left: Tensor, right: Tensor, order: int, toleranc
         return []
     left, right, wide = _shrink(function, left, right, order, width=1e-4)
     left, right, narrow = _shrink(function, left, right, order, width=1e-10)
-    # Over these six decades the rest of a jump stays; that of a pole grows by 1e6 at most, or φ^(order−1)
-    # would not be continuous: what grows faster is rounding noise.
+    # Over these six decades a jump stays constant, and a pole grows by at most 1e6, since φ^(order−1) is
+    # continuous. Anything that grows faster is rounding noise.
     stays = (narrow > tolerance) & (narrow > 0.05 * wide) & (narrow < 2e6 * wide)
     left, right, _ = _shrink(function, left[stays], right[stays], order, width=1e-12)
     return sorted({round(middle, 9) + 0.0 for middle in ((left + right) / 2).tolist()})
@@ -123,12 +123,12 @@ def _jumps(function: Function, left: Tensor, right: Tensor, order: int, toleranc
 def _shrink(
     function: Function, left: Tensor, right: Tensor, order: int, width: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Halve brackets down to `width`, keeping the half that explains less; with what is left unexplained."""
+    """Brackets halved down to `width`, keeping the half with the larger difference; and these differences."""
     rest = torch.zeros_like(left)
     while left.numel() and float((right - left).max()) > width:
         x = torch.stack([left, (left + right) / 2, right], dim=-1)
         values, slopes = derivatives(function, x, order + 1)[order:]
-        # The change of slope shows even poles such as |x|^(-1/2), which leave no increment.
+        # The change of slope detects even poles such as |x|^(-1/2), which have no increment.
         turn = torch.diff(x) * torch.diff(slopes).abs().nan_to_num(nan=math.inf)
         rests = _unexplained(x, values, slopes) + turn
         rest, half = rests.max(dim=-1)
@@ -138,7 +138,7 @@ def _shrink(
 
 
 def _refined_maximum(function: Function, x: Tensor, lower: Tensor, values: Tensor, order: int) -> float:
-    """Maximum of |φ^(order)| near the grid x, by zooming in where it is large or φ^(order−1) moves unseen."""
+    """Maximum of |φ^(order)|, by refining the grid where it is large or φ^(order−1) moves unseen."""
     size = _size(values)
     hidden = _unexplained(x, lower, values)
     centres = torch.cat([x[size.topk(8).indices], x[hidden.topk(8).indices]])

@@ -1,4 +1,4 @@
-"""Reference gradients and the training gradient's errors."""
+"""Reference gradients, and the errors of the training gradient."""
 
 from ntkode.gradients.decomposition import Decomposition, Part, decompose
 from ntkode.gradients.errors import (

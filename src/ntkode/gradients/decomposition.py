@@ -1,4 +1,4 @@
-"""Where the training gradient's error comes from."""
+"""Decomposition of the training gradient's error into rounding, backward and forward parts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ntkode.models import ODEModel
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the error.
+    """The size of one part of the error.
 
     Attributes:
-        relative: its norm over all parameters, relative to the norm of the continuous gradient.
-        blocks: the same for each parameter by itself.
+        relative: norm of the part over all parameters, relative to the norm of the continuous gradient.
+        blocks: the same ratio for each parameter, by name.
     """
 
     relative: float
@@ -35,18 +35,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The error g − g* of a gradient g against the continuous one, as a sum.
+    """The error g − g* of a gradient g against the continuous gradient g*, as a sum of three parts.
 
     g − g* = (g − g₆₄) + (g₆₄ − g_f) + (g_f − g*): g₆₄ is g in float64, g_f the exact gradient of the flow
     that ends where the forward solve ends.
 
     Attributes:
         rounding: g − g₆₄.
-        backward: g₆₄ − g_f, what the backward pass adds: the adjoint's solve, or the discrete derivative.
-        forward: g_f − g*, what the forward solve's error at T does.
-        otd_gap: optimise-then-discretise against discretise-then-optimise: the adjoint's gradient by the
-            model's solver, both ways, minus the exact derivative of its discrete solve. It belongs to the
-            solver, whatever the gradient method, and is no summand.
+        backward: g₆₄ − g_f, error of the backward pass: of the adjoint solve, or of the discrete derivative.
+        forward: g_f − g*, effect of the forward solve's error at T.
+        otd_gap: optimise-then-discretise minus discretise-then-optimise: the adjoint's gradient with the
+            model's solver in both directions, minus the exact derivative of the discrete solve. It depends on
+            the solver, not on the gradient method, and is not a summand.
     """
 
     rounding: Part
@@ -59,12 +59,12 @@ def decompose(model: ODEModel, objective: Objective, reference: ContinuousGradie
     """Decompose the error of ∂L/∂θ by the model's solver, gradient method and precision.
 
     Args:
-        model: the model as it is trained; not changed.
+        model: the model as trained; it is not changed.
         objective: the loss.
-        reference: the continuous gradient; g_f is as fine.
+        reference: the continuous gradient; g_f uses the same number of steps.
 
     Raises:
-        SolverFailure: one of the solves failed.
+        SolverFailure: one of the solves fails.
     """
     double = model.in_double()
     gradient, gradient_double = loss_gradient(model, objective), loss_gradient(double, objective)
@@ -84,10 +84,10 @@ def decompose(model: ODEModel, objective: Objective, reference: ContinuousGradie
 def ended_flow_gradient(model: ODEModel, objective: Objective, steps: int) -> Gradient:
     """∂L/∂θ of the exact flow that ends at the model's discrete h(T).
 
-    That flow starts at h(T) integrated finely backwards, instead of at h(0).
+    The flow starts at the fine backward solution from h(T) instead of at h(0).
 
     Args:
-        model: in float64.
+        model: a model in float64.
         objective: the loss.
         steps: RK4 steps of the fine solves.
     """

@@ -19,19 +19,19 @@ from ntkode.gradients.reference import (
 from ntkode.losses import Loss, SquaredError
 from ntkode.models import ODEModel
 
-# A reference is good enough at this share of the error that it shows, or at this error.
+# A reference is accurate enough if its error is below this share of the measured error, or below this error.
 RESOLUTION = 0.02
 TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """A gradient against a reference.
+    """Difference of a gradient from a reference.
 
     Attributes:
         relative_error: ‖g − g_ref‖ / ‖g_ref‖ over all parameters.
         cosine: ⟨g, g_ref⟩ / (‖g‖ ‖g_ref‖).
-        blocks: the relative error of each parameter by itself.
+        blocks: the relative error of each parameter, by name.
     """
 
     relative_error: float
@@ -41,12 +41,13 @@ class Deviation:
 
 @dataclass(frozen=True)
 class GradientErrors:
-    """The training gradient's errors.
+    """Errors of the training gradient.
 
     Attributes:
-        continuous: against the gradient of the ODE's exact flow.
-        discrete: against the exact derivative of the discrete solve.
-        reference_error: estimated relative error of the continuous reference: nothing below it is known.
+        continuous: deviation from the gradient of the exact flow of the ODE.
+        discrete: deviation from the exact derivative of the discrete solve.
+        reference_error: estimated relative error of the continuous reference; smaller errors are not
+            resolved.
     """
 
     continuous: Deviation
@@ -55,7 +56,7 @@ class GradientErrors:
 
 
 def deviation(gradient: Gradient, reference: Gradient) -> Deviation:
-    """Compare two gradients of the same parameters, in float64."""
+    """Deviation of a gradient from a reference of the same parameters, computed in float64."""
     g, exact = flatten(gradient), flatten(reference)
     norms = g.norm() * exact.norm()
     return Deviation(
@@ -79,15 +80,15 @@ def gradient_error(
     The continuous reference is the `sufficient_reference`.
 
     Args:
-        model: the model as it is trained; not changed.
+        model: the model as trained; it is not changed.
         x: inputs, shape (N, d).
         y: targets, shape (N, k).
-        loss: L; squared error unless given.
-        offset: f₀ on x, shape (N, k), where the output is recentred.
-        max_steps: steps a unit of time at which the refinement ends.
+        loss: L; None: squared error.
+        offset: f₀ on x, shape (N, k), if it is subtracted from the output; None: zero.
+        max_steps: RK4 steps per unit of time at which the refinement ends.
 
     Raises:
-        SolverFailure: one of the solves failed.
+        SolverFailure: one of the solves fails.
 
     Example:
         >>> import torch
@@ -114,13 +115,13 @@ def gradient_error(
 def sufficient_reference(
     model: ODEModel, objective: Objective, gradient: Gradient, *, max_steps: int = 160
 ) -> ContinuousGradient:
-    """The first of the `refinements` with an error below 2 % of the error of `gradient`, or below 1e-10.
+    """First of the `refinements` whose error is below 2 % of the error of `gradient`, or below 1e-10.
 
     Args:
-        model: gives parameters and horizon.
+        model: the model; its parameters and horizon are used.
         objective: the loss.
-        gradient: the gradient to be judged.
-        max_steps: steps a unit of time at which the refinement ends.
+        gradient: the gradient whose error is measured.
+        max_steps: RK4 steps per unit of time at which the refinement ends.
     """
     for reference in refinements(model, objective, max_steps):
         if reference.error <= max(TOLERANCE, RESOLUTION * relative_error(gradient, reference.gradient)):

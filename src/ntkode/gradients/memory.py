@@ -1,4 +1,4 @@
-"""Peak memory of one call, and of a CUDA device."""
+"""Peak memory in bytes: of one call, and of a CUDA device."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-# By CUDA device: the peak before the last reset of PyTorch's counter.
+# Peak before the last reset of PyTorch's counter, by CUDA device.
 _EARLIER: dict[torch.device, int] = {}
 
 
 def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
-    """Peak of the bytes that `call` holds at a time, by PyTorch's allocator."""
+    """Peak number of bytes allocated during `call` beyond those before it, by PyTorch's allocator."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         _EARLIER[device] = cuda_peak(device)
@@ -21,7 +21,7 @@ def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         call()
-    # The public tables sum allocations by operator; their course in time is in the raw events alone.
+    # The public tables sum allocations by operator; only the raw events have their order in time.
     events = watched.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
     held = highest = 0
@@ -32,5 +32,5 @@ def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
 
 
 def cuda_peak(device: torch.device) -> int:
-    """Peak of the bytes allocated on a CUDA device, across the resets made by `allocated_peak`."""
+    """Peak number of bytes allocated on a CUDA device, including before the resets of `allocated_peak`."""
     return max(torch.cuda.max_memory_allocated(device), _EARLIER.get(device, 0))

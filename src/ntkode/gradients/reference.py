@@ -1,4 +1,4 @@
-"""Gradients of the training loss: of the model as it is trained, and float64 references for it."""
+"""Gradients of the training loss: of the model as trained, and float64 references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ntkode.integrate import Backprop, KinkAveraged, LayeredField, Solver, Solve
 from ntkode.losses import Loss
 from ntkode.models import ODEModel
 
-# Gradient by the parameter's name, each of the parameter's shape.
+# Gradients by parameter name, each of the shape of its parameter.
 Gradient = dict[str, Tensor]
 
 
@@ -27,8 +27,8 @@ class Objective:
         loss: L.
         x: inputs, shape (N, d).
         y: targets, shape (N, k).
-        offset: f₀ on these inputs, shape (N, k); None for zero.
-        shift: added to h(0), shape (N, m), to start the flow elsewhere; None for zero.
+        offset: f₀ on these inputs, shape (N, k); None: zero.
+        shift: added to h(0), shape (N, m), to move the start of the flow; None: zero.
     """
 
     loss: Loss
@@ -50,12 +50,12 @@ class Objective:
 
 
 def loss_gradient(model: ODEModel, objective: Objective) -> Gradient:
-    """∂L/∂θ by the model's solver, gradient method and precision; `.grad` is left alone.
+    """∂L/∂θ by the model's solver, gradient method and precision, for parameters that require a gradient.
 
-    Of the parameters that are trained, those that require a gradient.
+    `.grad` is not changed.
 
     Raises:
-        SolverFailure: in the forward or the backward solve.
+        SolverFailure: the forward or the backward solve fails.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     with torch.enable_grad(), typed_failures(model.solver):
@@ -64,18 +64,18 @@ def loss_gradient(model: ODEModel, objective: Objective) -> Gradient:
 
 
 def discrete_gradient(model: ODEModel, objective: Objective) -> Gradient:
-    """The exact derivative of the model's discrete solve, by autograd in float64; exact to rounding."""
+    """Derivative of the model's discrete solve, by autograd in float64; exact up to rounding."""
     return loss_gradient(model.solved_by(model.solver, model.gradient.exact).in_double(), objective)
 
 
 @dataclass(frozen=True)
 class ContinuousGradient:
-    """The gradient of the ODE's exact flow.
+    """Gradient of the exact flow of the ODE, with its estimated error.
 
     Attributes:
-        gradient: by parameter, float64.
-        error: estimated relative error of it.
-        steps: RK4 steps that gave it.
+        gradient: ∂L/∂θ by parameter name, float64.
+        error: estimated relative error of `gradient`.
+        steps: number of RK4 steps over [0, T].
     """
 
     gradient: Gradient
@@ -84,29 +84,30 @@ class ContinuousGradient:
 
 
 def fine_twin(model: ODEModel, steps: int) -> ODEModel:
-    """The model in float64 solved by RK4, and differentiated by the method of the highest order for its φ.
+    """Copy of the model in float64, solved by RK4 with a gradient method of the highest order for its φ.
 
-    That is `KinkAveraged` for piecewise linear φ in one hidden layer, else backpropagation.
+    The method is `KinkAveraged` for piecewise linear φ in one hidden layer, otherwise backpropagation.
     """
     method = KinkAveraged() if _averaged(model) else Backprop()
     return model.in_double().solved_by(Solver("rk4", steps=steps), method)
 
 
 def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterator[ContinuousGradient]:
-    """Increasingly accurate continuous gradients: `fine_twin` with 20, 40, 80, … steps a unit of σ_w·T or T.
+    """Increasingly accurate continuous gradients: `fine_twin` with 20, 40, 80, … steps per unit of time.
 
-    The first two levels, of 5 and 10 steps, only show how the error falls. A level that differs by δ from the
-    one before, which differed by ρδ from its predecessor, has an error of about δ/(ρ − 1) (Richardson),
-    ρ held between 2 and 2^p: p = 2 by `KinkAveraged`, else m + 1 for φ in C^m, and 4 at most.
+    The number of units is `model.scaled_horizon`, rounded up. The first two levels, of 5 and 10 steps, only
+    give the rate of convergence. If consecutive levels differ by ρδ and then by δ, the error of the last is
+    about δ/(ρ − 1) (Richardson), with ρ clamped to [2, 2^p]: p = 2 for `KinkAveraged`, otherwise
+    p = min(m + 1, 4) for φ in C^m.
 
     Args:
-        model: gives parameters and horizon; its solver and gradient method are not used.
+        model: the model; its solver and gradient method are not used.
         objective: the loss.
-        max_steps: steps a unit at which the doubling ends, 20 at least.
+        max_steps: steps per unit at which the doubling ends, at least 20.
 
     Raises:
-        ValueError: `max_steps` below 20.
-        SolverFailure: the flow cannot be solved even by the most steps; with fewer it may fail.
+        ValueError: `max_steps` is below 20.
+        SolverFailure: the solve with the most steps fails; failures of coarser levels are skipped.
     """
     units = max(1, math.ceil(model.scaled_horizon))
     most_ratio = 2.0 ** _order(model)
@@ -135,23 +136,23 @@ def _averaged(model: ODEModel) -> bool:
 
 
 def _order(model: ODEModel) -> float:
-    """Order of the gradient of `fine_twin`."""
+    """Order of convergence of the gradient of `fine_twin`."""
     return 2.0 if _averaged(model) else min(4.0, model.activation.profile.smoothness + 1)
 
 
 def continuous_gradient(
     model: ODEModel, objective: Objective, *, tolerance: float = 1e-8, max_steps: int = 160
 ) -> ContinuousGradient:
-    """∂L/∂θ of the exact flow, in float64: the first of the `refinements` within `tolerance`.
+    """∂L/∂θ of the exact flow, in float64: the first of the `refinements` with an error below `tolerance`.
 
-    For φ with kinks the doubling ends at `max_steps` a unit: at 160, the error is some 1e-6 of the gradient
-    for piecewise linear φ at a width in the hundreds.
+    For φ with kinks the doubling ends at `max_steps` per unit. With 160 the relative error is about 1e-6 for
+    piecewise linear φ and widths in the hundreds.
 
     Args:
-        model: gives parameters and horizon; its solver is not used.
+        model: the model; its solver and gradient method are not used.
         objective: the loss.
-        tolerance: relative error to stop at.
-        max_steps: steps a unit at which the doubling ends.
+        tolerance: relative error at which the refinement stops.
+        max_steps: steps per unit at which the doubling ends.
     """
     for reference in refinements(model, objective, max_steps):
         if reference.error <= tolerance:
@@ -160,12 +161,12 @@ def continuous_gradient(
 
 
 def flatten(gradient: Gradient) -> Tensor:
-    """All entries as one float64 vector, in the order of the names."""
+    """All entries as one float64 vector (P,), in the order of the dictionary."""
     return torch.cat([gradient[name].flatten().double() for name in sorted(gradient)])
 
 
 def relative_error(gradient: Gradient, reference: Gradient) -> float:
-    """‖g − g_ref‖ / ‖g_ref‖ over all parameters; 0 where both vanish, not finite where one is not."""
+    """‖g − g_ref‖ / ‖g_ref‖ over all parameters; 0 if both vanish, not finite if one of them is not."""
     g, exact = flatten(gradient), flatten(reference)
     difference = (g - exact).norm()
     return float(difference / exact.norm()) if difference != 0 else 0.0

@@ -1,4 +1,4 @@
-"""ODE solvers and gradient methods."""
+"""ODE solvers, and methods that differentiate their solutions."""
 
 from ntkode.integrate.adjoint import Adjoint, SeminormAdjoint
 from ntkode.integrate.backprop import Backprop

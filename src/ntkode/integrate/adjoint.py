@@ -1,4 +1,4 @@
-"""Optimise, then discretise: the adjoint ODE solved backwards beside the state."""
+"""Optimise-then-discretise: the adjoint ODE, solved backwards together with the state."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ntkode.integrate.solver import Solver
 class Adjoint:
     """The continuous adjoint dλ/dt = −(∂F/∂h)^T λ, solved backwards (Chen et al. 2018, arXiv 1806.07366).
 
-    Memory does not grow with the number of steps; the state is integrated backwards from h(T), so that
-    the gradient is that of neither the discrete nor the continuous problem, up to the solver's error.
+    Memory does not grow with the number of steps. The state is integrated backwards from h(T), so the
+    gradient equals neither the discrete nor the continuous one, but both up to the solver's error.
 
     Args:
-        backward: the solver of the backward pass; that of the forward pass unless given.
+        backward: solver of the backward pass; None: that of the forward pass.
 
     Raises:
-        ValueError: `backward` is not a `Solver`.
+        ValueError: `backward` is neither None nor a `Solver`.
     """
 
     backward: Solver | None = None
@@ -40,21 +40,21 @@ class Adjoint:
             )
 
     def reversing(self, solver: Solver) -> Solver | None:
-        """The solver of the backward pass."""
+        """The solver of the backward pass, which also integrates the state."""
         return self.backward or solver
 
     @property
     def exact(self) -> GradientMethod:
-        """`Backprop`: the exact derivative of the discrete forward solve."""
+        """Backpropagation, the exact derivative of the discrete forward solve."""
         return Backprop()
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """Accepts every solver and field."""
+        """Accept every solver and field."""
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m), differentiable in `state` and `parameters` by one backward solve."""
+        """h(T), shape (N, m), differentiable in `state` and `parameters` by one solve backwards."""
         backward = self.backward or solver
         solve = partial(
             odeint_adjoint,
@@ -70,24 +70,24 @@ class Adjoint:
 
 @dataclass(frozen=True)
 class SeminormAdjoint(Adjoint):
-    """The adjoint whose step size ignores ∂L/∂θ (Kidger, Chen, Lyons 2021, arXiv 2009.09457).
+    """Adjoint whose error norm excludes ∂L/∂θ (Kidger, Chen, Lyons 2021, arXiv 2009.09457).
 
-    ∂L/∂θ is a mere integral, whose error does not feed back: without it the adaptive backward solve takes
-    fewer steps. Adaptive solvers only, whose steps alone follow an error norm.
+    ∂L/∂θ is an integral whose error does not affect the solution; without it the adaptive backward solve
+    takes fewer steps. Fixed-step solvers have no error norm, so the backward solver must be adaptive.
     """
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """The backward solver must be adaptive.
+        """Require an adaptive backward solver.
 
         Raises:
-            ValueError: it has fixed steps.
+            ValueError: the backward solver has fixed steps.
         """
         backward = self.backward or solver
         if not backward.adaptive:
             key = "solver" if self.backward is None else "solver@gradient.backward"
             raise ValueError(
-                f"gradient=adjoint_seminorm chooses the steps of the backward solve, and {backward} has "
-                f"fixed ones: take {key}=dopri5, or gradient=adjoint"
+                f"gradient=adjoint_seminorm needs an adaptive backward solver, and {backward} has fixed "
+                f"steps: use {key}=dopri5, or gradient=adjoint"
             )
 
     def _settings(self, backward: Solver, times: Tensor) -> dict[str, Any]:

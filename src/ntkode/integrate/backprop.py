@@ -1,4 +1,4 @@
-"""Discretise, then optimise: autograd through every stage of the forward solve."""
+"""Discretise-then-optimise: autograd through every stage of the forward solve."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ntkode.integrate.solver import Solver
 
 @dataclass(frozen=True)
 class Backprop:
-    """The exact derivative of the discrete solve; memory grows with steps × stages × state."""
+    """Exact derivative of the discrete solve by autograd; memory: steps × stages × state."""
 
     def reversing(self, solver: Solver) -> Solver | None:
         """None: no state is integrated backwards."""
@@ -23,14 +23,14 @@ class Backprop:
 
     @property
     def exact(self) -> GradientMethod:
-        """This method itself: it is exact for the discrete solve."""
+        """This method: it is exact for the discrete solve."""
         return self
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """Accepts every solver and field."""
+        """Accept every solver and field."""
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m); autograd records the solve, so `parameters` need not be named."""
+        """h(T), shape (N, m); autograd records the solve; `parameters` is unused."""
         return solver.integrate(odeint, field, state, horizon)

@@ -1,4 +1,4 @@
-"""Backpropagation that keeps the state at every step and computes the stages again."""
+"""Backpropagation that stores the state at every step and recomputes the stages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ntkode.integrate.stepping import Steps
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """The exact derivative of the discrete solve in memory of steps × state, not steps × stages × state.
+    """Exact derivative of the discrete solve; memory: steps × state, not steps × stages × state.
 
     The backward pass repeats each step and differentiates it (Gholami, Keutzer, Biros 2019, ANODE,
-    arXiv 1902.10298): one more forward pass in all. Fixed-step solvers only: the steps must be known
-    beforehand.
+    arXiv 1902.10298); the extra cost is one forward pass. Fixed-step solvers only, because the steps must be
+    known in advance.
     """
 
     def reversing(self, solver: Solver) -> Solver | None:
@@ -30,25 +30,25 @@ class Checkpointed:
 
     @property
     def exact(self) -> GradientMethod:
-        """Backpropagation, which it equals to rounding."""
+        """Backpropagation, equal to this method up to rounding."""
         return Backprop()
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """The solver must have fixed steps.
+        """Require a fixed-step solver.
 
         Raises:
-            ValueError: it is adaptive.
+            ValueError: the solver is adaptive.
         """
         if solver.adaptive:
             raise ValueError(
-                f"gradient=checkpointed repeats fixed steps, and {solver} is adaptive: "
-                "take solver=rk4, or gradient=adjoint, whose memory does not grow with the steps either"
+                f"gradient=checkpointed needs fixed steps, and {solver} is adaptive: "
+                "use solver=rk4, or gradient=adjoint, whose memory does not grow with the steps either"
             )
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m); autograd records the steps, so `parameters` need not be named."""
+        """h(T), shape (N, m); autograd records the steps, with checkpoints between them."""
         steps = Steps(solver, field, state, horizon)
         versions = [parameter._version for parameter in parameters]
 

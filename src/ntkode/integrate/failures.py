@@ -1,4 +1,4 @@
-"""Typed failures of an ODE solve, translated from torchdiffeq's assertions."""
+"""Exceptions for failures of an ODE solve, converted from torchdiffeq's assertions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class SolverFailure(RuntimeError):
-    """An ODE solve that could not be carried out.
+    """The ODE solve failed.
 
     Attributes:
-        problem: what went wrong.
-        remedy: the override to try, as typed on the command line.
+        problem: description of the failure, with the solver.
+        remedy: the command-line override to try.
     """
 
     remedy = "solver.steps=40 model.sigma_w=0.5"
@@ -22,32 +22,32 @@ class SolverFailure(RuntimeError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process gets it as it is: its message, by which exceptions are pickled, has the remedy."""
+        """Pickle by `problem`: the default uses the message, which already contains the remedy."""
         return type(self), (self.problem,), vars(self)
 
 
 class NonFiniteState(SolverFailure):
-    """The state left the range of floating-point numbers: a blow-up, or steps too long."""
+    """The state is NaN or infinite: the solution blows up, or the steps are too long."""
 
     remedy = "model.horizon=0.25, model.sigma_w=0.5, or more steps (solver.steps=40)"
 
 
 class StepUnderflow(SolverFailure):
-    """An adaptive solver's step fell below the resolution of t."""
+    """The step of an adaptive solver is below the resolution of t."""
 
     remedy = (
-        "model.horizon=0.25 or model.sigma_w=0.5 against a blow-up, "
-        "else a looser tolerance (solver.rtol=1e-4 solver.atol=1e-4) or dtype=float64"
+        "model.horizon=0.25 or model.sigma_w=0.5 if the solution blows up, "
+        "otherwise a looser tolerance (solver.rtol=1e-4 solver.atol=1e-4) or dtype=float64"
     )
 
 
 class TooManySteps(SolverFailure):
-    """An adaptive solver used up its step budget."""
+    """An adaptive solver needs more than `max_steps` steps."""
 
     remedy = "solver.max_steps=100000, a looser tolerance (solver.rtol=1e-4 solver.atol=1e-4), or solver=rk4"
 
 
-# The beginnings of torchdiffeq's assertion messages (torchdiffeq 0.2.5, _impl/rk_common.py).
+# First words of torchdiffeq's assertion messages (torchdiffeq 0.2.5, _impl/rk_common.py).
 _BY_MESSAGE = {
     "underflow in dt": StepUnderflow,
     "non-finite values in state": NonFiniteState,
@@ -57,12 +57,12 @@ _BY_MESSAGE = {
 
 @contextmanager
 def typed_failures(solver: object) -> Iterator[None]:
-    """Translate torchdiffeq's assertions into `SolverFailure`s that name `solver`.
+    """Context in which torchdiffeq's assertions become `SolverFailure`s that name `solver`.
 
-    Wrap forward solves and backward passes alike: the adjoint method solves during `backward`.
+    Use it for forward solves and for backward passes, in which the adjoint method solves.
 
     Raises:
-        SolverFailure: the matching subclass.
+        SolverFailure: the subclass that matches the assertion.
     """
     try:
         yield
@@ -70,6 +70,6 @@ def typed_failures(solver: object) -> Iterator[None]:
         message = str(error)
         for beginning, failure in _BY_MESSAGE.items():
             if message.startswith(beginning):
-                # The non-finite message quotes the whole state: keep its first words only.
+                # The message about a non-finite state quotes the whole state: keep its first words only.
                 raise failure(f"{solver}: {message.splitlines()[0][:60]}") from error
         raise

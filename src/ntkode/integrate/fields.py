@@ -1,4 +1,4 @@
-"""Vector fields as solvers and gradient methods see them: with what they cost, and with their layers."""
+"""Vector fields for solvers and gradient methods: with counters of their cost, and with their layers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class Pass:
-    """What one pass of a solve has cost.
+    """Cost of one pass of a solve.
 
     Attributes:
-        evaluations: of the vector field, one for the whole batch (NFE); in a backward pass each of them with
-            its vector–Jacobian product.
-        accepted: steps taken.
-        rejected: steps tried and given up, by adaptive solvers only.
+        evaluations: number of evaluations of the vector field, each for the whole batch (NFE); in a backward
+            pass each includes its vector–Jacobian product.
+        accepted: number of accepted steps.
+        rejected: number of rejected steps; 0 for fixed-step solvers.
     """
 
     evaluations: int = 0
@@ -30,11 +30,11 @@ class Pass:
 
 @dataclass
 class SolveCost:
-    """What a solve and its derivative have cost.
+    """Cost of a solve and of its derivative.
 
     Attributes:
-        forward: the forward pass.
-        repeated: evaluations and steps that the backward pass makes itself.
+        forward: cost of the forward pass.
+        repeated: evaluations and steps computed during the backward pass.
     """
 
     forward: Pass = field(default_factory=Pass)
@@ -42,9 +42,9 @@ class SolveCost:
 
     @property
     def backward(self) -> Pass:
-        """The backward pass; by autograd through the solve, a product for each evaluation of the forward.
+        """Cost of the backward pass; for autograd through the solve, one product per forward evaluation.
 
-        That counts a few products too many where an adaptive solver has rejected steps.
+        That overestimates the products slightly if an adaptive solver rejected steps.
         """
         again = self.repeated
         return Pass(
@@ -61,7 +61,7 @@ class CountedField:
         field: F.
 
     Attributes:
-        cost: so far.
+        cost: counts since construction.
     """
 
     def __init__(self, field: Field) -> None:
@@ -75,15 +75,15 @@ class CountedField:
         return self.field(t, h)
 
     def end_forward(self) -> None:
-        """Say that what follows belongs to the backward pass."""
+        """Count from now on for the backward pass."""
         self._pass = self.cost.repeated
 
     def note_evaluations(self, count: int) -> None:
-        """Count evaluations, or products with ∂F/∂h, that are made from the field's parts."""
+        """Add evaluations, or products with ∂F/∂h, computed outside `__call__` from the field's layers."""
         self._pass.evaluations += count
 
     def note_step(self, *, accepted: bool = True) -> None:
-        """Count a step of the present pass."""
+        """Count a step of the current pass."""
         if accepted:
             self._pass.accepted += 1
         else:
@@ -91,12 +91,12 @@ class CountedField:
 
 
 class LayeredField(CountedField):
-    """F(t, h) = outer(φ(inner(t, h))), both maps affine (`inner` in h), with linear parts that no t changes.
+    """F(t, h) = outer(φ(inner(t, h))), both maps affine (`inner` in h), with linear parts independent of t.
 
     Args:
-        inner: (t, h) ↦ what φ is applied to.
-        activation: φ.
-        outer: φ's values ↦ dh/dt.
+        inner: (t, h) ↦ z, the argument of φ, shape (N, units).
+        activation: the elementwise function φ.
+        outer: φ(z) ↦ dh/dt, shape (N, m).
     """
 
     def __init__(self, inner: Field, activation: Activation, outer: Callable[[Tensor], Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""For gradient methods of which autograd knows the first derivative only."""
+"""Refusal of second derivatives for gradient methods that have first derivatives only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 def first_order_only(final: Tensor, name: str) -> Tensor:
-    """`final`, whose backward pass refuses `create_graph=True`: a second derivative would silently be wrong.
+    """Identity of `final` whose backward pass refuses `create_graph=True`: second derivatives would be wrong.
 
     Args:
-        final: h(T).
-        name: of the method in conf/gradient.
+        final: h(T), shape (N, m).
+        name: name of the method in conf/gradient.
     """
     same: Tensor = _Once.apply(final, name)
     return same
@@ -29,7 +29,7 @@ class _Once(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():
             raise RuntimeError(
-                f"gradient={ctx.name} has no second derivatives (create_graph=True): take gradient=backprop "
+                f"gradient={ctx.name} has no second derivatives (create_graph=True): use gradient=backprop "
                 "or gradient=checkpointed"
             )
         return cotangents[0], None

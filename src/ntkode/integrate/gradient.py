@@ -1,4 +1,4 @@
-"""What every gradient method of a Neural ODE offers."""
+"""The interface of the gradient methods of a Neural ODE."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ntkode.integrate.solver import Solver
 
 
 class GradientMethod(Protocol):
-    """A method to differentiate h(T) with respect to h(0) and the vector field's parameters."""
+    """A method that differentiates h(T) with respect to h(0) and the vector field's parameters."""
 
     def reversing(self, solver: Solver) -> Solver | None:
-        """The solver that rebuilds the state backwards in the backward pass, and may stray; None for none."""
+        """Solver that integrates the state backwards in the backward pass; None if none does."""
         ...
 
     @property
     def exact(self) -> GradientMethod:
-        """A method with the same forward solve that gives its exact derivative, by autograd."""
+        """Method with the same forward solve and its exact derivative by autograd."""
         ...
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """Whether the method goes with this solver and vector field.
+        """Check that the method supports this solver and vector field.
 
         Raises:
             ValueError: it does not; the message names both and the override to try.
@@ -34,5 +34,5 @@ class GradientMethod(Protocol):
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m), from h(0) = `state`, such that autograd differentiates it by this method."""
+        """h(T), shape (N, m), from h(0) = `state`; autograd differentiates it by this method."""
         ...

@@ -1,4 +1,4 @@
-"""The adjoint of a piecewise linear φ with φ' averaged in time: second order where others are of first."""
+"""Adjoint for piecewise linear φ with time-averaged φ': order 2, where other methods have order 1."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from ntkode.integrate.first_order import first_order_only
 from ntkode.integrate.kink_correction import KinkCorrected, corrected_steps, layers_of, midpoint, pieces_of
 from ntkode.integrate.solver import Solver
 
-# A further term of the exponential's series below this share of the adjoint is the last.
+# The exponential series ends at the first term below this share of the adjoint.
 SERIES_TOLERANCE = 1e-10
 MOST_TERMS = 40
 
 
 @dataclass(frozen=True)
 class KinkAveraged(KinkCorrected):
-    """Adjoint of dh/dt = outer(φ(inner(t, h))) by active time fractions, for piecewise linear φ.
+    """Adjoint of dh/dt = outer(φ(inner(t, h))) for piecewise linear φ, with φ' averaged in time.
 
-    Where a preactivation crosses a kink, φ' jumps. Sampling φ' at a step's stages misjudges the share of the
-    step that lies on the other side: an error of order 1 in the gradient. Here the forward solve is
-    `KinkCorrected`, and on each half of a step D is the mean of φ' along the straight line between the
-    preactivations at its ends. With D constant the adjoint is exp(Δ/2 · (outer' D inner')ᵀ) λ, by its
-    Taylor series, and ∂L/∂θ = ∫ (∂F/∂θ)ᵀ λ dt by Simpson's rule. Where no unit crosses, that is the exact
-    flow's adjoint along the solver's states, with an error of order 4.
+    At a crossing of a kink φ' jumps. Values of φ' at the stages of a step do not give the share of the step
+    on either side of the kink, so the gradient has an error of order 1. Here the forward solve is
+    `KinkCorrected`, and D is the mean of φ' on each half step, along the straight line between the
+    preactivations at its ends. With constant D the adjoint after half a step of length Δ/2 is exp(Δ/2 ·
+    (outer' D inner')ᵀ) λ, computed by its Taylor series; ∂L/∂θ = ∫ (∂F/∂θ)ᵀ λ dt uses Simpson's rule. Without
+    crossings this is the adjoint of the exact flow along the solver's states, with an error of order 4.
 
-    With solver=rk4 the outputs are of order 3, the gradient of order 2. Memory: steps × state. Cost: a step
-    takes two evaluations of the field beyond the solver's; its backward pass takes about ten products, two
-    with the parameters' gradients. Beyond it are units that cross a kink twice within half a step, and units
-    that end within the solver's error of a kink, where φ'(h(T)) in the readout is right or wrong altogether:
-    with solver=euler and solver=midpoint these keep the order at 1.
+    With solver=rk4 the outputs have order 3 and the gradient order 2. Memory: steps × state. Cost per step:
+    two more evaluations of the field than the solver; backwards about ten products, two of them with the
+    parameters. Not corrected: units that cross a kink twice within half a step, and units whose h(T) is
+    within the solver's error of a kink, so that φ'(h(T)) in the readout may be wrong. With solver=euler and
+    solver=midpoint the latter limit the order to 1.
     """
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
         """h(T), shape (N, m), differentiable in `state` and `parameters`."""
-        if not torch.is_grad_enabled():  # keeps no states
+        if not torch.is_grad_enabled():  # stores no states
             return super().flow(solver, field, state, horizon, parameters)
         final: Tensor = _Averaged.apply(solver, layers_of(field), horizon, state, *parameters)
         solver.check_finite(final, horizon)
@@ -60,7 +60,7 @@ class _Averaged(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         times, states = zip(*corrected_steps(solver, field, state, horizon), strict=True)
-        # Parameters too: autograd then sees to it that nobody changes them.
+        # Saving the parameters makes autograd detect changes in place.
         ctx.save_for_backward(torch.stack(times), *states, *parameters)
         ctx.parts = field, parameters
         return states[-1].clone()
@@ -79,12 +79,12 @@ class _Averaged(torch.autograd.Function):
 
 @dataclass
 class _Node:
-    """A point of the quadrature.
+    """Node of the quadrature in time.
 
     Attributes:
-        state: h.
-        preactivation: inner(t, h), with its graph.
-        velocity: dh/dt, with its graph from φ's values on.
+        state: h, shape (N, m).
+        preactivation: z = inner(t, h), shape (N, units), with its graph.
+        velocity: dh/dt, shape (N, m), with the graph of `outer` alone.
     """
 
     state: Tensor
@@ -98,21 +98,21 @@ class _Node:
 
     @property
     def z(self) -> Tensor:
-        """The preactivation inner(t, h), detached from the graph."""
+        """Preactivation inner(t, h), shape (N, units), detached from the graph."""
         return self.preactivation.detach()
 
 
 class _Sweep:
-    """One backward pass.
+    """One backward pass of `KinkAveraged`.
 
     Args:
-        field: F in layers.
-        parameters: those to differentiate.
-        times: the grid.
-        like: a state.
+        field: F, with its layers.
+        parameters: parameters to differentiate.
+        times: the grid, shape (steps + 1,).
+        like: a state, for its shape and dtype.
 
     Attributes:
-        gradients: ∂L/∂θ so far, a parameter each.
+        gradients: the accumulated ∂L/∂θ, one tensor per parameter.
     """
 
     def __init__(
@@ -124,16 +124,19 @@ class _Sweep:
         self._tolerance = max(SERIES_TOLERANCE, torch.finfo(like.dtype).eps)
         self.gradients = [torch.zeros_like(p) for p in parameters]
         with torch.enable_grad():
-            # Both maps are affine: their transposes are the same wherever they are taken.
+            # Both maps are affine: their transposes are the same at every point.
             self._state = torch.zeros_like(like).requires_grad_()
             self._inner = field.inner(times[0], self._state)
             self._activated = torch.zeros_like(self._inner).requires_grad_()
             self._outer = field.outer(self._activated)
 
     def run(self, times: Tensor, states: Sequence[Tensor], adjoint: Tensor) -> Tensor:
-        """λ(0) from λ(T), with ∂L/∂θ accumulated during the sweep."""
+        """λ(0) from λ(T), both (N, m); accumulates ∂L/∂θ in `gradients`."""
         after = self._node(times[-1], states[-1])
-        weight, slopes = times.new_zeros(()), torch.zeros_like(after.z)  # what the step after adds to a node
+        weight, slopes = (
+            times.new_zeros(()),
+            torch.zeros_like(after.z),
+        )  # from the following step
         for number in range(len(times) - 2, -1, -1):
             step = times[number + 1] - times[number]
             before = self._node(times[number], states[number])
@@ -174,13 +177,13 @@ class _Sweep:
         return total
 
     def _add(self, node: _Node, adjoint: Tensor, weight: Tensor, slopes: Tensor) -> None:
-        """Add a node's part of ∫ (∂F/∂θ)ᵀ λ dt.
+        """Add the contribution of a node to ∫ (∂F/∂θ)ᵀ λ dt.
 
         Args:
-            node: the point.
-            adjoint: λ there.
-            weight: of the quadrature, a scalar.
-            slopes: weight times φ', averaged on either side.
+            node: the node.
+            adjoint: λ at the node.
+            weight: weight of the quadrature, a scalar.
+            slopes: weight times φ', averaged over the half steps on both sides.
         """
         if not self._parameters:
             return

@@ -1,4 +1,4 @@
-"""A fixed-step solve of a piecewise linear φ, corrected where a preactivation crosses a kink."""
+"""Fixed-step solve for piecewise linear φ, corrected at crossings of a kink."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ntkode.integrate.tableaux import TABLEAUX
 
 @dataclass(frozen=True)
 class KinkCorrected:
-    """Autograd through the steps of `KinkAveraged`.
+    """Autograd through the corrected steps, which are the forward pass of `KinkAveraged`.
 
-    A step of dh/dt = outer(φ(z)), z = inner(t, h), adds outer'·∫φ(z)dt to h. The solver's quadrature of
-    that integral errs by order 2 for a unit whose z crosses a kink. So each step is taken by the solver, its
-    midpoint interpolated, h_m = (h_k + h_{k+1})/2 + Δ(ḣ_k − ḣ_{k+1})/8, and for units that cross the
-    solver's quadrature is replaced by the integral of φ along the parabola through z_k, z_m and z_{k+1}
-    (along its chords exactly, between chord and parabola by the mean of φ'). Where no unit crosses, the step
-    equals that of the solver, to the last bit.
+    A step of dh/dt = outer(φ(z)), z = inner(t, h), adds outer'·∫φ(z)dt to h. For a unit whose z crosses a
+    kink the solver's quadrature of that integral has an error of order 2. After each step of the solver the
+    midpoint is interpolated, h_m = (h_k + h_{k+1})/2 + Δ(ḣ_k − ḣ_{k+1})/8. For units that cross, the solver's
+    quadrature is replaced by the integral of φ along the parabola through z_k, z_m and z_{k+1}: exact along
+    its chords, with the mean of φ' between chord and parabola. Without crossings the step equals that of the
+    solver to the last bit.
     """
 
     def reversing(self, solver: Solver) -> Solver | None:
@@ -35,26 +35,26 @@ class KinkCorrected:
 
     @property
     def exact(self) -> GradientMethod:
-        """Autograd through the same steps."""
+        """This method: autograd through the same steps."""
         return KinkCorrected()
 
     def check(self, solver: Solver, field: CountedField) -> None:
         """Require a `LayeredField` with piecewise linear φ and a fixed-step one-step solver.
 
         Raises:
-            ValueError: the field or the solver does not qualify.
+            ValueError: the field or the solver is of another kind.
         """
         pieces_of(layers_of(field).activation)
         if solver.method not in TABLEAUX:
             raise ValueError(
-                f"gradient=kink_averaged corrects single steps of fixed size, and {solver} takes none: "
-                f"take solver={', solver='.join(TABLEAUX)}, or gradient=backprop"
+                f"gradient=kink_averaged needs a one-step method with fixed steps, not {solver}: "
+                f"use solver={', solver='.join(TABLEAUX)}, or gradient=backprop"
             )
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m); autograd records the steps."""
+        """h(T), shape (N, m); autograd records the corrected steps."""
         final = state
         for _, after in corrected_steps(solver, layers_of(field), state, horizon):
             final = after
@@ -63,21 +63,21 @@ class KinkCorrected:
 
 
 def layers_of(field: CountedField) -> LayeredField:
-    """The field as a `LayeredField`.
+    """The field, if it is a `LayeredField`.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the field does not expose its layers.
     """
     if isinstance(field, LayeredField):
         return field
     raise ValueError(
         "gradient=kink_averaged needs a vector field outer(φ(inner(t, h))) that exposes its layers, as "
-        "ntkode.models.LayeredODEModel does: take such a model, or gradient=backprop"
+        "ntkode.models.LayeredODEModel does: use such a model, or gradient=backprop"
     )
 
 
 def pieces_of(activation: Activation) -> PiecewiseLinear:
-    """φ as a piecewise linear function.
+    """φ as a `PiecewiseLinear` function.
 
     Raises:
         ValueError: φ is not piecewise linear, or has no kink.
@@ -85,8 +85,8 @@ def pieces_of(activation: Activation) -> PiecewiseLinear:
     pieces = PiecewiseLinear.of(activation)
     if pieces is None:
         raise ValueError(
-            f"gradient=kink_averaged is for piecewise linear activations with a kink, and {activation.name} "
-            "is none: take activation=relu (leaky_relu, relu6, hardtanh, hard_sigmoid), or gradient=backprop"
+            f"gradient=kink_averaged needs a piecewise linear activation with a kink, not {activation.name}: "
+            "use activation=relu (leaky_relu, relu6, hardtanh, hard_sigmoid), or gradient=backprop"
         )
     return pieces
 
@@ -121,7 +121,7 @@ def corrected_steps(
 def midpoint(
     start: Tensor, end: Tensor, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """The state in the middle of a step by the cubic Hermite formula, from (h, dh/dt) at its ends."""
+    """State (N, m) in the middle of a step by cubic Hermite interpolation of (h, dh/dt) at its ends."""
     (h, velocity), (h_after, velocity_after) = before, after
     return torch.lerp(h, h_after, 0.5) + (end - start) / 8 * (velocity - velocity_after)
 
@@ -129,11 +129,11 @@ def midpoint(
 def _correction(
     pieces: PiecewiseLinear, points: Sequence[Tensor], nodes: Sequence[float], weights: Sequence[float]
 ) -> Tensor:
-    """φ's integral over a step of length 1 minus the quadrature, for units that cross a kink, else 0."""
+    """Integral of φ over a step of length 1 minus its quadrature; 0 for units without a crossing."""
     crossing = pieces.crosses(points[0], points[1]) | pieces.crosses(points[1], points[2])
     crossed = crossing.nonzero(as_tuple=True)
     a, m, b = (point[crossed] for point in points)
-    # Over a half, a parabola encloses (a − 2m + b)/12 with its chord, per unit of time.
+    # The mean difference of the parabola from its chord on a half step is (a − 2m + b)/12.
     bulge = (a - 2 * m + b) / 12
     integral = torch.zeros_like(a)
     for start, end in ((a, m), (m, b)):

@@ -1,4 +1,4 @@
-"""What torchdiffeq tells of the steps that it takes."""
+"""Counts of torchdiffeq's accepted and rejected steps, by its callbacks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Observed:
-    """A field with the callbacks by which torchdiffeq reports its steps; each solver calls those that it has.
+    """A field with torchdiffeq's step callbacks; each solver calls those that it supports.
 
     Args:
-        field: F, which counts the steps.
-        solver: of the forward pass.
-        backward: of the adjoint's solve, if there is one.
+        field: F; it counts the steps.
+        solver: solver of the forward pass.
+        backward: solver of the adjoint; None if there is none.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""An algebraically reversible solve: exact gradients, and memory that does not grow with the steps."""
+"""Algebraically reversible solve: exact gradients, and memory independent of the number of steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ntkode.integrate.solver import Solver
 from ntkode.integrate.stepping import Steps
 from ntkode.integrate.tableaux import TABLEAUX
 
-# Largest relative error by rounding that the backward pass may accumulate.
+# Bound on ε·c^(−steps), the relative rounding error of the states reconstructed in the backward pass (ε:
+# machine epsilon of the dtype, c: coupling). Beyond it `Reversible.flow` refuses.
 MOST_ROUNDING = 1e-2
 
 
@@ -31,13 +32,13 @@ class Unrolled:
 
         y_{k+1} = c y_k + (1 − c) z_k + Ψ_s(t_k, z_k),    z_{k+1} = z_k − Ψ_{−s}(t_{k+1}, y_{k+1}),
 
-    and y at the end is h(T), of the solver's order.
+    and h(T) is the last y, with the solver's order.
 
     Args:
         coupling: c, in (0, 1].
 
     Raises:
-        ValueError: c is out of range.
+        ValueError: c is not in (0, 1].
     """
 
     coupling: float = 0.99
@@ -49,24 +50,24 @@ class Unrolled:
             )
 
     def reversing(self, solver: Solver) -> Solver | None:
-        """None: states are rebuilt by algebra, to rounding."""
+        """None: states are reconstructed algebraically, up to rounding."""
         return None
 
     @property
     def exact(self) -> GradientMethod:
-        """Autograd through the same steps."""
+        """Autograd through the same steps, with the same coupling."""
         return Unrolled(self.coupling)
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """The solver must be a one-step method with fixed steps.
+        """Require a one-step method with fixed steps.
 
         Raises:
-            ValueError: it is another one.
+            ValueError: the solver is of another kind.
         """
         if solver.method not in TABLEAUX:
             raise ValueError(
-                f"gradient=reversible couples single steps of fixed size, which {solver} has not: "
-                f"take solver={', solver='.join(TABLEAUX)}, or gradient=adjoint"
+                f"gradient=reversible needs a one-step method with fixed steps, not {solver}: "
+                f"use solver={', solver='.join(TABLEAUX)}, or gradient=adjoint"
             )
 
     def flow(
@@ -88,14 +89,15 @@ class Unrolled:
 
 @dataclass(frozen=True)
 class Reversible(Unrolled):
-    """The exact derivative of a solve that can be undone, step by step, from its end.
+    """Exact derivative of a reversible solve, whose steps are inverted one by one from its end.
 
-    `Unrolled` has the steps. Their inverse is explicit, so that the backward pass rebuilds every state to
-    rounding and differentiates each step as it goes. It costs two increments a step each way, in memory of
-    one step. The adjoint saves as much memory, but its gradient is not the forward solve's; recursive
-    checkpointing gives the right one for log(steps) times the work. Among reversible solvers this one has the
-    order of any one-step method (asynchronous leapfrog, MALI, is of order 2) and is stable.
-    Rounding grows as c^(−steps) in the backward pass: for hundreds of steps take c nearer to 1, or float64.
+    `Unrolled` defines the steps. Their inverse is explicit: the backward pass reconstructs every state up to
+    rounding and differentiates each step. Cost: two increments per step, forwards and backwards; memory of
+    one step. The adjoint needs as little memory, but its gradient is not that of the forward solve; recursive
+    checkpointing gives the same gradient at log(steps) times the work. Among reversible solvers this one is
+    stable and has the order of any one-step method (asynchronous leapfrog, MALI: order 2).
+    The rounding error of the backward pass grows as c^(−steps): with hundreds of steps, use c closer to 1, or
+    float64.
     """
 
     def flow(
@@ -104,20 +106,20 @@ class Reversible(Unrolled):
         """h(T), shape (N, m), differentiable in `state` and `parameters`.
 
         Raises:
-            ValueError: the coupling is too loose for so many steps in the state's dtype.
+            ValueError: ε·c^(−steps) exceeds `MOST_ROUNDING`, with ε of the state's dtype.
         """
         assert solver.steps is not None
         if self.coupling**solver.steps < torch.finfo(state.dtype).eps / MOST_ROUNDING:
             raise ValueError(
                 f"gradient.coupling={self.coupling} loses all digits of {state.dtype} backwards over "
-                f"{solver.steps} steps: gradient.coupling=0.999, or dtype=float64"
+                f"{solver.steps} steps: use gradient.coupling=0.999, or dtype=float64"
             )
-        final: Tensor = _Undone.apply(self, solver, field, horizon, state, *parameters)
+        final: Tensor = _ReversibleSolve.apply(self, solver, field, horizon, state, *parameters)
         solver.check_finite(final, horizon)
         return first_order_only(final, "reversible")
 
 
-class _Undone(torch.autograd.Function):
+class _ReversibleSolve(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -130,7 +132,7 @@ class _Undone(torch.autograd.Function):
     ) -> Tensor:
         steps = Steps(solver, field, state, horizon)
         y, z = method._ends(steps, field, state)
-        ctx.save_for_backward(y, z, *parameters)  # autograd then sees to it that nobody changes these
+        ctx.save_for_backward(y, z, *parameters)  # autograd then detects changes in place
         ctx.parts = method.coupling, steps, field, parameters
         return y
 
@@ -165,7 +167,7 @@ class _Undone(torch.autograd.Function):
 def _increment(
     steps: Steps, start: Tensor, end: Tensor, state: Tensor, cotangent: Tensor, parameters: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Ψ at `state`, and its products of the cotangent with ∂Ψ/∂state and with each ∂Ψ/∂parameter."""
+    """Ψ at `state`, and the products of the cotangent with ∂Ψ/∂state and with each ∂Ψ/∂parameter."""
     with torch.enable_grad():
         state = state.detach().requires_grad_()
         increment = steps.increment(start, end, state)

@@ -1,4 +1,4 @@
-"""ODE solvers: torchdiffeq behind one immutable object that validates its settings early."""
+"""ODE solvers: an immutable, validated description of a torchdiffeq solve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADAPTIVE = {"adaptive_heun": 2, "bosh3": 3, "dopri5": 5, "dopri8": 8}
 
 @dataclass(frozen=True)
 class Solver:
-    """How dh/dt = F(t, h) is solved over [0, T].
+    """Method and settings that solve dh/dt = F(t, h) over [0, T].
 
     Fixed-step methods take `steps` equal steps; adaptive ones keep the local error estimate below
     atol + rtol·|h|, with one step size for the whole batch. `rk4` is torchdiffeq's 3/8 rule;
@@ -32,13 +32,13 @@ class Solver:
 
     Args:
         method: one of `FIXED_STEP` or `ADAPTIVE`.
-        steps: number of steps over [0, T]; 10 unless given. Fixed-step methods only.
-        rtol: relative tolerance, 1e-6 unless given. Adaptive methods and `implicit_adams` only.
-        atol: absolute tolerance, likewise.
-        max_steps: budget of steps of one adaptive solve.
+        steps: number of steps over [0, T]; None: 10. Fixed-step methods only.
+        rtol: relative tolerance; None: 1e-6. Adaptive methods and `implicit_adams` only.
+        atol: absolute tolerance; None: 1e-6. Same methods as `rtol`.
+        max_steps: largest number of steps in one adaptive solve.
 
     Raises:
-        ValueError: an unknown method, or a setting that is out of range or not the method's.
+        ValueError: the method is unknown, or a setting is out of range or does not apply to the method.
 
     Example:
         >>> Solver("rk4", steps=20).order
@@ -63,12 +63,12 @@ class Solver:
         if self.adaptive and self.steps is not None:
             raise ValueError(
                 f"solver {self.method} is adaptive and takes no steps={self.steps}: "
-                "set solver.rtol and solver.atol, or take solver=rk4 solver.steps=…"
+                "set solver.rtol and solver.atol, or use solver=rk4 solver.steps=…"
             )
         if self.method in ("euler", "midpoint", "rk4") and (self.rtol, self.atol) != (None, None):
             raise ValueError(
                 f"solver {self.method} has fixed steps and takes no tolerance "
-                f"(rtol={self.rtol}, atol={self.atol}): set solver.steps, or take solver=dopri5"
+                f"(rtol={self.rtol}, atol={self.atol}): set solver.steps, or use solver=dopri5"
             )
         self._fill_defaults()
         self._check_ranges()
@@ -105,14 +105,14 @@ class Solver:
         return (FIXED_STEP | ADAPTIVE)[self.method]
 
     def fixed_twin(self, horizon: float) -> Solver:
-        """This solver if it has fixed steps, else RK4 with at least 20 steps and 20 a unit of time.
+        """This solver if it has fixed steps, otherwise RK4 with 20 steps per unit of `horizon`, at least 20.
 
         Kernels differentiate a fixed-step solve: adaptive steps couple the samples of a batch.
         """
         return Solver("rk4", steps=max(20, math.ceil(20 * horizon))) if self.adaptive else self
 
     def ends(self, state: Tensor, horizon: float) -> Tensor:
-        """(0, T), or (T, 0) for a negative `horizon` = −T, in the state's dtype and on its device."""
+        """Times (0, T), or (T, 0) for `horizon` = −T, in the state's dtype and on its device."""
         ends = (0.0, horizon) if horizon > 0 else (-horizon, 0.0)
         return torch.tensor(ends, dtype=state.dtype, device=state.device)
 
@@ -127,11 +127,11 @@ class Solver:
     ) -> Tensor:
         """h(T) from h(0) = `state`, shape (N, m), by `solve`: torchdiffeq's `odeint` or `odeint_adjoint`.
 
-        A negative `horizon` integrates backwards in time from T = |horizon| to 0. A `CountedField` also
-        counts the steps; `backward` is the solver of the adjoint's own solve.
+        A negative `horizon` integrates backwards in time, from T = |horizon| to 0. A `CountedField` also
+        counts the steps; `backward` is the solver of the adjoint ODE.
 
         Raises:
-            SolverFailure: a non-finite state, an underflow of the step, or too many steps.
+            SolverFailure: the state is not finite, the step underflows, or there are too many steps.
         """
         return self._solve(solve, field, state, self.ends(state, horizon), backward)[-1]
 
@@ -139,11 +139,11 @@ class Solver:
         """h at every grid point of a fixed-step solve over [0, T], shape (steps + 1, N, m).
 
         Raises:
-            ValueError: an adaptive solver, which has no grid: take its `fixed_twin`.
-            SolverFailure: as `integrate`.
+            ValueError: the solver is adaptive, so it has no grid; use its `fixed_twin`.
+            SolverFailure: see `integrate`.
         """
         if self.steps is None:
-            raise ValueError(f"{self} has no fixed grid: take its fixed_twin")
+            raise ValueError(f"{self} has no fixed grid: use its fixed_twin")
         times = torch.linspace(0.0, horizon, self.steps + 1, dtype=state.dtype, device=state.device)
         return self._solve(odeint, field, state, times)
 
@@ -158,17 +158,17 @@ class Solver:
         if isinstance(field, CountedField):
             field = Observed(field, self, backward)
         with typed_failures(self), warnings.catch_warnings():
-            # float32 cannot satisfy the corrector's tolerance near its own rounding error.
+            # float32 cannot reach a corrector tolerance near its rounding error.
             warnings.filterwarnings("ignore", message="Functional iteration did not converge")
             states = solve(field, state, times, **self.arguments(times))
         self.check_finite(states[-1], times[-1])
         return states
 
     def check_finite(self, state: Tensor, time: Tensor | float) -> None:
-        """Whether a solve has stayed within the range of floating-point numbers.
+        """Check that the state at `time` is finite.
 
         Raises:
-            NonFiniteState: it has not.
+            NonFiniteState: an entry is NaN or infinite.
         """
         if not state.isfinite().all():
             raise NonFiniteState(f"{self}: non-finite state at t={float(time):g}")
@@ -177,7 +177,7 @@ class Solver:
         """torchdiffeq's `method`, `options` and tolerances for a solve from first to last of `times`."""
         if self.adaptive:
             # torchdiffeq steps past the end and interpolates back, with an error that the tolerance does
-            # not see (dopri8 at 1e-8 is 2e-5 off): make it step onto the end, in either direction.
+            # not control (2e-5 for dopri8 at 1e-8): make it step onto the end, in either direction.
             options = {"max_num_steps": self.max_steps, "step_t": times[[0, -1]]}
         else:
             options = {"grid_constructor": self._grid}

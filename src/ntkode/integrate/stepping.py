@@ -1,7 +1,7 @@
-"""A fixed-step solve as single steps, for gradient methods that need to repeat or undo them.
+"""Single steps of a fixed-step solve, for gradient methods that repeat or invert them.
 
-torchdiffeq's solvers compute the increment of a step by `_step_func`, which is no public name: it is used
-here only, and tests hold the steps against whole solves.
+torchdiffeq's solvers compute the increment of a step by the private method `_step_func`. Only this module
+uses it, and tests compare the steps with whole solves.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Steps:
     """The steps of a fixed-step solver over [0, T].
 
     Args:
-        solver: the solver.
-        field: F.
+        solver: a fixed-step solver.
+        field: the vector field F.
         state: h(0), shape (N, m).
-        horizon: T.
+        horizon: T; the interval is [0, T].
 
     Attributes:
         times: the grid, shape (steps + 1,).
@@ -42,14 +42,14 @@ class Steps:
         self._solver = SOLVERS[solver.method](func=self._evaluate, y0=state, **tolerances)
 
     def increment(self, start: Tensor, end: Tensor, state: Tensor) -> Tensor:
-        """h(end) − h(start) by one step of a method in `TABLEAUX`; backwards in time where end < start."""
+        """h(end) − h(start) by one step of a method in `TABLEAUX`; backwards in time if end < start."""
         increment: Tensor = self._solver._step_func(self._evaluate, start, end - start, end, state)[0]
         return increment
 
     def advance(self, number: int, state: Tensor, *history: Tensor) -> tuple[Tensor, ...]:
-        """(h, *history) after step `number` (from 0), from those before it.
+        """(h, *history) after step `number` (counted from 0), from (h, *history) before it.
 
-        The history of a multistep method is its derivatives at former times, newest first.
+        The history of a multistep method holds dh/dt at earlier times, newest first.
         """
         if self._multistep:
             self._solver.prev_f = deque(history, maxlen=self._solver.max_order - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# method → stage matrix a (r, r), weights b (r,); stage i is at time Σ_j a_ij
+# method → (stage matrix a (r, r), weights b (r,)); stage i has the time Σ_j a_ij
 TABLEAUX: dict[str, tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]] = {
     "euler": (((0.0,),), (1.0,)),
     "midpoint": (((0.0, 0.0), (0.5, 0.0)), (0.0, 1.0)),

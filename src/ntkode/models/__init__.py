@@ -1,4 +1,4 @@
-"""Neural ODEs and their discrete twin."""
+"""Neural ODEs, and the residual network that is their Euler discretisation."""
 
 from ntkode.models.base import LayeredODEModel, ODEModel
 from ntkode.models.conv_ode import ConvODE

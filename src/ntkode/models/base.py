@@ -1,4 +1,4 @@
-"""What every continuous-depth model shares: encode, flow by an ODE, read out."""
+"""Base classes of continuous-depth models: encoder, ODE flow, readout."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ntkode.integrate import Backprop, CountedField, GradientMethod, LayeredFiel
 class ODEModel(nn.Module, ABC):
     """f(x) = readout(h(T)) with h(0) = encode(x) and dh/dt = vector_field(t, h) on [0, T].
 
-    Subclasses define `encode`, `vector_field`, `preactivations`, `readout` and `field_parameters`; where the
-    field has one hidden layer, `LayeredODEModel` is the better base.
+    Subclasses define `encode`, `vector_field`, `preactivations`, `readout` and `field_parameters`. A model
+    whose field has one hidden layer should derive from `LayeredODEModel`.
 
     Args:
         in_features: d, the length of an input.
@@ -26,17 +26,17 @@ class ODEModel(nn.Module, ABC):
         width: n, the hidden width.
         activation: φ, or its registered name.
         horizon: T > 0.
-        solver: how the ODE is solved.
-        gradient: how its solution is differentiated.
+        solver: ODE solver of the flow.
+        gradient: method that differentiates h(T).
         subtract_initial_output: whether training uses f − f₀, with f₀ the output at initialisation.
-            `forward` gives f all the same: the NTK of both is one.
+            `forward` returns f in both cases; the NTK is the same.
 
     Attributes:
-        cost: of the newest flow, and of the backward pass through it.
+        cost: evaluations and steps of the newest flow, and of the backward pass through it.
 
     Raises:
-        ValueError: a size below 1, a horizon that is not positive and finite, an unknown activation, or a
-            gradient method that does not go with the solver or the field.
+        ValueError: a size is below 1, the horizon is not positive and finite, the activation is unknown, or
+            the gradient method does not support the solver or the field.
     """
 
     def __init__(
@@ -65,7 +65,10 @@ class ODEModel(nn.Module, ABC):
 
     @property
     def scaled_horizon(self) -> float:
-        """What the steps of a fine solve must grow with: T, times the field's scale where it is known."""
+        """Horizon in units of the field's time scale; T if that scale is unknown.
+
+        Fine solves (references, kernels) take a number of steps proportional to it.
+        """
         return self.horizon
 
     @abstractmethod
@@ -74,7 +77,7 @@ class ODEModel(nn.Module, ABC):
 
     @abstractmethod
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """What φ is applied to inside the vector field, shape (N, units)."""
+        """Argument of φ inside the vector field, shape (N, units)."""
 
     @abstractmethod
     def vector_field(self, t: Tensor, h: Tensor) -> Tensor:
@@ -86,16 +89,16 @@ class ODEModel(nn.Module, ABC):
 
     @abstractmethod
     def field_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the vector field: those that an adjoint method differentiates."""
+        """The parameters of the vector field, which adjoint methods differentiate."""
 
     def counted_field(self) -> CountedField:
-        """The vector field as gradient methods take it."""
+        """The vector field with counters, as the argument of gradient methods."""
         return CountedField(self.vector_field)
 
     def flow(self, state: Tensor) -> Tensor:
-        """h(T), shape (N, m), from h(0) = `state`; `cost` tells what it and its derivative take."""
+        """h(T), shape (N, m), from h(0) = `state`; `cost` counts this flow and its derivative."""
         field = self.counted_field()
-        parameters = list(dict.fromkeys(self.field_parameters()))  # tied ones once
+        parameters = list(dict.fromkeys(self.field_parameters()))  # tied parameters once
         final = self.gradient.flow(self.solver, field, state, self.horizon, parameters)
         field.end_forward()
         self.cost = field.cost
@@ -105,7 +108,7 @@ class ODEModel(nn.Module, ABC):
         """f(x), shape (N, k), from inputs of shape (N, d) in the parameters' dtype.
 
         Raises:
-            ValueError: inputs of another shape.
+            ValueError: x is not (N, d).
             SolverFailure: see `Solver.integrate`.
         """
         if x.ndim != 2 or x.shape[1] != self.in_features:
@@ -113,10 +116,10 @@ class ODEModel(nn.Module, ABC):
         return self.readout(self.flow(self.encode(x)))
 
     def solved_by(self, solver: Solver, gradient: GradientMethod = Backprop()) -> Self:
-        """The same model on the same parameters, solved by `solver` and differentiated by `gradient`.
+        """Copy of the model that shares its parameters, with another solver and gradient method.
 
         Raises:
-            ValueError: the gradient method does not go with the solver or the field.
+            ValueError: the gradient method does not support the solver or the field.
         """
         self._check(solver, gradient)
         twin = copy.copy(self)
@@ -132,20 +135,20 @@ class ODEModel(nn.Module, ABC):
         gradient.check(solver, self.counted_field())
 
     def extra_repr(self) -> str:
-        """What tells the model from others, for `print`."""
+        """Sizes, activation, solver and gradient method, for `print`."""
         sizes = f"in_features={self.in_features}, width={self.width}, out_features={self.out_features}"
         return f"{sizes}, activation={self.activation.name}, solver={self.solver}, gradient={self.gradient}"
 
     def in_double(self) -> Self:
-        """A detached copy in float64."""
+        """Independent copy of the model, with its parameters in float64."""
         return copy.deepcopy(self).double()
 
 
 class LayeredODEModel(ODEModel):
     """A model whose vector field has one hidden layer: velocity(φ(preactivations(t, h))).
 
-    `preactivations` must be affine in h and `velocity` affine, with linear parts that do not depend on t:
-    gradient methods may then treat φ by itself.
+    `preactivations` must be affine in h, and `velocity` affine, with linear parts that do not depend on t.
+    Gradient methods may then treat φ separately.
     """
 
     @abstractmethod
@@ -157,5 +160,5 @@ class LayeredODEModel(ODEModel):
         return self.velocity(self.activation(self.preactivations(t, h)))
 
     def counted_field(self) -> LayeredField:
-        """The vector field in its layers."""
+        """The vector field with counters and its three layers: inner, φ, outer."""
         return LayeredField(self.preactivations, self.activation, self.velocity)

@@ -19,28 +19,28 @@ KERNEL = 3  # side of the vector field's convolution
 
 
 class ConvODE(LayeredODEModel):
-    """The paper's model with convolutions in place of U and W, all entries of U, W, v iid N(0, 1).
+    """Neural ODE with convolutions in place of the matrices U and W; all entries of U, W, v iid N(0, 1).
 
         h(0) = σ_u/√(c p²) · U ⋆ x,   dh/dt = σ_w/√(9 n) · W ⋆ φ(h),   f(x) = σ_v/√(n P) · v^T vec φ(h(T)).
 
-    U takes each of the P non-overlapping patches of p×p pixels (c channels) to n channels; W is a 3×3
+    U maps each of the P non-overlapping patches of p×p pixels (c channels) to n channels; W is a 3×3
     convolution with zero padding; v reads all channels at all positions. The state has n·P entries: n
-    channels (`width`) of (height/p)×(width/p) positions. An evaluation of the field takes 18·n²·P flops a
-    sample, against 2·n² of `NeuralODE`: widths from 16 to 64 are what a core is good for.
+    channels (`width`) of (height/p)×(width/p) positions. An evaluation of the field takes 18·n²·P flops per
+    sample, compared with 2·n² for `NeuralODE`; widths from 16 to 64 are practical on one core.
 
     Args:
         in_features: d, the product of `image_shape`.
         width: n, the number of channels of the state.
         out_features: k.
-        image_shape: (channels, height, width) of the images, whose flattened pixels are the inputs.
-        patch: p, which divides height and width.
+        image_shape: (channels, height, width) of the images; inputs are their flattened pixels.
+        patch: p, a divisor of height and width.
         activation: φ, or its registered name.
         horizon: T.
         sigma_u: σ_u ≥ 0.
         sigma_w: σ_w ≥ 0.
         sigma_v: σ_v ≥ 0.
-        solver: how the ODE is solved; its steps should grow with σ_w·T.
-        gradient: how its solution is differentiated; backpropagation unless given.
+        solver: ODE solver; its number of steps should grow with σ_w·T.
+        gradient: method that differentiates h(T); default: backpropagation.
         subtract_initial_output: see `ODEModel`.
 
     Attributes:
@@ -49,8 +49,8 @@ class ConvODE(LayeredODEModel):
         v: parameter of shape (n·P, k).
 
     Raises:
-        ValueError: a size, horizon or sigma out of range, an image shape that is none or not that of the
-            inputs, a patch that does not divide it, or an unknown activation.
+        ValueError: a size, horizon or sigma is out of range, the image shape is invalid or does not match the
+            inputs, the patch does not divide it, or the activation is unknown.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ConvODE(LayeredODEModel):
 
     @property
     def scaled_horizon(self) -> float:
-        """T · max(1, σ_w): the horizon in units of the fastest time scale, to which steps are matched."""
+        """T · max(1, σ_w), dimensionless: fine solves take a number of steps proportional to it."""
         return self.horizon * max(1.0, self.sigma_w)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class ConvODE(LayeredODEModel):
         return patches.flatten(1) * (self.sigma_u / math.sqrt(self.in_features / math.prod(self.positions)))
 
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """The state itself, shape (N, n·P)."""
+        """The state h, shape (N, n·P): φ acts on it directly."""
         return h
 
     def velocity(self, activated: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def _image_shape(shape: Any, in_features: int) -> tuple[int, int, int]:
     if channels * high * wide != in_features:
         raise ValueError(
             f"model.image_shape={list(sizes)} has {channels * high * wide} pixels, and the inputs have "
-            f"{in_features}: leave model.image_shape=null to the data set"
+            f"{in_features}: use model.image_shape=null, which takes the shape of the data set"
         )
     return channels, high, wide
 
@@ -144,6 +144,6 @@ def _patch(patch: Any, high: int, wide: int) -> int:
         common = math.gcd(high, wide)
         fitting = ", ".join(str(p) for p in range(1, common + 1) if common % p == 0)
         raise ValueError(
-            f"model.patch={patch} does not divide images of {high}×{wide} pixels: take one of {fitting}"
+            f"model.patch={patch} does not divide images of {high}×{wide} pixels: use one of {fitting}"
         )
     return patch

@@ -24,12 +24,12 @@ class NeuralODE(LayeredODEModel):
         width: n.
         out_features: k.
         activation: φ, or its registered name.
-        horizon: T. Only σ_w·T matters to the limit n → ∞.
+        horizon: T. The limit n → ∞ depends on σ_w·T alone.
         sigma_u: σ_u ≥ 0.
         sigma_w: σ_w ≥ 0.
         sigma_v: σ_v ≥ 0.
-        solver: how the ODE is solved; its steps should grow with σ_w·T.
-        gradient: how its solution is differentiated; backpropagation unless given.
+        solver: ODE solver; its number of steps should grow with σ_w·T.
+        gradient: method that differentiates h(T); default: backpropagation.
         subtract_initial_output: see `ODEModel`.
 
     Attributes:
@@ -38,7 +38,7 @@ class NeuralODE(LayeredODEModel):
         v: parameter of shape (n, k).
 
     Raises:
-        ValueError: a size, horizon or sigma out of range, or an unknown activation.
+        ValueError: a size, horizon or sigma is out of range, or the activation is unknown.
 
     Example:
         >>> model = NeuralODE(3, 64, 2, activation="tanh", horizon=2.0)
@@ -82,7 +82,7 @@ class NeuralODE(LayeredODEModel):
 
     @property
     def scaled_horizon(self) -> float:
-        """T · max(1, σ_w): the horizon in units of the fastest time scale, to which steps are matched."""
+        """T · max(1, σ_w), dimensionless: fine solves take a number of steps proportional to it."""
         return self.horizon * max(1.0, self.sigma_w)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class NeuralODE(LayeredODEModel):
         return F.linear(x, self.U) * (self.sigma_u / math.sqrt(self.in_features))
 
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """The state itself, shape (N, n)."""
+        """The state h, shape (N, n): φ acts on it directly."""
         return h
 
     def velocity(self, activated: Tensor) -> Tensor:

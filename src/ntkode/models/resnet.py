@@ -9,13 +9,13 @@ from ntkode.models.neural_ode import NeuralODE
 
 
 class ResNet(NeuralODE):
-    """h_{l+1} = h_l + T/L · σ_w/√n · W φ(h_l), l = 0 … L−1: `NeuralODE` by forward Euler with L steps.
+    """h_{l+1} = h_l + T/L · σ_w/√n · W φ(h_l), l = 0, …, L−1: `NeuralODE` by forward Euler with L steps.
 
-    Parameters, state dict and arguments are those of `NeuralODE`; `depth` = L takes the place of
-    `solver` and `gradient`, since a finite network has one exact gradient.
+    Parameters, state dict and arguments are those of `NeuralODE`; `depth` = L replaces `solver`
+    and `gradient`, because a finite network has one exact gradient.
 
     Raises:
-        ValueError: as `NeuralODE`, or a depth below 1.
+        ValueError: as `NeuralODE`, or the depth is below 1.
 
     Example:
         >>> import torch

@@ -16,7 +16,7 @@ from ntkode.models.base import LayeredODEModel
 class MLPODE(LayeredODEModel):
     """dh/dt = B φ(A h + a) + b with h(0) = E x + e and f = R h(T) + r, all Linear layers with bias.
 
-    The hidden layer has `width` units and so has the state.
+    The hidden layer and the state have `width` units.
 
     Args:
         in_features: d.
@@ -24,14 +24,14 @@ class MLPODE(LayeredODEModel):
         out_features: k.
         activation: φ, or its registered name.
         horizon: T.
-        solver: how the ODE is solved.
-        gradient: how its solution is differentiated; backpropagation unless given.
+        solver: ODE solver of the flow.
+        gradient: method that differentiates h(T); default: backpropagation.
         subtract_initial_output: see `ODEModel`.
-        state_features: length of the state; `width` unless a subclass says otherwise.
-        field_features: length of the vector field's input; likewise that of the state.
+        state_features: length m of the state; None: `width`.
+        field_features: length of the vector field's input; None: that of the state.
 
     Raises:
-        ValueError: a size or horizon out of range, or an unknown activation.
+        ValueError: a size or the horizon is out of range, or the activation is unknown.
     """
 
     def __init__(
@@ -65,19 +65,19 @@ class MLPODE(LayeredODEModel):
         self.head = nn.Linear(state, out_features)
 
     def encode(self, x: Tensor) -> Tensor:
-        """h(0), the encoder applied to x, shape (N, state)."""
+        """h(0) = E x + e, shape (N, m)."""
         return self.encoder(x)
 
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """A h + a, shape (N, n)."""
+        """Argument A h + a of φ, shape (N, n)."""
         return self.inner(h)
 
     def velocity(self, activated: Tensor) -> Tensor:
-        """B φ + b, shape (N, state)."""
+        """dh/dt = B φ + b, shape (N, m)."""
         return self.outer(activated)
 
     def readout(self, h: Tensor) -> Tensor:
-        """R h + r, shape (N, k)."""
+        """Output R h + r, shape (N, k)."""
         return self.head(h)
 
     def field_parameters(self) -> list[nn.Parameter]:
@@ -90,13 +90,13 @@ class AugmentedODE(MLPODE):
 
     Args:
         in_features: d.
-        width: n, the hidden layer's units; the state has d + p.
+        width: n, number of hidden units; the state has length d + p.
         out_features: k.
         augment: p ≥ 1.
         **options: as `MLPODE`.
 
     Raises:
-        ValueError: as `MLPODE`, or `augment` below 1.
+        ValueError: as `MLPODE`, or `augment` is below 1.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class AugmentedODE(MLPODE):
 
 
 class TimeDependentODE(MLPODE):
-    """dh/dt = B φ(A [h, t] + a) + b: the field sees the time as one more feature.
+    """dh/dt = B φ(A [h, t] + a) + b: the time is one more feature of the field's input.
 
     Arguments and errors are those of `MLPODE`.
     """
@@ -117,5 +117,5 @@ class TimeDependentODE(MLPODE):
         super().__init__(in_features, width, out_features, field_features=width + 1, **options)
 
     def preactivations(self, t: Tensor, h: Tensor) -> Tensor:
-        """A [h, t] + a, shape (N, n)."""
+        """Argument A [h, t] + a of φ, shape (N, n)."""
         return self.inner(torch.cat([h, t.to(h.dtype).expand(len(h), 1)], dim=1))

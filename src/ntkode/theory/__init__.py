@@ -1,4 +1,4 @@
-"""Theory of training: linearised training, decay rates, and the NNGP posterior."""
+"""Linearised training, decay rates of the loss, and the NNGP posterior."""
 
 from ntkode.theory.linearised import LinearisedTraining
 from ntkode.theory.nngp import Posterior, nngp_posterior

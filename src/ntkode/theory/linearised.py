@@ -19,20 +19,19 @@ from ntkode.theory.rates import predicted_losses
 
 @dataclass(frozen=True)
 class LinearisedTraining:
-    """Training under a constant kernel Θ: the residual decays along each eigenvector independently.
+    """Training under a constant kernel Θ; the residual decays along each eigenvector independently.
 
     r_k = (1 − ηΘ)^k r₀ for gradient descent with step η on L = ½‖f − y‖², r_t = exp(−Θt) r₀ for gradient
     flow, and f(x*) = f₀(x*) + Θ(x*, X) Θ⁻¹ (r₀ − r) on other inputs (Lee et al. 2019, arXiv 1902.06720,
-    eq. 8–11). On a direction in which Θ vanishes nothing is learned.
+    eq. 8–11). Components of the residual in the null space of Θ stay constant.
 
     Args:
-        kernel: Θ(X, X), shape (M, M): the limit Θ_∞ with M = N, which acts on every output alike, or a full
+        kernel: Θ(X, X), shape (M, M): the limit Θ_∞ with M = N, the same for every output, or a full
             empirical Θ₀ with M = N·k.
         residual: r₀ = y − f₀(X), shape (M, c): c = k outputs for Θ_∞, (N·k, 1) for a full kernel.
 
     Raises:
-        ValueError: shapes that do not match, a residual that is not finite, or a kernel that `spectrum`
-            refuses.
+        ValueError: the shapes do not match, the residual is not finite, or `spectrum` refuses the kernel.
     """
 
     kernel: Tensor
@@ -45,7 +44,7 @@ class LinearisedTraining:
                 f"{tuple(self.kernel.shape)}: it must be (M, c)"
             )
         if not self.residual.isfinite().all():
-            raise ValueError("the residual at the start is not finite")
+            raise ValueError("the initial residual is not finite")
 
     @cached_property
     def _modes(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,23 +59,23 @@ class LinearisedTraining:
 
     @property
     def stable_learning_rate(self) -> float:
-        """2/λ_max: gradient descent converges for every smaller η, and diverges for every larger one."""
+        """2/λ_max: gradient descent converges for smaller η and diverges for larger η."""
         return 2 / self.lambda_max if self.lambda_max > 0 else math.inf
 
     @property
     def measure(self) -> SpectralMeasure:
-        """The residual's energy over the kernel's eigenvalues: exact, where Lanczos approximates."""
+        """Exact distribution of the residual's energy over the kernel's eigenvalues."""
         values, _, shares = self._modes
         energy = shares.square().sum(1)
         return SpectralMeasure(values, energy / energy.sum().clamp_min(torch.finfo(torch.float64).tiny))
 
     def losses(self, learning_rate: float, steps: int) -> list[float]:
-        """L_k of gradient descent, k = 0 … steps."""
+        """L_k of gradient descent for k = 0, …, steps."""
         return predicted_losses(self.measure, self.loss, learning_rate, steps)
 
     @property
     def loss(self) -> float:
-        """L₀ = ½‖r₀‖², the loss at the start."""
+        """L₀ = ½‖r₀‖², the initial loss."""
         return 0.5 * float(self.residual.double().square().sum())
 
     def after_steps(self, learning_rate: float, step: int) -> Tensor:
@@ -88,7 +87,7 @@ class LinearisedTraining:
         return self._decayed(torch.exp(-self._modes[0] * time))
 
     def learned(self, cross_kernel: Tensor, residual: Tensor) -> Tensor:
-        """f(x*) − f₀(x*) when the training residual is `residual`, shape (M*, c).
+        """f(x*) − f₀(x*), shape (M*, c), at the time when the training residual is `residual`.
 
         Args:
             cross_kernel: Θ(x*, X), shape (M*, M).
@@ -101,13 +100,13 @@ class LinearisedTraining:
         return cross_kernel.to(vectors) @ (vectors @ (inverse[:, None] * covered))
 
     def steps_to(self, ratio: float, learning_rate: float) -> float:
-        """The first k at which L_k ≤ ratio · L₀; infinite where training never gets there.
+        """Smallest k with L_k ≤ ratio · L₀; inf if there is none.
 
         Raises:
-            ValueError: a ratio outside (0, 1), or a learning rate at which training diverges.
+            ValueError: the ratio is outside (0, 1), or training diverges at this learning rate.
         """
         if not 0 < ratio < 1:
-            raise ValueError(f"ratio={ratio} of the loss at the start must lie between 0 and 1")
+            raise ValueError(f"ratio={ratio} of the initial loss must lie between 0 and 1")
         if not 0 < learning_rate < self.stable_learning_rate:
             stable = self.stable_learning_rate
             raise ValueError(f"learning_rate={learning_rate} must lie between 0 and 2/λ_max = {stable:.3g}")

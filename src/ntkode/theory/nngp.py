@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Posterior:
-    """A Gaussian process after it has seen the training set.
+    """Gaussian process posterior at the inputs x*.
 
     Attributes:
-        mean: shape (N*, c).
-        variance: of each output at each input, shape (N*,).
+        mean: posterior mean, shape (N*, c).
+        variance: posterior variance, the same for each output, shape (N*,).
     """
 
     mean: Tensor
@@ -24,7 +24,7 @@ class Posterior:
 def nngp_posterior(
     train: Tensor, cross: Tensor, diagonal: Tensor, targets: Tensor, *, noise: float = 0.0
 ) -> Posterior:
-    """Posterior of the network's limit as a Gaussian process, all weights but the last at random.
+    """Posterior of the infinitely wide network as a Gaussian process: only the last layer is trained.
 
     mean = K* (K + σ²)⁻¹ y and variance = K** − K* (K + σ²)⁻¹ K*^T (Rasmussen and Williams 2006, eq. 2.23–24).
 
@@ -36,15 +36,15 @@ def nngp_posterior(
         noise: σ², the variance of the targets' noise.
 
     Raises:
-        ValueError: a kernel that is singular at this noise.
+        ValueError: the kernel plus noise is singular.
     """
     train, cross, diagonal = train.double(), cross.double(), diagonal.double()
     noisy = train + noise * torch.eye(len(train), dtype=torch.float64, device=train.device)
     factor, failed = torch.linalg.cholesky_ex(noisy)
     if int(failed):
         raise ValueError(
-            f"the NNGP kernel of {len(train)} samples is singular at noise={noise}: take noise=1e-6, or "
-            "leave out duplicate samples"
+            f"the NNGP kernel of {len(train)} samples is singular at noise={noise}: use noise=1e-6, or "
+            "remove duplicate samples"
         )
     mean = cross @ torch.cholesky_solve(targets.to(train), factor)
     whitened = torch.linalg.solve_triangular(factor, cross.T, upper=False)
