@@ -30,7 +30,7 @@ def test_table_has_a_row_for_every_activation(everything):
     assert " ".join(rows["cubic"]) == "C^∞ – ∞ ∞ 6.000 0.000 3 odd 0.4 0.000 3.000 0.000 2.449"
 
 
-def test_picture_lies_where_the_script_says(everything):
+def test_picture_is_at_the_printed_path(everything):
     folder, finished = everything
     png, pdf = finished.stdout.splitlines()[-2:]
     assert Path(png) == Path("outputs/activations/activations.png")
@@ -40,7 +40,7 @@ def test_picture_lies_where_the_script_says(everything):
     assert (folder / pdf).read_bytes().startswith(b"%PDF")
 
 
-def test_chosen_names_and_folder(script, tmp_path):
+def test_names_and_folder_can_be_given(script, tmp_path):
     finished = script("activations", "--out", tmp_path / "here", "tanh", "relu")
     assert finished.returncode == 0, finished.stderr
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [

@@ -14,8 +14,8 @@ def test_advice_ends_with_a_command_that_a_trial_can_run(script):
     done = script("advise", *QUICK, "activations=tanh,relu", "distance=0.5", "out=there/advice.json")
     assert done.returncode == 0, done.stderr
     advice = json.loads(Path("there/advice.json").read_text())
-    chosen = dict(pair.split("=") for pair in advice["overrides"])
-    assert set(chosen) == {
+    settings = dict(pair.split("=") for pair in advice["overrides"])
+    assert set(settings) == {
         "activation",
         "model.sigma_w",
         "width",
@@ -68,7 +68,7 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["activation=tanh"], "activation=tanh: advise chooses this itself, leave it out; activations="),
         (["model=resnet"], "the theory speaks of model=neural_ode alone"),
@@ -95,11 +95,11 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_advised_on_ends_with_what_to_try(script, arguments, told):
+def test_what_cannot_be_advised_on_ends_with_what_to_try(script, arguments, message):
     quick = [pair for pair in QUICK if pair.split("=")[0] not in {a.split("=")[0] for a in arguments}]
     done = script("advise", *quick, *arguments)
     assert done.returncode == 1
-    assert re.search(told, done.stderr)
+    assert re.search(message, done.stderr)
 
 
 def test_no_file_is_left_where_no_advice_can_be_given(script):

@@ -17,13 +17,13 @@ COARSE = "metrics.gradient.max_steps=40"
 
 
 class Tiny(NamedTuple):
-    """An experiment's four runs, and what its report comes to."""
+    """Overrides for four runs of an experiment, and what its report must contain."""
 
     overrides: tuple[str, ...]
     report: str
-    claims: str  # the table of what is claimed
+    claims: str  # stem of the CSV of claims
     column: str
-    said: str  # in the terminal
+    printed: str  # expected in the terminal
 
 
 def limit(name, *overrides):
@@ -71,7 +71,7 @@ TINY |= {
     ),
 }
 
-# Those of the paper on limits: four runs too few for a verdict, except where a quantity is exact.
+# The paper's experiments on limits. Four runs are too few for a verdict, unless the quantity is exact.
 PAPER = {
     "depth_output": ("model.depth=4,8", "seed=0,1", "activation=tanh", "width=w64", "study.probe_size=4"),
     "depth_gradient": ("model.depth=4,8", "seed=0,1", "activation=tanh", "width=w64", "study.probe_size=4"),
@@ -85,9 +85,9 @@ SUPPORTED = {"kernel_positivity": {"positive_tanh", "rank_identity", "odd_tanh"}
 
 def test_every_experiment_is_tried():
     folder = CONF / "experiment"
-    own = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
-    own = {name for name in own if not name.startswith("paper/")}
-    assert own == {*TINY, "smoke"}  # smoke is what CI runs
+    names = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
+    names = {name for name in names if not name.startswith("paper/")}
+    assert names == {*TINY, "smoke"}  # smoke is what CI runs
     paper = {path.stem for path in (folder / "paper").glob("*.yaml")}
     assert paper == {*PAPER, *CASES}
     assert {f"paper/{name}" for name in paper} == {*EXPERIMENTS}
@@ -95,10 +95,10 @@ def test_every_experiment_is_tried():
 
 @pytest.fixture
 def run(script, tmp_path):
-    """Run an experiment; its output, and the folder of its report."""
+    """A function that runs an experiment and returns its output and the folder of its report."""
 
     def call(experiment, *overrides):
-        # One job after the other: a worker of joblib's takes seconds to start.
+        # Serial: a joblib worker takes seconds to start.
         done = script("run", f"experiment={experiment}", *overrides, "hydra/launcher=basic")
         assert done.returncode == 0, done.stdout + done.stderr
         results = tmp_path / "results"
@@ -110,21 +110,21 @@ def run(script, tmp_path):
 @pytest.mark.parametrize("name", PAPER)
 def test_an_experiment_of_the_paper_ends_in_verdicts_and_a_picture(run, name):
     few = ("n_train=24",) if name == "kernel_positivity" else FEW
-    told, folder = run(f"paper/{name}", "size=smoke", *few, *PAPER[name])
+    output, folder = run(f"paper/{name}", "size=smoke", *few, *PAPER[name])
     verdicts = pd.read_csv(folder / f"{name}_verdicts.csv").set_index("claim")["verdict"]
     assert set(verdicts[verdicts == "supported"].index) == SUPPORTED.get(name, set())
-    assert f"{len(SUPPORTED.get(name, ()))} supported" in told
+    assert f"{len(SUPPORTED.get(name, ()))} supported" in output
     assert len(list(folder.glob("*.png"))) == 1
 
 
-def test_two_experiments_share_runs_and_show_their_own_claims(run):
+def test_two_experiments_share_runs_and_show_different_claims(run):
     overrides = ("size=smoke", *FEW, *PAPER["width_ntk"])
     _, first = run("paper/width_ntk", *overrides)
-    told, second = run("paper/width_nngp", *overrides)
-    assert told.count("✓ stored") == 4
+    output, second = run("paper/width_nngp", *overrides)
+    assert output.count("✓ stored") == 4
     assert [path.name for path in first.glob("*verdicts.csv")] == ["width_ntk_verdicts.csv"]
     assert [path.name for path in second.glob("*verdicts.csv")] == ["width_nngp_verdicts.csv"]
-    assert "NNGP kernel converges" in told
+    assert "NNGP kernel converges" in output
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,11 @@ def test_two_experiments_share_runs_and_show_their_own_claims(run):
 )
 def test_an_experiment_ends_in_its_claims_and_a_picture(run, experiment):
     tiny = TINY[experiment]
-    told, folder = run(experiment, *tiny.overrides)
+    output, folder = run(experiment, *tiny.overrides)
     assert len(pd.read_csv(folder / f"{tiny.report}.csv")) == 4
     claims = pd.read_csv(folder / f"{tiny.claims}.csv")
     assert len(claims) == {"slope": 4, "order": 4, "largest": 2}[tiny.column]
     sign = -1 if tiny.column == "slope" else 1
     assert (sign * claims[tiny.column] > 0).all()
     assert (folder / f"{tiny.report}.png").read_bytes().startswith(b"\x89PNG")
-    assert tiny.said in told
+    assert tiny.printed in output

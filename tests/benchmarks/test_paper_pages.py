@@ -1,4 +1,4 @@
-"""`python benchmarks/paper_pages.py`: the documentation's pages say what the stored verdicts say."""
+"""`python benchmarks/paper_pages.py`: the documentation's pages match the stored verdicts."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ VERDICTS = {
 
 @pytest.fixture
 def pages(entry, monkeypatch, tmp_path):
-    """The module of the script, which writes to the test's folder."""
+    """The script's module, writing to the test's folder."""
     from ntkode.cli import paper_pages as module
 
     monkeypatch.setattr(module, "PAGES", tmp_path / "pages")
@@ -48,7 +48,7 @@ def stored(experiment, results):
     (experiment.index.directory / "horizon.png").write_bytes(b"a picture")
 
 
-def test_a_page_holds_the_verdicts_their_reasons_and_where_they_come_from(pages, tmp_path):
+def test_a_page_holds_verdicts_reasons_and_provenance(pages, tmp_path):
     experiment = pages.Experiment("horizon", (f"results_dir={tmp_path / 'results'}",))
     stored(experiment, tmp_path / "results")
     assert pages.main([f"results_dir={tmp_path / 'results'}"]) == 0
@@ -66,7 +66,7 @@ def test_a_page_holds_the_verdicts_their_reasons_and_where_they_come_from(pages,
     ]  # others have no verdicts
 
 
-def test_what_was_written_by_hand_is_kept(pages, tmp_path):
+def test_text_above_the_marker_is_kept(pages, tmp_path):
     overrides = (f"results_dir={tmp_path / 'results'}",)
     stored(pages.Experiment("horizon", overrides), tmp_path / "results")
     page = pages.PAGES / "horizon.md"

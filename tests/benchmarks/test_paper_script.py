@@ -1,4 +1,4 @@
-"""`python benchmarks/paper.py`: one experiment after the other, taken up where it stopped; all verdicts."""
+"""`python benchmarks/paper.py`: runs the experiments in turn, resumes, and prints all verdicts."""
 
 from datetime import datetime, timedelta
 
@@ -7,7 +7,7 @@ import pytest
 from ntkode.report.claims.claims import Verdict
 from ntkode.results import RunRecord, SweepIndex
 
-COARSE = "++metrics.gradient.max_steps=20"  # the reference of relu's gradient would be refined for seconds
+COARSE = "++metrics.gradient.max_steps=20"  # refining the reference of relu's gradient takes seconds
 SMALL = ("n_train=24", "n_test=10", "steps=4", "model.width=12", "dataset=digits", "seed=0")
 TINY = (*SMALL, COARSE, "hydra/launcher=basic")
 ONE = "only=activation_gradient"
@@ -22,14 +22,14 @@ def paper(entry):
 
 
 @pytest.mark.integration  # three sweeps, each in a process of its own
-def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(script):
+def test_runs_prints_all_verdicts_and_resumes(script):
     overrides = ("only=activation_gradient,activation_polynomial", *TINY, "match=none")
     done = script("paper", *overrides)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = done.stdout
-    assert "paper/activation_gradient, 1 of 2: 2 jobs, about a minute left" in told
-    assert "paper/activation_polynomial, 2 of 2: 3 jobs" in told
-    verdicts = told.partition("the verdicts of all studies")[2]
+    output = done.stdout
+    assert "paper/activation_gradient, 1 of 2: 2 jobs, about a minute left" in output
+    assert "paper/activation_polynomial, 2 of 2: 3 jobs" in output
+    verdicts = output.partition("the verdicts of all studies")[2]
     assert "activation_gradient" in verdicts
     assert "activation_polynomial" in verdicts
     again = script("paper", *overrides, "only=activation_gradient")
@@ -38,14 +38,14 @@ def test_runs_shows_all_verdicts_and_goes_on_where_it_stopped(script):
     assert "✓ done" not in again.stdout  # all are stored
 
 
-def test_a_failed_experiment_is_named_and_the_exit_code_tells(script):
+def test_a_failed_experiment_is_named_and_sets_the_exit_code(script):
     done = script("paper", ONE, *TINY, "match=none", "dataset.resize=99")
     assert done.returncode == 1
     assert "paper/activation_gradient: 2 error" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["only=activatoin"], "did you mean activation"),
         (["experiment=smoke"], "only=NAME"),
@@ -54,10 +54,10 @@ def test_a_failed_experiment_is_named_and_the_exit_code_tells(script):
         (["--nosuch"], "unrecognized arguments"),
     ],
 )
-def test_says_what_is_wrong(script, arguments, said):
+def test_says_what_is_wrong(script, arguments, message):
     done = script("paper", *arguments)
     assert done.returncode != 0
-    assert said in done.stderr + done.stdout
+    assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -68,7 +68,7 @@ def test_counts_the_jobs_of_a_grid_as_the_size_and_the_overrides_make_it(paper):
     assert paper.Experiment("training_width", ("width=w64", "seed=0,1")).jobs == 3 * 1 * 2
 
 
-def test_first_guesses_of_time_are_of_experiments(paper):
+def test_default_job_times_belong_to_experiments(paper):
     assert set(paper.JOB_SECONDS) <= set(paper.EXPERIMENTS)
     assert paper.Experiment("another", ()).guess == paper.OTHER_JOB_SECONDS
 
@@ -86,10 +86,10 @@ def test_the_time_left_follows_the_pace_of_this_machine(paper, tmp_path, monkeyp
         record.begin({})
         record.finish("done")
         status = record.directory / "status.json"
-        told = record.status
-        began = datetime.fromisoformat(told["started"])
+        stored = record.status
+        began = datetime.fromisoformat(stored["started"])
         finished = (began + timedelta(seconds=2 * first.guess)).isoformat()
-        status.write_text(status.read_text().replace(told["finished"], finished))
+        status.write_text(status.read_text().replace(stored["finished"], finished))
     minutes = 2 * (58 * first.guess + 60 * second.guess) / 60
     assert paper.left(both, both) == f"about {minutes:.0f} minutes left"
 

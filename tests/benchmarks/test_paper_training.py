@@ -1,4 +1,4 @@
-"""The paper's training studies, as a user runs them, at a tiny size: what they claim, and with which runs."""
+"""The paper's training studies as a user runs them, at a tiny size: their claims and runs."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import pytest
 from ntkode.results import SweepIndex, load
 
 DIGITS = "dataset=digits"
-# The reference of relu's gradient would be refined for seconds.
+# Refining the reference of relu's gradient takes seconds.
 COARSE = "++metrics.gradient.max_steps=20"
 SMALL = ("n_train=24", "n_test=10", "steps=6", "metrics.ntk.probe_size=24", COARSE, "hydra/launcher=basic")
 TINY = (*SMALL, "model.width=12")
@@ -16,7 +16,7 @@ SEEDS = "seed=0,1,2"
 
 
 class Case(NamedTuple):
-    """Overrides, the number of runs, and verdicts that cannot be otherwise at any size."""
+    """Overrides, the number of runs, and the verdicts that hold at any size."""
 
     overrides: tuple[str, ...]
     runs: int
@@ -50,7 +50,7 @@ CASES = {
 
 @pytest.fixture
 def run(script):
-    """Run an experiment of the paper."""
+    """A function that runs one experiment of the paper."""
 
     def call(experiment, *overrides):
         return script("run", f"experiment=paper/{experiment}", *overrides)
@@ -71,23 +71,23 @@ def test_an_experiment_ends_in_its_verdicts_and_a_picture(run, tmp_path, experim
     case = CASES[experiment]
     done = run(experiment, *case.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = verdicts(tmp_path, experiment)
+    table = verdicts(tmp_path, experiment)
     assert len(load(tmp_path / "results", status="done")) == case.runs
-    assert (told["study"] == experiment).all()
-    # Nothing that these runs do not allow to measure: three seeds, all done.
-    assert (told["replicates"] == 3).all(), told["reason"].to_list()
-    assert told["estimate"].notna().all()
-    assert dict(told["verdict"]) | case.certain == dict(told["verdict"])
+    assert (table["study"] == experiment).all()
+    # Every claim can be measured: three seeds, all done.
+    assert (table["replicates"] == 3).all(), table["reason"].to_list()
+    assert table["estimate"].notna().all()
+    assert dict(table["verdict"]) | case.certain == dict(table["verdict"])
 
 
-def test_data_that_are_not_there_end_as_rows_and_the_others_are_judged(run, tmp_path, monkeypatch):
+def test_missing_data_are_rows_and_the_others_get_verdicts(run, tmp_path, monkeypatch):
     overrides = (*TINY, SEEDS, "activation=tanh", "dataset=cifar10,daily_climate")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     done = run("datasets", *overrides)
     assert done.returncode == 1
-    told = verdicts(tmp_path, "datasets")
-    assert told.loc["daily_climate_lambda_min", "replicates"] == 3
-    assert told.loc["cifar10_lambda_min", "verdict"] == "inconclusive"
-    assert "could not be measured" in told.loc["cifar10_lambda_min", "reason"]
+    table = verdicts(tmp_path, "datasets")
+    assert table.loc["daily_climate_lambda_min", "replicates"] == 3
+    assert table.loc["cifar10_lambda_min", "verdict"] == "inconclusive"
+    assert "could not be measured" in table.loc["cifar10_lambda_min", "reason"]
     assert "dataset.data_dir=PATH" in done.stdout

@@ -42,7 +42,7 @@ def test_every_contestant_ends(settings):
 def test_kink_averaged_is_the_most_accurate_on_relu(settings):
     (row,) = settings[0]["errors"]
     errors = row["errors"]
-    # At 10 steps an order of 2 beats one of 1 some twenty times.
+    # At 10 steps a method of order 2 is about twenty times as accurate as one of order 1.
     assert errors["kink_averaged"] < errors["backprop"] / 5
     assert row["reference_error"] < errors["kink_averaged"] / 5
 
@@ -60,7 +60,7 @@ def test_times_and_both_memories_are_recorded(settings):
     for row in (row for row in rows if row["status"] == "done"):
         assert 0 < row["seconds"] == min(row["repeats"])
         assert len(row["repeats"]) == 2
-    # Forty activations against ten states and four activations, beside what any method holds.
+    # 40 activations against 10 states and 4 activations, plus what any method holds.
     memory = {row["contestant"]: row for row in settings[1]["contestants"]}
     assert 0 < memory["checkpointed"]["allocated"] < 0.9 * memory["backprop"]["allocated"]
     assert all(row["resident"] >= 0 for row in memory.values())
@@ -79,7 +79,7 @@ def test_targets_are_ratios_of_this_record(finished, settings):
     errors = [row["errors"] for row in settings[0]["errors"]]
     ratio = statistics.median(e["kink_averaged"] / e["backprop"] for e in errors)
     assert targets[0]["ratio"] == pytest.approx(ratio)
-    # So small a problem may leave no trace in what is resident.
+    # A problem this small may not change the resident memory.
     known = [t for t in targets if t["ratio"] is not None]
     assert len(known) >= 4
     assert all(t["kept"] == (t["ratio"] <= t["at_most"]) for t in known)
@@ -91,8 +91,8 @@ def test_record_says_where_and_how(finished):
     assert record["packages"]["torchdiffeq"]
     assert record["hardware"]["cpu"]
     assert record["threads"] == 1
-    told = {"features": 784, "outputs": 10, "solver": "rk4", "steps": 10, "repeats": 2}
-    assert record["protocol"] == told | {"repeated_for_seconds": 0.0, "limit_seconds": 300.0}
+    expected = {"features": 784, "outputs": 10, "solver": "rk4", "steps": 10, "repeats": 2}
+    assert record["protocol"] == expected | {"repeated_for_seconds": 0.0, "limit_seconds": 300.0}
 
 
 @whole

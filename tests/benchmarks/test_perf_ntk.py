@@ -1,4 +1,4 @@
-"""`python benchmarks/perf/ntk.py` at a tiny size: everybody computes the same kernel. Times go untested."""
+"""`python benchmarks/perf/ntk.py` at a tiny size: all contestants compute one kernel; times are untested."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def test_times_and_memory_are_recorded(rows):
 
 
 @whole
-def test_lambda_min_is_compared_at_the_condition_meant(rows):
+def test_lambda_min_is_compared_at_the_intended_condition(rows):
     # Well conditioned: float32 rounding of J_i, 1e-6, as in the engine's report.
     assert rows["accuracy"]["relative_error"] < 1e-5
     assert rows["accuracy-ill"]["condition_number"] == pytest.approx(1e6, rel=0.1)
@@ -76,7 +76,7 @@ def test_record_says_where_and_how(finished):
 
 
 @whole
-def test_tables_are_written_and_printed(finished):
+def test_tables_are_stored_and_printed(finished):
     out, stdout = finished
     table = out.with_suffix(".md").read_text()
     assert table.strip() in stdout

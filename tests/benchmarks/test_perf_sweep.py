@@ -1,4 +1,4 @@
-"""`python benchmarks/perf/sweep.py` at a tiny size: it measures what it says. Times go untested."""
+"""`python benchmarks/perf/sweep.py` at a tiny size: the record is complete; times are untested."""
 
 import json
 import subprocess
@@ -17,9 +17,9 @@ def test_both_launchers_are_measured(tmp_path):
     command = [sys.executable, SCRIPT, "--jobs", "4", "--seconds", "0.2", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(out.read_text())
+    record = json.loads(out.read_text())
     for launcher in ("basic", "local"):
-        measured = told[launcher]
+        measured = record[launcher]
         assert measured["seconds"] > measured["compute_least"] > 0.1
         assert measured["overhead_most"] >= measured["overhead_median"] > 0
-    assert told["local_to_basic"] > 0
+    assert record["local_to_basic"] > 0

@@ -30,7 +30,7 @@ def test_the_newest_sweep_by_default(script, folder):
     for kind in ("csv", "png", "pdf"):
         assert f"results/sweeps/new/comparison.{kind}" in done.stdout
         assert (folder / "results" / "sweeps" / "new" / f"comparison.{kind}").exists()
-    # The page lies beside the runs, and is none.
+    # The page is stored next to the runs, but is not loaded as a run.
     assert "the page: 1 study" in done.stdout
     assert "results/report/report.html" in done.stdout
     assert "tanh_new" in (folder / "results" / "report" / "report.html").read_text()
@@ -46,7 +46,7 @@ def test_the_page_of_named_sweeps_elsewhere(script, folder):
     assert not (folder / "results" / "sweeps" / "new" / "comparison.png").exists()
 
 
-def test_what_the_page_lacks_is_said_and_fails(script, folder):
+def test_omissions_of_the_page_are_listed_and_fail(script, folder):
     for name in ("x", "y"):
         broken = RunRecord.open(folder / "results", name)
         SweepIndex(folder / "results", "old").add(name, f"run={name}")
@@ -68,7 +68,7 @@ def test_another_sweep_results_folder_and_output_folder(script, folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "make run"),
         (["results=nowhere"], "nowhere"),
@@ -80,16 +80,16 @@ def test_another_sweep_results_folder_and_output_folder(script, folder):
     ],
     ids=str,
 )
-def test_nothing_to_report_is_one_clear_message(script, arguments, said):
+def test_nothing_to_report_is_one_clear_message(script, arguments, message):
     done = script("report", *arguments)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("argument", "message"),
     [
         ("sweep=nosuch", "stored sweeps: new, old"),
         ("sweep=a/b", "sweep='a/b'"),
@@ -97,8 +97,8 @@ def test_nothing_to_report_is_one_clear_message(script, arguments, said):
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_an_unknown_sweep_is_one_clear_message(script, asked, said):
-    done = script("report", asked)
+def test_an_unknown_sweep_is_one_clear_message(script, argument, message):
+    done = script("report", argument)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -52,7 +52,7 @@ def test_only_the_runs_asked_for_are_exported(script, results, arguments, runs):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["activation=erf"], "none of 3 runs has activation=erf"),
         (["activaton=relu"], "did you mean activation?"),
@@ -64,10 +64,10 @@ def test_only_the_runs_asked_for_are_exported(script, results, arguments, runs):
     ],
     ids=str,
 )
-def test_nothing_to_export_is_one_clear_message(script, results, arguments, told):
+def test_nothing_to_export_is_one_clear_message(script, results, arguments, message):
     done = script("export", *arguments)
     assert done.stderr.startswith("export: ")
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_merge_tells_what_it_did(script, results):
@@ -81,17 +81,17 @@ def test_merge_tells_what_it_did(script, results):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere", "into=results"], "no results folder"),
         (["results", "into=results"], "into another folder"),
     ],
     ids=str,
 )
-def test_folders_that_cannot_be_merged_are_named(script, results, arguments, told):
+def test_folders_that_cannot_be_merged_are_named(script, results, arguments, message):
     done = script("merge", *arguments)
     assert done.stderr.startswith("merge: ")
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_merge_needs_a_target(script):
@@ -101,7 +101,7 @@ def test_merge_needs_a_target(script):
 
 
 @pytest.mark.parametrize("name", ["export", "merge", "sync", "dashboard", "report"])
-def test_help_tells_the_keys(script, name):
+def test_help_lists_the_keys(script, name):
     done = script(name, "--help")
     assert done.returncode == 0
     assert "python benchmarks/" in done.stdout
@@ -129,7 +129,7 @@ def dashboard(folder, url, *arguments, key=KEY):
     )
 
 
-def test_dashboard_without_a_server_says_what_it_would_do(tmp_path):
+def test_dashboard_without_a_server_describes_the_panels(tmp_path):
     done = dashboard(tmp_path, "http://127.0.0.1:9", "sweep=s")
     assert done.returncode == 1
     assert "would make the workspace and report 'ntkode s'" in done.stdout

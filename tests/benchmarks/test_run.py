@@ -28,7 +28,7 @@ KEY = "0123456789abcdef" * 2 + "01234567"  # as long as a real one
 def run(cwd, *arguments):
     environment = os.environ | {"WANDB_API_KEY": KEY, "HOME": str(cwd.parent / "home")}
     environment.pop("COLUMNS", None)  # set by pytest's readline, whatever the terminal
-    environment["MPLCONFIGDIR"] = get_cachedir()  # its cache of fonts takes seconds to make
+    environment["MPLCONFIGDIR"] = get_cachedir()  # building its font cache takes seconds
     command = [sys.executable, str(SCRIPT), *arguments]
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -47,7 +47,7 @@ def statuses(cwd):
 
 
 def numbers(record):
-    """The history without what it cost."""
+    """The history without its cost columns."""
     return [{k: v for k, v in row.items() if not k.startswith("cost/")} for row in record.history()]
 
 
@@ -77,26 +77,26 @@ def test_failing_jobs_let_the_others_finish(first, cwd):
     assert first.stderr == ""
 
 
-def test_the_table_tells_status_message_and_remedy(first):
+def test_the_table_holds_status_message_and_remedy(first):
     table = first.stdout.partition("─\n")[2]
     assert len(re.findall(r"^(tanh|quadratic) .*(done|solver_failed) *$", table, re.M)) == 4
-    told = " ".join(table.split())
-    assert "non-finite state at t=1 → model.horizon=0.25" in told
+    unwrapped = " ".join(table.split())
+    assert "non-finite state at t=1 → model.horizon=0.25" in unwrapped
 
 
-def test_the_picture_lies_where_the_sweep_says(first, cwd):
+def test_the_picture_is_at_the_printed_path(first, cwd):
     csv, png, pdf = re.findall(r"^results/sweeps/\S+$", first.stdout, re.M)
     assert csv.endswith(".csv")
     assert imread(cwd / png)[..., :3].std() > 0.05  # not blank
     assert (cwd / pdf).read_bytes().startswith(b"%PDF")
 
 
-def test_lines_take_the_place_of_bars(first, cwd):
+def test_lines_replace_progress_bars(first, cwd):
     lines = first.stdout[: first.stdout.index("final")].splitlines()[:-1]  # above the table's head
-    told = {job: [line for line in lines if line.startswith(f"{job}  ")] for job in records(cwd)}
-    assert sum(map(len, told.values())) == len(lines)  # nothing else talks
+    lines_of = {job: [line for line in lines if line.startswith(f"{job}  ")] for job in records(cwd)}
+    assert sum(map(len, lines_of.values())) == len(lines)  # nothing else is printed
     for job, status in statuses(cwd).items():
-        assert ("✓ done" if status == "done" else f"✗ {status}") in told[job][-1]
+        assert ("✓ done" if status == "done" else f"✗ {status}") in lines_of[job][-1]
 
 
 def test_only_results_are_left_behind(first, cwd):
@@ -126,7 +126,7 @@ def test_metrics_change_no_loss(first, cwd):
 
 @pytest.fixture(scope="module")
 def again(first, cwd):
-    """The same command once more, with the files' times before and after."""
+    """The result of the same command run again, with the files' times before and after."""
 
     def times():
         paths = (path for record in records(cwd).values() for path in record.directory.iterdir())
@@ -136,7 +136,7 @@ def again(first, cwd):
     return run(cwd, *SWEEP), before, times()
 
 
-def test_stored_runs_are_kept_and_the_sweep_says_so(again):
+def test_stored_runs_are_kept_and_reported(again):
     process, before, after = again
     assert after == before
     assert len(re.findall("✓ stored", process.stdout)) == 2
@@ -147,7 +147,7 @@ def test_stored_runs_are_kept_and_the_sweep_says_so(again):
 def test_a_rerun_gives_the_same_numbers_bit_for_bit(again, cwd, composed):
     job, record = next((j, r) for j, r in records(cwd).items() if "tanh" in j and "full" in j)
     before, started = numbers(record), record.status["started"]
-    # Alone, by another process, and logged elsewhere.
+    # As a single job, in another process, with another logger.
     config = composed(*job.split(), "rerun=all", "logger=csv", f"results_dir={cwd / 'results'}")
     assert run_job(config, job) == "done"
     assert record.status["started"] > started
@@ -166,7 +166,7 @@ def interrupt(cwd, arguments, ready):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a process group of its own, as a terminal makes one
+        start_new_session=True,  # a separate process group, as in a terminal
     )
     while not ready():
         assert process.poll() is None, process.communicate()
@@ -175,14 +175,14 @@ def interrupt(cwd, arguments, ready):
     os.killpg(process.pid, signal.SIGINT)
     try:
         out, err = process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:  # an endless sweep that took no notice would slow all other tests
+    except subprocess.TimeoutExpired:  # an endless sweep left running would slow all other tests
         os.killpg(process.pid, signal.SIGKILL)
         raise
     _, alive = psutil.wait_procs(children, timeout=10)
     return process.returncode, out, err, alive
 
 
-def test_an_interrupted_sweep_shows_what_there_is(tmp_path):
+def test_an_interrupted_sweep_reports_its_stored_runs(tmp_path):
     at_once = min(2, len(os.sched_getaffinity(0)))
     code, out, err, alive = interrupt(
         tmp_path,
@@ -260,20 +260,20 @@ def test_a_misused_key_is_one_line(entry, monkeypatch, capsys, tmp_path, argumen
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["run.py", *arguments.split()])
     assert entry.main() == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1
-    assert named in told[0]
-    assert all(text in told[0] for text in remedy)
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert named in errors[0]
+    assert all(text in errors[0] for text in remedy)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_line(entry, monkeypatch, capsys, tmp_path):
+def test_a_read_only_results_folder_is_one_line(entry, monkeypatch, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(sys, "argv", ["run.py", *SMALL, f"results_dir={tmp_path / 'file' / 'results'}"])
     assert entry.main() == 2
-    [told] = capsys.readouterr().err.splitlines()
-    assert "cannot be written to" in told
-    assert "name another" in told
+    [error] = capsys.readouterr().err.splitlines()
+    assert "cannot be written to" in error
+    assert "name another" in error
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Generated pages tell all that there is: every group, choice and key, every activation, every metric."""
+"""Generated pages are complete: every group, choice and key, every activation, every metric."""
 
 import importlib
 import re
@@ -21,7 +21,7 @@ FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.parent not in (CO
 
 @pytest.fixture(scope="module")
 def reference(hook):
-    """The configuration reference."""
+    """The Markdown text of the configuration reference."""
     return hook("configuration").reference(CONF)
 
 
@@ -124,7 +124,7 @@ def test_every_public_name_has_its_place_in_the_python_reference(hook):
     for package in ("activations", "integrate", "models", "gradients", "ntk", "data", "metrics", "results"):
         documented = set(re.findall(r"^::: ntkode\.\S*?(\w+)$", pages[f"{package}.md"], re.M))
         assert documented == set(importlib.import_module(f"ntkode.{package}").__all__)
-    # Where a module bears the function's name, the module is not what is meant.
+    # If a module and a function share a name, the function is documented.
     assert "::: ntkode.results.load.load\n" in pages["results.md"]
 
 

@@ -1,4 +1,4 @@
-"""A SLURM of one node on this machine: munged, slurmctld and slurmd as processes of the test's own."""
+"""A one-node SLURM on this machine: munged, slurmctld and slurmd as child processes of the test."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptM
 
 
 def missing() -> str | None:
-    """Why no SLURM can be started here."""
+    """The reason why SLURM cannot be started here; None if it can."""
     absent = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
     if absent:
         return f"{', '.join(absent)} not installed: apt-get install slurm-wlm munge"
@@ -55,7 +55,7 @@ def missing() -> str | None:
 
 @contextmanager
 def cluster(folder: Path, cpus: int = 2):
-    """The environment in which sbatch and its like find a node with so many CPUs, which is idle."""
+    """The environment in which sbatch and the other commands see one idle node with `cpus` CPUs."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     key = folder / "munge.key"
@@ -98,8 +98,8 @@ def _wait_for_node(environment: dict[str, str], folder: Path, seconds: float = 3
         if state.stdout.strip() == "idle":
             return
         time.sleep(0.5)
-    told = "\n".join(path.read_text()[-2000:] for path in [*folder.glob("*.out"), *folder.glob("*.log")])
-    raise RuntimeError(f"the node is {state.stdout.strip() or state.stderr!r} after {seconds} s\n{told}")
+    logs = "\n".join(path.read_text()[-2000:] for path in [*folder.glob("*.out"), *folder.glob("*.log")])
+    raise RuntimeError(f"the node is {state.stdout.strip() or state.stderr!r} after {seconds} s\n{logs}")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -26,7 +26,7 @@ def need(plugin, extra):
 
 
 def sweep(cwd, *overrides, environment=os.environ):
-    """The rows of every job of the sweep, without what they cost."""
+    """The rows of every job of the sweep, without their cost columns."""
     command = [sys.executable, str(SCRIPT), *SWEEP, *CHEAP, *overrides]
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False
@@ -63,10 +63,13 @@ def test_ray(local, tmp_path):
     assert sweep(tmp_path, "hydra/launcher=ray_node") == local
 
 
-def test_ray_jobs_at_once_see_gpus_of_their_own(tmp_path):
+def test_concurrent_ray_jobs_see_different_gpus(tmp_path):
     need("hydra_ray_launcher", "ray")
     study = ("study._target_=tests.studies.configs.Sees", "~study.require_metrics", "+study.seconds=3")
-    gpus = ("+hydra.launcher.ray.init.num_gpus=2", "hydra.launcher.ray.remote.num_gpus=1")  # as Ray is told
+    gpus = (
+        "+hydra.launcher.ray.init.num_gpus=2",
+        "hydra.launcher.ray.remote.num_gpus=1",
+    )  # declared to Ray, not present
     command = [sys.executable, str(SCRIPT), "-m", "seed=0,1,2,3,4,5", "size=smoke", "dataset=digits", *CHEAP]
     command += [*study, "hydra/launcher=ray_node", "+hydra.launcher.ray.init.num_cpus=2", *gpus, "sweep=s"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -83,7 +86,7 @@ def test_ray_jobs_at_once_see_gpus_of_their_own(tmp_path):
         assert not at_once or one["gpus"] != other["gpus"]
 
 
-def test_a_search_in_which_every_job_fails_says_so(tmp_path):
+def test_a_search_in_which_every_job_fails_is_reported(tmp_path):
     need("hydra_optuna_sweeper", "optuna")
     search = ("hydra/sweeper=optuna_search", "hydra.sweeper.n_trials=3", "hydra/launcher=basic")
     overrides = ("-m", "model.sigma_w=interval(0.5,2)", "optimizer.lr=1e9", "size=smoke", "dataset=digits")
@@ -97,5 +100,5 @@ def test_a_search_in_which_every_job_fails_says_so(tmp_path):
 
 def test_search(tmp_path):
     need("hydra_optuna_sweeper", "optuna")
-    found = sweep(tmp_path, "hydra/sweeper=optuna_search", "hydra.sweeper.n_trials=4", "hydra/launcher=basic")
-    assert 1 <= len(found) <= 4  # of the same four jobs, some twice
+    runs = sweep(tmp_path, "hydra/sweeper=optuna_search", "hydra.sweeper.n_trials=4", "hydra/launcher=basic")
+    assert 1 <= len(runs) <= 4  # the search may try a job twice

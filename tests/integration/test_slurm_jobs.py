@@ -18,9 +18,9 @@ from ntkode.results import RunRecord, SweepIndex
 pytestmark = pytest.mark.integration
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
-CELL = ("-m", "activation=tanh", "size=smoke", "dataset=digits", "width=w64", "dtype=float64", "sweep=s")
+RUN = ("-m", "activation=tanh", "size=smoke", "dataset=digits", "width=w64", "dtype=float64", "sweep=s")
 LONG = ("steps=400", "optimizer.lr=0.01", "metrics=standard", "logger=none", "checkpoint.every_seconds=0.2")
-# Two partial sums of float64 in place of one, through 25 steps.
+# Two partial sums in float64 instead of one, over 25 steps.
 ROUNDING = 1e-10
 
 
@@ -37,7 +37,7 @@ def cluster(tmp_path_factory):
 
 
 def start(cwd, *overrides, environment=os.environ):
-    command = [sys.executable, str(SCRIPT), *CELL, *overrides]
+    command = [sys.executable, str(SCRIPT), *RUN, *overrides]
     cwd.mkdir(exist_ok=True)
     return subprocess.Popen(
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -57,14 +57,14 @@ def record_in(cwd):
 
 
 def numbers(record):
-    """All that a run has computed, without what it cost, as text: NaN is NaN."""
+    """The history and summary of a run without costs, as text, so that NaN equals NaN."""
     rows = [*record.history(), record.summary()]
     return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The numbers of a long run here, without checkpoints."""
+    """A function that returns the numbers of a long local run without checkpoints."""
     known = {}
 
     def call(trainer):
@@ -77,7 +77,7 @@ def undisturbed(tmp_path_factory):
     return call
 
 
-def told(cluster, *command):
+def output_of(cluster, *command):
     return subprocess.run(command, env=cluster, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -89,12 +89,12 @@ def eventually(condition, seconds=300):
 
 
 def started(cwd, cluster, trainer):
-    """The process of a long run's command, and its job, once it has trained for a while."""
+    """The command's process and SLURM job id of a long run, after some training steps."""
     process = start(cwd, *LONG, "hydra/launcher=slurm", trainer, environment=cluster)
     eventually(
         lambda: len("".join(p.read_text() for p in cwd.glob("results/*/history.jsonl")).split("\n")) > 30
     )
-    return process, told(cluster, "squeue", "--noheader", "--format=%i", "--partition=test")
+    return process, output_of(cluster, "squeue", "--noheader", "--format=%i", "--partition=test")
 
 
 # ------------------------------------------------------------------ DDP across tasks
@@ -110,14 +110,14 @@ def test_two_tasks_are_the_ranks_of_one_run(cluster, tmp_path):
         assert set(row) == set(expected)
         for name in ("loss/train", "loss/test", "ntk/lambda_min", "ntk/lambda_max"):
             assert name not in row or abs(row[name] / expected[name] - 1) < ROUNDING
-    # Its tasks, and no process that the run's own has made, were the ranks.
+    # The ranks were the SLURM tasks, not processes started by the run.
     logs = [path.read_text() for path in (tmp_path / "two").glob("results/sweeps/s/.submitit/*/*.out")]
     assert sorted(re.search(r"global_rank=(\d)\(2\)", log)[1] for log in logs if "rank" in log) == ["0", "1"]
     [path] = two.directory.glob("wandb/offline-run-*/*.wandb")
     tracked = read_offline_run(path)
     assert tracked.exit_code == 0
     assert len([row for row in tracked.history if "loss/train" in row]) == 26
-    # Again: the run is stored, and the other task leaves.
+    # Again: the run is stored, and the other task exits.
     code, output, _ = run(tmp_path / "two", metrics, *slurm_ddp, environment=cluster)
     assert code == 0, output
     assert "resumed" not in two.provenance()
@@ -137,7 +137,7 @@ def test_what_cannot_be_split_ends_all_tasks(cluster, tmp_path, overrides, named
     assert "Traceback" not in output
     assert record.status["status"] == "error"
     assert named in record.status["message"]
-    eventually(lambda: told(cluster, "squeue", "--noheader") == "")
+    eventually(lambda: output_of(cluster, "squeue", "--noheader") == "")
 
 
 # ------------------------------------------------------------------ jobs that do not end by themselves
@@ -146,16 +146,18 @@ def test_what_cannot_be_split_ends_all_tasks(cluster, tmp_path, overrides, named
 @pytest.mark.parametrize(
     ("trainer", "by"), [("trainer=cpu", "urgent"), ("trainer=ddp", "urgent"), ("trainer=cpu", "warning")]
 )
-def test_a_job_that_is_preempted_goes_on_where_it_was(cluster, tmp_path, undisturbed, trainer, by):
+def test_a_preempted_job_resumes(cluster, tmp_path, undisturbed, trainer, by):
     expected = undisturbed(trainer)
     process, job = started(tmp_path, cluster, trainer)
     if by == "urgent":  # another job takes its cores
-        told(cluster, "sbatch", "--partition=urgent", "--ntasks=2", "--output=/dev/null", "--wrap=sleep 1")
+        output_of(
+            cluster, "sbatch", "--partition=urgent", "--ntasks=2", "--output=/dev/null", "--wrap=sleep 1"
+        )
     else:  # its time is nearly over
-        told(cluster, "scancel", "--signal=USR2", job)
-    eventually(lambda: "JobState=PENDING" in told(cluster, "scontrol", "show", "job", job))
+        output_of(cluster, "scancel", "--signal=USR2", job)
+    eventually(lambda: "JobState=PENDING" in output_of(cluster, "scontrol", "show", "job", job))
     assert process.poll() is None  # waits for the job
-    told(cluster, "scontrol", "update", f"jobid={job}", "StartTime=now")  # SLURM would wait two minutes
+    output_of(cluster, "scontrol", "update", f"jobid={job}", "StartTime=now")  # else SLURM waits two minutes
     output, _ = process.communicate(timeout=600)
     record = record_in(tmp_path)
     assert process.returncode == 0, output
@@ -165,9 +167,9 @@ def test_a_job_that_is_preempted_goes_on_where_it_was(cluster, tmp_path, undistu
     assert numbers(record) == expected
 
 
-def test_a_job_that_is_cancelled_is_told_and_the_same_command_goes_on(cluster, tmp_path, undisturbed):
+def test_a_cancelled_job_is_recorded_and_the_same_command_resumes(cluster, tmp_path, undisturbed):
     process, job = started(tmp_path, cluster, "trainer=cpu")
-    told(cluster, "scancel", job)
+    output_of(cluster, "scancel", job)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "Traceback" not in output

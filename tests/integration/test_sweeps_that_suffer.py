@@ -1,4 +1,4 @@
-"""Sweeps that are killed, lack room, or share a folder: each says so once, loses no result, ends the same."""
+"""Sweeps that are killed, run out of disk space, or share a folder lose no result and no digit."""
 
 import json
 import os
@@ -55,27 +55,27 @@ def statuses(cwd):
 
 
 def numbers(cwd):
-    """By run, all that was computed, without what it cost, as text: NaN is NaN."""
+    """By run, the history and summary without costs, as text, so that NaN equals NaN."""
 
-    def told(row):
+    def text(row):
         return json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")})
 
-    return {r.run_id: [told(row) for row in [*r.history(), r.summary()]] for r in records(cwd)}
+    return {r.run_id: [text(row) for row in [*r.history(), r.summary()]] for r in records(cwd)}
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """The numbers of a sweep that nothing disturbs, and that takes no checkpoints."""
+    """The numbers of an undisturbed sweep without checkpoints."""
     cwd = tmp_path_factory.mktemp("undisturbed")
     assert run(cwd, *SWEEP, "checkpoint.every_seconds=null")[0] == 0
     return numbers(cwd)
 
 
 def kill_at_random(cwd, chance):
-    """Start the sweep, and kill all its processes at once; whether it was still running."""
+    """Start the sweep and kill all its processes at a random time; whether it was still running."""
     process = start(cwd, *SWEEP)
     began, rows = time.monotonic(), len(load_history_quietly(cwd))
-    # Every other time soon after it has got on, else whenever: while it starts, prepares or writes its end.
+    # Half the kills follow new rows; the others may fall into the start, the preparation or the end.
     waits_for_rows = chance.random() < 0.5
     deadline = began + chance.uniform(0.0, 20.0) + (60.0 if waits_for_rows else 0.0)
     while time.monotonic() < deadline and process.poll() is None:
@@ -105,7 +105,7 @@ def test_a_sweep_that_is_killed_ten_times_ends_with_the_same_numbers(tmp_path, e
     chance = random.Random(seed)
     killed = sum(kill_at_random(tmp_path, chance) for _ in range(KILLS))
     resumed = [len((record.provenance() or {}).get("resumed", [])) for record in records(tmp_path)]
-    print(f"killed {killed} times; the runs had gone on {resumed} times")
+    print(f"killed {killed} times; the runs were resumed {resumed} times")
     code, out, err = run(tmp_path, *SWEEP)
     assert (code, err) == (0, ""), out
     assert set(statuses(tmp_path).values()) == {"done"}
@@ -124,7 +124,7 @@ def test_two_sweeps_at_once_on_one_folder(tmp_path, expected):
     assert numbers(tmp_path) == expected
 
 
-# ------------------------------------------------------------------ no room
+# ------------------------------------------------------------------ no disk space
 
 
 def limited(size):
@@ -133,7 +133,7 @@ def limited(size):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A function that mounts a file system of so many bytes, and one that makes room in it."""
+    """A function that mounts a file system with the given options and returns its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -152,8 +152,8 @@ def test_files_that_may_not_grow(tmp_path, expected):
     assert code == 1
     assert "Traceback" not in out + err
     assert set(statuses(tmp_path).values()) == {"error"}
-    told = " ".join(out.split())
-    assert told.count("File too large → free space on the disk") == len(expected)
+    unwrapped = " ".join(out.split())
+    assert unwrapped.count("File too large → free space on the disk") == len(expected)
     assert run(tmp_path, *SWEEP, "rerun=failed")[0] == 0
     assert numbers(tmp_path) == expected
 
