@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.table import Table
 from ntkode.advice.advice_data import AdviceData
 from ntkode.advice.advising import Advice
 from ntkode.advice.prediction import Candidate, Ranked
+from ntkode.report.tables.terminal import terminal_table
 
 # Candidates that the table shows.
 SHOWN = 12
@@ -90,14 +90,9 @@ def _row(r: Ranked) -> dict[str, Any]:
 
 def _candidates(advice: Advice) -> Table:
     first = advice.plan.ranked[0]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        show_edge=False,
-        title=f"training under Θ_∞, {first.steps} steps of 1/λ_max, {len(advice.problem)} samples",
-        title_justify="left",
-    )
-    table.add_column("")
+    title = f"training under Θ_∞, {first.steps} steps of 1/λ_max, {len(advice.problem)} samples"
+    table = terminal_table([""], title=title)
+    table.title_justify = "left"
     for header in (
         "σ_w·T",
         advice.problem.measure,
@@ -144,9 +139,7 @@ def _cells(r: Ranked, default: bool, needs: Mapping[Candidate, int]) -> list[str
 
 
 def _reasons(advice: Advice) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for header in ("choice", "value", "rule", "evidence"):
-        table.add_column(header)
+    table = terminal_table(["choice", "value", "rule", "evidence"])
     for reason in advice.reasons:
         told = escape(reason.evidence) + (
             f"\n[yellow]thin: {escape(reason.thin)}[/yellow]" if reason.thin else ""

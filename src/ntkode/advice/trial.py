@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from ntkode.advice.measurements import Compose
 from ntkode.execution import run_job
+from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status, load, run_id
 
 ADVISED, DEFAULT, RANDOM = "advised", "default", "random"
@@ -143,7 +143,7 @@ def trial_table(runs: pd.DataFrame) -> Table:
     With standard errors over seeds, the second's of the paired difference.
     """
     by_name = {verdict.against: verdict for verdict in verdicts(runs)}
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table = terminal_table()
     for header in ("", "test error", "advised less\nthis one", "test loss", "seconds", "done", "setting"):
         table.add_column(
             header, justify="left" if header in ("", "setting") else "right", no_wrap=header == ""

@@ -22,10 +22,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ntkode.cli.choices import CONF, ROOT
 from ntkode.cli.overrides import given, nearest
@@ -36,6 +34,7 @@ from ntkode.report import report_console
 from ntkode.report.claims.claims import Verdict
 from ntkode.report.claims.verdicts import STYLES, numbers
 from ntkode.report.statistics.intervals import Estimate
+from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import RunRecord, Status, SweepIndex, sweep_name
 
 RUN = ROOT / "benchmarks" / "run.py"
@@ -197,7 +196,7 @@ def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
     if not tables:
         return
     verdicts = pd.concat(tables, ignore_index=True)
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title="the verdicts of all studies")
+    shown = terminal_table(title="the verdicts of all studies")
     for header in ("study", "claim", "measured (95 % interval)", "expected", "verdict"):
         shown.add_column(header, overflow="fold", no_wrap=header in ("study", "verdict"))
     for _, row in verdicts.iterrows():
