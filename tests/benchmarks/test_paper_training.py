@@ -66,7 +66,11 @@ def verdicts(folder, experiment):
     return pd.read_csv(directory / f"{experiment}_verdicts.csv").set_index("claim")
 
 
-@pytest.mark.parametrize("experiment", CASES)
+@pytest.mark.parametrize(
+    "experiment",
+    # Several seconds each: `make test` runs one of them.
+    [pytest.param(name, marks=[pytest.mark.integration] * (name != "training_width")) for name in CASES],
+)
 def test_an_experiment_ends_in_its_verdicts_and_a_picture(run, tmp_path, experiment):
     case = CASES[experiment]
     done = run(experiment, *case.overrides)
