@@ -1,4 +1,4 @@
-"""A small synthetic results folder, made by the records' own interface."""
+"""A small synthetic results folder, made with the interface of the records."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from ntkode.results import RunRecord, SweepIndex, run_id, summarise
 
 STEPS = 200
-# Rate per step, λ_min, gradient error: of the size of real runs.
+# Rate per step, λ_min, gradient error, as large as in real runs.
 CASES = {
     "tanh": (0.0096, 9.4e-2, 1.2e-6),
     "softplus": (0.0047, 3.3e-2, 2.1e-7),

@@ -1,4 +1,4 @@
-"""Table and files of a sweep together."""
+"""The tables and files of a sweep."""
 
 import io
 
@@ -18,7 +18,7 @@ def test_it_prints_the_table_and_writes_the_files_beside_the_index(store):
     folder = store.results_dir / "sweeps" / "s"
     assert pd.read_csv(folder / "comparison.csv")["final loss"].tolist() == table["final loss"].tolist()
     for kind in ("csv", "png", "pdf"):
-        assert str(folder / f"comparison.{kind}") in output.getvalue()  # whole, on however narrow a terminal
+        assert str(folder / f"comparison.{kind}") in output.getvalue()  # not wrapped on a narrow terminal
         assert (folder / f"comparison.{kind}").stat().st_size > 0
 
 

@@ -16,7 +16,7 @@ STEPS = (5, 10, 20)
 
 
 def store(directory, activation, error, *, resolution, method="backprop", seed=0, status="done", **changes):
-    """One run; `error` at the start, three times that after ten training steps."""
+    """Store a run with this `error` at the start and three times that after ten training steps."""
     solver = {"atol": resolution["rtol"], **resolution} if "rtol" in resolution else resolution
     config = {
         "choices": {"study": "gradient_accuracy", "activation": activation, "gradient": method, **changes},
@@ -112,7 +112,7 @@ def test_tolerances_give_the_exponent_of_the_tolerance(tmp_path):
     assert "tol 1e-03" in rendered(report(tmp_path))
 
 
-def test_what_the_reference_hides_enters_no_fit(tmp_path):
+def test_errors_below_the_references_error_are_not_fitted(tmp_path):
     for steps in (5, 10, 20, 40, 80):  # at 40 steps 1.6 times the reference's error, at 80 below it
         error = max(4e-3 * steps**-4.0, 5e-10) if steps < 80 else 0.0
         store(tmp_path, "tanh", error, resolution={"steps": steps})
@@ -123,10 +123,10 @@ def test_what_the_reference_hides_enters_no_fit(tmp_path):
     assert row["points"] == 3
     figure = report(tmp_path).figure
     hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
-    assert [list(line.get_xdata()) for line in hollow] == [[40]]  # and zero is on no logarithmic axis
+    assert [list(line.get_xdata()) for line in hollow] == [[40]]  # zero is not on a logarithmic axis
 
 
-def test_rounding_of_the_dtype_is_a_floor_where_it_was_not_measured(tmp_path):
+def test_rounding_of_the_dtype_is_a_floor_if_it_was_not_measured(tmp_path):
     store(tmp_path, "tanh", 1e-7, resolution={"steps": 5})
     runs = load(tmp_path, "s").assign(**{"config.dtype": "float32"})
     runs = runs.drop(columns=[name for name in runs if name.startswith(("gradient/part", "gradient/ref"))])
@@ -148,7 +148,7 @@ def test_the_decomposition_is_printed_at_a_middle_resolution(tmp_path):
     assert tanh[:8] == ["tanh", "backprop", "10", "steps", "1.00e-6", "2.50e-7", "7.50e-7", "1.25e-7"]
 
 
-def test_the_picture_has_a_panel_a_method_and_three_of_cost(tmp_path):
+def test_the_figure_has_one_panel_per_method_and_three_of_cost(tmp_path):
     store_orders(tmp_path)
     store_orders(tmp_path, method="adjoint")
     figure = report(tmp_path).figure
@@ -180,7 +180,7 @@ def test_many_groups_stay_distinct(tmp_path):
     assert len(looks) == len(lines) == 18
 
 
-def test_a_sweep_of_one_number_has_a_shade_each(tmp_path):
+def test_a_sweep_of_one_number_has_one_shade_per_value(tmp_path):
     for steps in STEPS:
         store(tmp_path, "softplus", steps**-4.0, resolution={"steps": steps})
     stored = load(tmp_path, "s")
@@ -213,7 +213,7 @@ def test_a_sweep_in_which_all_runs_failed(tmp_path):
     assert "broke" in printed
 
 
-def test_a_sweep_without_the_metrics_says_so(tmp_path):
+def test_a_sweep_without_the_metrics_names_them(tmp_path):
     store(tmp_path, "tanh", 1.0, resolution={"steps": 40})
     runs = load(tmp_path, "s")
     runs = runs.drop(columns=[name for name in runs if name.startswith(("gradient/", "cost/"))])

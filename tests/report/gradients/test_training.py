@@ -14,7 +14,7 @@ ERRORS = {1: 0.4, 2: 0.1, 4: 0.01, 8: 1e-4}  # by the steps of the backward solv
 
 
 def store(directory, activation, steps, change, *, seed=0, status="done", width=64):
-    """A run whose final exact loss is `change` above 0.1."""
+    """Store a run whose final exact loss is larger by the factor 1 + `change`."""
     config = {
         "choices": {"study": "gradient_training", "activation": activation, "gradient": "adjoint"},
         "activation": {"name": activation},
@@ -42,7 +42,7 @@ def store(directory, activation, steps, change, *, seed=0, status="done", width=
 
 
 def store_all(directory, seeds=(0, 1)):
-    """The loss is changed by the gradient's error itself in tanh, by a tenth of it in relu."""
+    """Store runs whose loss changes by the gradient's error (tanh) or a tenth of it (relu)."""
     for activation, share in (("tanh", 1.0), ("relu", 0.1)):
         for steps, error in ERRORS.items():
             for seed in seeds:
@@ -103,14 +103,14 @@ def test_the_picture(tmp_path):
     assert list(medians[0].get_xdata()) == sorted(ERRORS.values())
 
 
-def test_a_failed_run_is_too_much_and_named(tmp_path):
+def test_a_failed_run_exceeds_every_bound_and_is_named(tmp_path):
     store_all(tmp_path, seeds=(0,))
     failed = store(tmp_path, "relu", 2, 0.0, seed=0, status="diverged")
     assert failed in rendered(report(tmp_path)).replace("\n", "")
     assert enough(tmp_path).loc[("relu", 0.1), ["enough", "too_much"]].tolist() == [0.01, 0.1]
 
 
-def test_a_sweep_without_the_metrics_says_so(tmp_path):
+def test_a_sweep_without_the_metrics_names_them(tmp_path):
     store(tmp_path, "tanh", 8, 0.0)
     runs = load(tmp_path, "s")
     runs = runs.drop(columns=[name for name in runs if name.startswith(("gradient/", "loss/"))])
@@ -119,7 +119,7 @@ def test_a_sweep_without_the_metrics_says_so(tmp_path):
     assert {text.get_text() for axes in made.figure.axes for text in axes.texts} == {"not measured"}
 
 
-def test_a_lone_run_says_nothing_of_what_is_enough(tmp_path):
+def test_a_single_run_gives_no_sufficient_error(tmp_path):
     store(tmp_path, "tanh", 1, 0.0)
     made = report(tmp_path)
     assert made.tables["gradient_training_enough"].empty

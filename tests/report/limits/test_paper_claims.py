@@ -25,7 +25,7 @@ def made_up_run(activation, seed, status="done", **columns):
 
 
 def depth_runs(exponents, kink=3.0):
-    """Errors that fall with these exponents, relu's gradient worse by `kink`."""
+    """Errors proportional to powers of the depth; relu's gradient error is larger by the factor `kink`."""
     rows = []
     for phi in PHI:
         for seed in SEEDS:
@@ -50,29 +50,29 @@ def verdicts(claims, runs):
     return {judgement.claim.name: str(judgement.verdict) for judgement in claims.judge(runs)}
 
 
-def test_depths_that_fall_as_the_paper_says():
+def test_depths_that_support_the_paper():
     runs = depth_runs({"tanh": -1, "softplus": -1, "relu": -0.5})
-    given = verdicts(limit_claims.DEPTH_GRADIENT, runs)
-    assert set(given.values()) == {"supported"}
+    by_claim = verdicts(limit_claims.DEPTH_GRADIENT, runs)
+    assert set(by_claim.values()) == {"supported"}
     output = verdicts(limit_claims.DEPTH_OUTPUT, runs)
     assert output["rate_tanh"] == output["output_uniform_relu"] == "supported"
     assert output["rate_relu"] == "not supported"
 
 
 def test_depths_that_contradict_the_paper():
-    given = verdicts(
+    by_claim = verdicts(
         limit_claims.DEPTH_GRADIENT, depth_runs({"tanh": -0.5, "softplus": -0.5, "relu": -1}, kink=0.5)
     )
-    assert given["discretise_tanh"] == given["adjoint_softplus"] == "not supported"
-    assert given["slower_relu"] == given["kink_adds"] == "not supported"
+    assert by_claim["discretise_tanh"] == by_claim["adjoint_softplus"] == "not supported"
+    assert by_claim["slower_relu"] == by_claim["kink_adds"] == "not supported"
 
 
-def test_an_error_that_grows_with_the_width_is_seen():
+def test_an_error_that_grows_with_the_width_is_not_supported():
     runs = depth_runs(dict.fromkeys(PHI, -1))
     runs["output/relative_error"] *= runs["config.model.width"]
-    given = verdicts(limit_claims.DEPTH_OUTPUT, runs)
-    assert given["output_uniform_tanh"] == "not supported"
-    assert given["rate_tanh"] == "supported"  # fitted a width at a time
+    by_claim = verdicts(limit_claims.DEPTH_OUTPUT, runs)
+    assert by_claim["output_uniform_tanh"] == "not supported"
+    assert by_claim["rate_tanh"] == "supported"  # fitted for each width separately
 
 
 def width_runs(exponent, widths=(64, 128, 256)):
@@ -128,9 +128,9 @@ def gaussian_runs(exponent, floor):
 
 
 def test_gaussianity():
-    given = verdicts(gaussianity.CLAIMS, gaussian_runs(-1.0, 0.5))
-    assert set(given.values()) == {"supported"}
-    blind = verdicts(gaussianity.CLAIMS, gaussian_runs(-3.0, 0.2))  # a test that sees nothing
+    by_claim = verdicts(gaussianity.CLAIMS, gaussian_runs(-1.0, 0.5))
+    assert set(by_claim.values()) == {"supported"}
+    blind = verdicts(gaussianity.CLAIMS, gaussian_runs(-3.0, 0.2))  # tests without power
     assert blind["narrowest_tanh"] == "not supported"
     stays = verdicts(gaussianity.CLAIMS, gaussian_runs(-0.1, 0.5))
     assert stays["kurtosis_relu"] == stays["independence_softplus"] == "not supported"
@@ -143,14 +143,14 @@ def test_the_picture_of_gaussianity(tmp_path):
     titles = [axes.get_title("left") for axes in report.figure.axes]
     assert [title.partition(":")[0] for title in titles[:3]] == list(PHI)
     quantiles = report.figure.axes[0].get_lines()
-    assert len(quantiles) == 1 + 4  # the axis, and a line a width
+    assert len(quantiles) == 1 + 4  # the axis, and one line per width
     assert list(quantiles[1].get_xdata()) == [-1, 1]
     assert len(report.figure.axes) == 6
     assert gaussianity.report(gaussian_runs(-1.0, 0.5).assign(status="error"), tmp_path).figure is not None
 
 
 def kernel_runs(smallest, network=0.8):
-    """λ_min/λ_max of the limit by (data set, activation), 1e-2 where none is given."""
+    """λ_min/λ_max of the limit by (data set, activation); 1e-2 by default."""
     rows = []
     for data in (*kernel_positivity.GENERIC, *kernel_positivity.ANTIPODAL):
         for phi in (*PHI, "gelu", "quadratic", "identity"):
@@ -174,25 +174,25 @@ def kernel_runs(smallest, network=0.8):
 SINGULAR = {"identity": -1e-16, ("sphere_antipodal", "tanh"): 1e-17}
 
 
-def test_positivity_as_the_theory_says():
-    given = verdicts(kernel_positivity.CLAIMS, kernel_runs(SINGULAR))
-    assert given.pop("necessary_quadratic") == "not supported"  # a polynomial does well
-    assert set(given.values()) == {"supported"}
+def test_positivity_that_supports_the_theory():
+    by_claim = verdicts(kernel_positivity.CLAIMS, kernel_runs(SINGULAR))
+    assert by_claim.pop("necessary_quadratic") == "not supported"  # a polynomial is positive definite
+    assert set(by_claim.values()) == {"supported"}
 
 
-def test_positivity_against_it():
-    given = verdicts(kernel_positivity.CLAIMS, kernel_runs({"quadratic": 0.0}, network=0.2))
-    assert given["necessary_quadratic"] == "supported"
-    assert given["rank_identity"] == given["odd_tanh"] == given["network_gelu"] == "not supported"
+def test_positivity_that_contradicts_the_theory():
+    by_claim = verdicts(kernel_positivity.CLAIMS, kernel_runs({"quadratic": 0.0}, network=0.2))
+    assert by_claim["necessary_quadratic"] == "supported"
+    assert by_claim["rank_identity"] == by_claim["odd_tanh"] == by_claim["network_gelu"] == "not supported"
 
 
-def test_what_is_not_resolved_is_neither_positive_nor_negative():
-    given = verdicts(kernel_positivity.CLAIMS, kernel_runs({**SINGULAR, ("mnist", "gelu"): 5e-11}))
-    assert given["positive_gelu"] == "inconclusive"  # one case of nine
-    assert given["network_gelu"] == "inconclusive"
-    assert given["positive_tanh"] == "supported"
+def test_unresolved_eigenvalues_are_inconclusive():
+    by_claim = verdicts(kernel_positivity.CLAIMS, kernel_runs({**SINGULAR, ("mnist", "gelu"): 5e-11}))
+    assert by_claim["positive_gelu"] == "inconclusive"  # one case of nine
+    assert by_claim["network_gelu"] == "inconclusive"
+    assert by_claim["positive_tanh"] == "supported"
     runs = kernel_runs(SINGULAR)
-    runs["ntk/limit_resolution"] = 1e-3  # coarser than what counts as singular
+    runs["ntk/limit_resolution"] = 1e-3  # coarser than the bound for singular kernels
     assert verdicts(kernel_positivity.CLAIMS, runs)["rank_identity"] == "inconclusive"
 
 
@@ -227,5 +227,5 @@ def test_every_experiment_of_the_paper_has_claims_of_the_same_name():
     assert "gaussianity" in REPORTS
     for name, report in EXPERIMENTS.items():
         assert report_of(name) is report
-        if isinstance(report, WithVerdicts):  # others make their claims of what their runs tried
+        if isinstance(report, WithVerdicts):  # the claims of the others depend on their runs
             assert name == f"paper/{report.claims.name}"

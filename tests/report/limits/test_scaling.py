@@ -83,7 +83,7 @@ def test_width_limit_on_stored_runs(tmp_path):
     assert "0.375" in printed  # the median of tanh at width 64: 3/8
 
 
-def test_the_picture_holds_points_medians_and_lines(tmp_path):
+def test_the_figure_has_points_medians_and_lines(tmp_path):
     store_widths(tmp_path)
     report = report_of("width_limit")(load(tmp_path, "s"), tmp_path)
     assert len(report.figure.axes) == 4
@@ -97,7 +97,7 @@ def test_the_picture_holds_points_medians_and_lines(tmp_path):
         assert labels[0].startswith("tanh: −")
         assert labels[-1].startswith("reference: −")
     line = report.figure.axes[0].get_lines()[2]
-    # The mean over seeds of log C is that of the factors.
+    # The mean over seeds of log C is the mean of the factors' logarithms.
     assert line.get_ydata()[0] == pytest.approx(3 * (0.9 * 1.1) ** (1 / 3) / 8)
 
 
@@ -141,7 +141,7 @@ def test_a_single_run_has_no_slope_but_a_report(tmp_path):
     assert "0.100" in printed
 
 
-def test_a_sweep_that_mixes_studies_gets_one_report_a_study(store):
+def test_a_sweep_of_several_studies_gets_one_report_per_study(store):
     directory = store.results_dir
     store("tanh", steps=5)
     store_widths(directory)

@@ -1,4 +1,4 @@
-"""A page from made-up results: claims that come out each way, a run that failed, mixed code."""
+"""A page from made-up results: claims with each verdict, a failed run, mixed code."""
 
 from types import SimpleNamespace
 
@@ -32,7 +32,7 @@ def claims():
 
 
 def ask(results, sweep, run, number=0, **choices):
-    """Have a sweep ask for a stored run, by these names."""
+    """Add a stored run to the index of a sweep, with these choices."""
     SweepIndex(results, sweep).add(run.run_id, f"job {number} of {run.run_id}", number, choices)
 
 
@@ -47,7 +47,7 @@ def provenance(sources="a" * 64, commit="c" * 40, dirty=False, **others):
 
 
 def store_made(results):
-    """The runs, asked for by sweep `made` as experiment paper/made, and some by `plain` as training."""
+    """Store the runs: all in sweep `made` as experiment paper/made, some in sweep `plain` as training."""
     runs = [store_run(results, "tanh", seed=seed, steps=40) for seed in (1, 2, 3)]
     for run, sources in zip(runs, "aab", strict=True):
         run.write_provenance(provenance(sources * 64, dirty=sources == "b"))
@@ -80,7 +80,7 @@ def experiments(monkeypatch):
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """The page, its folder, its results, and what it says of itself."""
+    """The page, its folder, its results, its summary and its markup."""
     results, out = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(by_study.EXPERIMENTS, "paper/made", WithVerdicts(training.report, claims()))

@@ -1,4 +1,4 @@
-"""A page taken apart: elements with their attributes, and the text of some."""
+"""A parser of the page: elements with their attributes, and the text of some."""
 
 from html.parser import HTMLParser
 

@@ -13,7 +13,7 @@ INK = {"light": "rgb(28, 32, 36)", "dark": "rgb(226, 229, 232)"}
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        # Its sandbox refuses root, which containers often are.
+        # Chromium's sandbox refuses to run as root, the usual user in containers.
         launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
         launched.close()
@@ -21,7 +21,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, made):
-    """Open the page; at the end nothing was said on the console, and nothing asked for but the page."""
+    """Open the page; afterwards check that the console is empty and nothing else was requested."""
     troubles, asked, pages = [], [], []
 
     def call(width=1280, scheme="light", **options):
@@ -65,11 +65,13 @@ def test_it_renders(open_page, width, scheme):
 @pytest.mark.parametrize("width", [390, 1400])
 def test_a_link_leads_to_the_top_of_its_section(open_page, width):
     page = open_page(width)
-    page.emulate_media(reduced_motion="reduce")  # it jumps, and is there at once
-    page.add_style_tag(content="main { padding-bottom: 2000px; }")  # the last section, too, can go to the top
+    page.emulate_media(reduced_motion="reduce")  # jump at once
+    page.add_style_tag(
+        content="main { padding-bottom: 2000px; }"
+    )  # so that the last section can scroll to the top
     for name in ("paper-made", "overview", "paper-made"):
         page.locator(f"nav a[href='#{name}']").click()
-        page.wait_for_timeout(300)  # hashchange, and what is drawn when it comes into sight
+        page.wait_for_timeout(300)  # hashchange, and charts that are drawn when visible
         if name == "overview":
             assert page.evaluate("scrollY") < 100
         else:
@@ -77,7 +79,7 @@ def test_a_link_leads_to_the_top_of_its_section(open_page, width):
             assert 0 <= top <= 40  # the padding
 
 
-def test_the_switch_goes_over_to_the_other_scheme(open_page):
+def test_the_button_switches_the_colour_scheme(open_page):
     page = open_page()
     switch = page.get_by_role("button", name="Dark")
     switch.click()
@@ -86,13 +88,13 @@ def test_the_switch_goes_over_to_the_other_scheme(open_page):
     assert page.evaluate("getComputedStyle(document.body).color") == INK["light"]
 
 
-def test_a_curve_tells_its_run_and_leads_to_it(open_page, made):
+def test_a_curve_names_its_run_and_links_to_it(open_page, made):
     page = open_page()
     draw_charts(page)
     over = page.locator(".chart .u-over").first
     box = over.bounding_box()
     tooltip = ""
-    for share in range(2, 20):  # down through the panel until it meets a curve
+    for share in range(2, 20):  # move down through the panel to a curve
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * share / 20)
         if page.locator("#tip").is_visible():
             tooltip = page.locator("#tip").inner_text()
@@ -165,7 +167,7 @@ def test_verdicts_are_filtered(open_page):
     assert page.locator("#all-claims tr.not-supported").is_visible()
 
 
-def test_without_scripts_all_is_there_but_the_charts(open_page):
+def test_without_scripts_only_charts_are_missing(open_page):
     page = open_page(java_script_enabled=False)
     assert page.locator("#all-claims .chip").count() == 3
     assert page.locator("figure img").is_visible()
@@ -184,4 +186,4 @@ def test_it_prints_on_white_without_cutting_tables(open_page, browser):
     folded = page.pdf(prefer_css_page_size=True)
     assert folded.startswith(b"%PDF")
     page.evaluate("document.querySelectorAll('details').forEach(table => { table.open = true; })")
-    assert len(page.pdf(prefer_css_page_size=True)) > len(folded)  # what is open is printed
+    assert len(page.pdf(prefer_css_page_size=True)) > len(folded)  # open tables are printed

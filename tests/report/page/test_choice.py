@@ -1,4 +1,4 @@
-"""Which sweeps the page shows, and what it says of those that it cannot."""
+"""The sweeps on the page, and the messages about those that cannot be on it."""
 
 import os
 
@@ -13,14 +13,14 @@ from ntkode.results import NoResults, SweepIndex
 
 
 def aged(results, *sweeps):
-    """Make the first the newest."""
+    """Set the times of the sweeps, the first one newest."""
     for age, sweep in enumerate(sweeps):
         os.utime(SweepIndex(results, sweep).directory / "index.jsonl", (1000 - age, 1000 - age))
 
 
 @pytest.fixture(autouse=True)
 def tables_alone(monkeypatch):
-    """Reports of training without a picture, which takes seconds to draw."""
+    """Reports of training without a figure, which takes seconds to draw."""
     monkeypatch.delitem(by_study.REPORTS, "training")
 
 
@@ -35,7 +35,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_the_newest_of_each(results):
+def test_the_default_is_the_newest_sweep_of_each_study(results):
     assert choose(results) == [
         SweepChoice("smoke", "second", ("first",)),
         SweepChoice("width_limit", "study"),
@@ -43,7 +43,7 @@ def test_the_newest_of_each(results):
     ]
 
 
-def test_those_that_are_named(results):
+def test_sweeps_by_name(results):
     assert choose(results, ["first", "old"]) == [
         SweepChoice("smoke", "first"),
         SweepChoice("training", "old"),
@@ -71,7 +71,7 @@ def test_a_sweep_of_two_studies_has_two_sections(results):
     ]
 
 
-def test_a_corrupt_record_is_left_out_by_name(results):
+def test_a_corrupt_record_is_left_out_and_named(results):
     broken = store_run(results, "relu", steps=4, sweep="broken")
     ask(results, "broken", store_run(results, "softplus", steps=4, sweep="more"), study="training")
     (broken.directory / "status.json").write_text("{")
@@ -81,7 +81,7 @@ def test_a_corrupt_record_is_left_out_by_name(results):
     assert broken.run_id in page.path.read_text()
 
 
-def test_a_report_that_fails_takes_no_other_along(results, monkeypatch):
+def test_a_report_that_fails_does_not_affect_the_others(results, monkeypatch):
     def fail(runs, results_dir):
         raise KeyError("ntk/limit_distance.first")
 
@@ -94,7 +94,7 @@ def test_a_report_that_fails_takes_no_other_along(results, monkeypatch):
     assert page.sections == 2
 
 
-def test_nothing_readable_is_one_clear_error(tmp_path):
+def test_no_readable_run_is_one_clear_error(tmp_path):
     record = store_run(tmp_path, "tanh", steps=2)
     (record.directory / "config.json").unlink()
     with pytest.raises(NoResults, match=r"nothing to report.*no readable run"):

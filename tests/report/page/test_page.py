@@ -1,4 +1,4 @@
-"""What the page holds, and that it needs nothing else to be viewed."""
+"""The contents of the page, and that it is self-contained."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from ntkode.report.claims.claims import Verdict
 from ntkode.results import load
 
 
-def test_it_counts_what_it_shows(made):
+def test_it_counts_runs_studies_and_claims(made):
     assert made.page.sections == 1
     assert made.page.verdicts == {"supported": 1, "not supported": 1, "inconclusive": 1}
     assert made.page.omissions == ()
@@ -60,7 +60,7 @@ def test_nothing_is_fetched(made):
     [policy] = [
         a["content"] for _, a in made.markup.elements if a.get("http-equiv") == "Content-Security-Policy"
     ]
-    assert policy.startswith("default-src 'none'")  # nor could it be
+    assert policy.startswith("default-src 'none'")  # browsers may not fetch either
     for source in made.markup.values("src"):
         picture = base64.b64decode(source.partition(",")[2]).decode()
         assert set(re.findall(r'href="(.)', picture)) <= {"#"}
@@ -75,10 +75,10 @@ def test_columns_of_numbers_are_marked_as_such(made):
     assert all(name.replace("-", "").isalnum() for name in classes)
     numeric = [a for tag, a in made.markup.elements if tag == "td" and a.get("class") == "number"]
     error = load(made.results, "made")["gradient/relative_error"].iloc[0]
-    assert repr(float(error)) in [a.get("data-key") for a in numeric]  # sorted by all digits
+    assert repr(float(error)) in [a.get("data-key") for a in numeric]  # sorted at full precision
 
 
-def test_text_of_results_is_no_markup(made):
+def test_text_of_results_is_escaped(made):
     assert HOSTILE not in made.text
     assert ("b", {}) not in made.markup.elements
     assert [a.get("type") for tag, a in made.markup.elements if tag == "script"] == ["application/json", None]
@@ -96,14 +96,14 @@ def test_every_run_is_traced(made):
     assert any(made.runs[0] in row and "A Processor" in row and "commit cccccccc" in row for row in rows)
 
 
-def test_mixed_code_is_said(made):
+def test_mixed_code_is_reported(made):
     assert "Mixed code." in made.markup.texts["overview"]
     assert "Mixed code." in made.markup.texts["paper-made"]
-    assert "cccccccc+" in made.markup.texts["code-B"]  # the dirty one
+    assert "cccccccc+" in made.markup.texts["code-B"]  # the dirty tree
     assert "bbbbbbbb" in made.markup.texts["code-B"]
 
 
-def test_what_failed_and_why(made):
+def test_failed_runs_have_reasons(made):
     text = " ".join(made.markup.texts["paper-made"].split())
     assert "diverged, 1 run: the loss is" in text
     assert "optimizer.lr=0.01" in text
@@ -120,7 +120,7 @@ def test_curves_are_json(made):
     assert curves["factors"][0]["values"] == ["tanh", "relu"]
 
 
-def test_files_lie_beside_it(made):
+def test_files_are_in_its_folder(made):
     names = sorted(path.name for path in (made.out / "paper-made").iterdir())
     assert names == [
         "comparison.csv", "comparison.pdf", "comparison.png", "comparison.tex", "made_verdicts.csv",

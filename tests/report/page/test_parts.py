@@ -1,4 +1,4 @@
-"""The page's parts: numbers as text, curves, intervals at a glance, origins, and what each study asks."""
+"""Parts of the page: numbers as text, curves, charts of intervals, origins, questions of the studies."""
 
 import math
 from pathlib import Path
@@ -29,16 +29,16 @@ def names_in_conf():
 
 
 @pytest.mark.parametrize("name", names_in_conf())
-def test_every_experiment_and_study_says_what_it_asks(name):
+def test_every_experiment_and_study_has_a_question(name):
     assert about(name).question.endswith(("?", "."))
 
 
-def test_what_is_unknown_goes_by_its_name():
+def test_an_unknown_study_gets_its_name_as_title():
     assert about("my_study").title == "my_study"
     assert len({one.title for one in ABOUT.values()}) == len(ABOUT)
 
 
-def test_numbers_as_they_are_read():
+def test_numbers_as_text():
     table = pd.DataFrame(
         {
             "width": [64, 128, 256],
@@ -90,12 +90,12 @@ def test_eigenvalues_below_their_resolution_are_drawn_at_it_and_marked():
     assert series["noise"] == [1, 2]
 
 
-def test_nothing_to_draw_is_no_chart():
+def test_a_panel_without_values_is_no_chart():
     assert curves(RUN, history_of([1.0, 0.5])) is None
     assert curves(RUN, pd.DataFrame(columns=["run_id", "step"])) is None
 
 
-def test_switches_tell_the_runs_apart(tmp_path):
+def test_switches_are_the_settings_that_differ(tmp_path):
     for activation in ("tanh", "relu"):
         for seed in (0, 1):
             store_run(tmp_path, activation, seed=seed, steps=10)
@@ -120,7 +120,7 @@ def judged(expectation, value, low=math.nan, high=math.nan):
     [(Within(1, 2), 1.5, 3.0), (Above(1), 1.5, 0.5), (Below(2), 1.5, 3.0), (Above(0), 4e4, -1.0)],
     ids=str,
 )
-def test_a_glance_shows_where_the_estimate_lies(expectation, inside, outside):
+def test_a_glance_puts_the_estimate_inside_or_outside_the_expected_range(expectation, inside, outside):
     for value, is_inside in ((inside, True), (outside, False)):
         seen = glance(judged(expectation, value, value * 0.99, value * 1.01))
         least, most = seen.expected

@@ -18,7 +18,7 @@ def text(table, width=100):
     return console.file.getvalue()
 
 
-def test_a_row_a_run_with_its_measures(store):
+def test_one_row_per_run_with_its_measures(store):
     for activation in ("tanh", "softplus", "relu"):
         store(activation)
     table = comparison(load(store.results_dir, "s"))

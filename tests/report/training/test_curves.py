@@ -47,7 +47,7 @@ def test_a_line_a_run_in_each_panel_and_one_legend():
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "log", "log", "linear"]
 
 
-def test_the_lines_hold_the_numbers():
+def test_the_lines_have_the_measured_values():
     figure = training_figure(history("a"), {"a": "tanh"})
     (drift,) = lines(figure, DRIFT)
     assert drift.get_xdata().tolist() == [0, 10, 20, 30, 40]  # only where it was measured, and joined
@@ -77,7 +77,7 @@ def test_many_runs_stay_distinct():
     assert len(legend_texts(figure)) == 26
 
 
-def test_what_was_not_measured_is_said():
+def test_empty_panels_say_not_measured():
     bare = history("a")[["run_id", "step", "loss/ratio"]]
     figure = training_figure(bare, {"a": "tanh"})
     said = [[text.get_text() for text in axes.texts] for axes in figure.axes]
@@ -96,7 +96,7 @@ def test_non_finite_values_are_left_out(tmp_path):
     save(figure, tmp_path / "x")
 
 
-def test_lambda_min_under_its_resolution_is_drawn_at_it():
+def test_lambda_min_below_its_resolution_is_drawn_at_it():
     noisy = np.where(STEPS % 10 == 0, -1e-13, np.nan)
     figure = training_figure(history("a", **{"ntk/lambda_min": noisy}), {"a": "identity"})
     floor, line = lines(figure, LAMBDA_MIN)
@@ -104,7 +104,7 @@ def test_lambda_min_under_its_resolution_is_drawn_at_it():
     assert [text.get_text() for text in figure.axes[LAMBDA_MIN].texts] == ["resolution"]
 
 
-def test_png_and_pdf_are_written(tmp_path):
+def test_png_and_pdf_are_stored(tmp_path):
     paths = save(training_figure(history("a"), {"a": "tanh"}), tmp_path / "new" / "lr=0.1")
     assert [path.name for path in paths] == ["lr=0.1.png", "lr=0.1.pdf"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Claims of the paper's training studies on made-up runs: they go as the numbers go, and failures count."""
+"""Claims of the paper's training studies on made-up runs: verdicts follow the numbers; failures count."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from ntkode.report.training import width as training_width
 from ntkode.report.training.claims import EXCESS, SHARE, with_ratios
 
 SEEDS = (0, 1, 2)
-FACTORS = (0.95, 1.0, 1.07)  # what seeds do to a number
+FACTORS = (0.95, 1.0, 1.07)  # the factor of each seed
 
 
 def run(seed, status="done", *, choices=None, **values):
@@ -66,12 +66,12 @@ def widths(drift=-0.8, rate=0.01, end=0.09, status="done"):
     return with_ratios(pd.DataFrame(rows), history), history
 
 
-def test_a_training_as_the_theory_says_supports_it():
+def test_trainings_that_support_the_theory():
     runs, _ = widths()
     assert set(verdicts(training_width, runs).values()) == {"supported"}
-    given = judged(training_width, runs)
-    assert given["tanh_lambda_min"].estimate.value == pytest.approx(np.mean([0.855, 0.9, 0.95]))
-    assert given["tanh_linear_convergence"].estimate.replicates == 3
+    by_claim = judged(training_width, runs)
+    assert by_claim["tanh_lambda_min"].estimate.value == pytest.approx(np.mean([0.855, 0.9, 0.95]))
+    assert by_claim["tanh_linear_convergence"].estimate.replicates == 3
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_a_training_as_the_theory_says_supports_it():
         ({"end": 0.03}, "tanh_lambda_min"),
     ],
 )
-def test_a_training_that_goes_otherwise_does_not_support_it(changes, claim):
-    given = verdicts(training_width, widths(**changes)[0])
-    assert given.pop(claim) == "not supported"
-    assert set(given.values()) == {"supported"}
+def test_trainings_that_contradict_the_theory(changes, claim):
+    by_claim = verdicts(training_width, widths(**changes)[0])
+    assert by_claim.pop(claim) == "not supported"
+    assert set(by_claim.values()) == {"supported"}
 
 
-def test_a_run_that_diverged_leaves_open_what_it_is_part_of():
-    given = judged(training_width, widths(status="diverged")[0])
-    assert given["tanh_linear_convergence"].verdict == "inconclusive"
-    assert "1 of 3 replicates could not be measured" in given["tanh_linear_convergence"].reason
-    assert given["tanh_lambda_min"].verdict == "supported"  # of the widest, which are done
+def test_a_diverged_run_makes_its_claims_inconclusive():
+    by_claim = judged(training_width, widths(status="diverged")[0])
+    assert by_claim["tanh_linear_convergence"].verdict == "inconclusive"
+    assert "1 of 3 replicates could not be measured" in by_claim["tanh_linear_convergence"].reason
+    assert by_claim["tanh_lambda_min"].verdict == "supported"  # from the widest networks, which are done
 
 
-def test_the_start_is_no_part_of_the_least_lambda_min_after_it():
+def test_the_least_lambda_min_excludes_the_start():
     """A kernel whose λ_min only grows has a share above 1."""
     runs, _ = widths(end=0.12)
     history = pd.DataFrame(
@@ -115,7 +115,7 @@ def test_a_lambda_min_under_its_resolution_has_no_share():
     assert with_ratios(runs, history)[EXCESS].isna().all()
 
 
-def test_the_picture_of_the_widths_holds_every_panel():
+def test_the_figure_of_the_widths_has_every_panel():
     picture = training_width.figure(*widths())
     assert [len(axes.get_lines()) > 0 for axes in picture.axes] == [True] * 6
     assert [text.get_text() for text in picture.axes[3].get_legend().get_texts()] == ["−0.81 ± 0.12"]
@@ -140,17 +140,17 @@ def activations(smooth_rate=0.02, relu_error=3e-3):
 
 def test_smooth_activations_are_compared_with_relu_seed_by_seed():
     # Equal factors cancel within a seed: unpaired, the ratio would scatter.
-    given = judged(activation, activations())
-    assert given["relu_gradient_error_none"].verdict == "supported"
-    assert given["tanh_trains_better_none"].estimate.value == pytest.approx(2.0)
+    by_claim = judged(activation, activations())
+    assert by_claim["relu_gradient_error_none"].verdict == "supported"
+    assert by_claim["tanh_trains_better_none"].estimate.value == pytest.approx(2.0)
 
 
-def test_a_faster_relu_refutes_that_smooth_trains_better():
+def test_a_faster_relu_contradicts_that_smooth_trains_better():
     runs = activations(smooth_rate=0.005)
     runs["loss/decay_rate"] *= np.tile([1.0, 1.01, 0.99], 4) ** np.repeat([1, 2, 3, 4], 3)
-    given = verdicts(activation, runs)
-    assert given["tanh_trains_better_none"] == "not supported"
-    assert given["gelu_trains_better_none"] == "supported"
+    by_claim = verdicts(activation, runs)
+    assert by_claim["tanh_trains_better_none"] == "not supported"
+    assert by_claim["gelu_trains_better_none"] == "supported"
 
 
 def test_an_activation_that_failed_is_a_row_and_a_cross():
@@ -187,12 +187,12 @@ def gradients(gap):
 @pytest.mark.parametrize(
     ("gap", "verdict"), [(1e-4, "not supported"), (0.1, "supported"), (0.01, "inconclusive")]
 )
-def test_the_gradients_error_shows_where_loss_curves_part(gap, verdict):
+def test_the_gradients_error_is_visible_if_loss_curves_differ(gap, verdict):
     runs, history = gradients(gap)
-    given = judged(activation_gradient, runs)
-    assert given["relu_error_shows_none"].verdict == verdict
-    assert given["relu_error_shows_none"].estimate.value == pytest.approx(gap, rel=0.02)
-    assert given["relu_gradient_error_none"].verdict == "supported"
+    by_claim = judged(activation_gradient, runs)
+    assert by_claim["relu_error_shows_none"].verdict == verdict
+    assert by_claim["relu_error_shows_none"].estimate.value == pytest.approx(gap, rel=0.02)
+    assert by_claim["relu_gradient_error_none"].verdict == "supported"
     assert len(activation_gradient.figure(runs, history).axes) == 3
 
 
@@ -217,8 +217,8 @@ def polynomials(quadratic_lambda, sign=-1.0):
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_an_eigenvalue_within_its_resolution_counts_as_zero_of_either_sign(sign):
     runs = polynomials(0.1, sign)
-    given = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(runs)}
-    assert given == {
+    by_claim = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(runs)}
+    assert by_claim == {
         "nonpolynomial_suffices": "supported",
         "linear_is_singular": "supported",
         "nonpolynomial_is_necessary": "not supported",
@@ -228,8 +228,10 @@ def test_an_eigenvalue_within_its_resolution_counts_as_zero_of_either_sign(sign)
 
 
 def test_a_singular_polynomial_would_support_that_nonpolynomial_is_necessary():
-    given = {t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(polynomials(1e-12))}
-    assert given["nonpolynomial_is_necessary"] == "supported"
+    by_claim = {
+        t.claim.name: str(t.verdict) for t in activation_polynomial.claims().judge(polynomials(1e-12))
+    }
+    assert by_claim["nonpolynomial_is_necessary"] == "supported"
 
 
 # ---------------------------------------------------------------- horizons
@@ -262,26 +264,26 @@ def horizons(growth=1.0, failed=(), end="diverged"):
     return pd.DataFrame(rows)
 
 
-def test_horizons_that_grow_the_output_and_horizons_that_do_not():
+def test_outputs_that_grow_with_the_horizon_and_outputs_that_do_not():
     assert set(verdicts(horizon, horizons()).values()) == {"supported"}
-    given = verdicts(horizon, horizons(growth=0.02))
-    assert given["relu_variance_plain"] == given["relu_training_plain"] == "not supported"
-    assert given["relu_variance_scaled"] == "supported"
+    by_claim = verdicts(horizon, horizons(growth=0.02))
+    assert by_claim["relu_variance_plain"] == by_claim["relu_training_plain"] == "not supported"
+    assert by_claim["relu_variance_scaled"] == "supported"
 
 
-def test_a_training_that_diverged_is_evidence_against_stability_and_not_left_out():
-    given = judged(horizon, horizons(failed={("none", 16.0, 1)}))
-    assert given["relu_training_plain"].verdict == "supported"
-    assert given["relu_training_plain"].estimate.replicates == 3
-    given = judged(horizon, horizons(failed={("horizon", 16.0, 1)}))
-    assert given["relu_training_scaled"].verdict != "supported"
-    assert given["relu_training_scaled"].estimate.value < 0.7
+def test_a_diverged_training_counts_against_stability():
+    by_claim = judged(horizon, horizons(failed={("none", 16.0, 1)}))
+    assert by_claim["relu_training_plain"].verdict == "supported"
+    assert by_claim["relu_training_plain"].estimate.replicates == 3
+    by_claim = judged(horizon, horizons(failed={("horizon", 16.0, 1)}))
+    assert by_claim["relu_training_scaled"].verdict != "supported"
+    assert by_claim["relu_training_scaled"].estimate.value < 0.7
 
 
-def test_a_run_that_was_interrupted_is_no_evidence_of_either():
-    given = judged(horizon, horizons(failed={("none", 16.0, 1), ("horizon", 16.0, 1)}, end="interrupted"))
-    assert {str(judgement.verdict) for judgement in given.values()} == {"inconclusive"}
-    assert "1 of 3 replicates could not be measured" in given["relu_training_plain"].reason
+def test_an_interrupted_run_is_inconclusive():
+    by_claim = judged(horizon, horizons(failed={("none", 16.0, 1), ("horizon", 16.0, 1)}, end="interrupted"))
+    assert {str(judgement.verdict) for judgement in by_claim.values()} == {"inconclusive"}
+    assert "1 of 3 replicates could not be measured" in by_claim["relu_training_plain"].reason
 
 
 def test_the_picture_of_the_horizons():
@@ -301,8 +303,8 @@ def test_a_data_set_without_runs_is_inconclusive_and_the_others_are_judged():
     absent = there.assign(**{"config.choices.dataset": "cifar10", "status": "error"})
     absent["run_id"] += "-absent"
     both = pd.concat([there, absent], ignore_index=True)
-    given = verdicts(datasets, both)
-    assert given == {
+    by_claim = verdicts(datasets, both)
+    assert by_claim == {
         "mnist_linear_convergence": "supported",
         "mnist_lambda_min": "supported",
         "cifar10_linear_convergence": "inconclusive",

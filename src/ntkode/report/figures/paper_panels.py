@@ -108,10 +108,10 @@ def draw_by_size(
     axes.set_yscale("log" if log else "linear")
     for place, (name, style) in enumerate(styles.items()):
         same_name = drawable[drawable["name"] == name]
-        beside = 1.02 ** (place - (len(styles) - 1) / 2)  # shifted so that names do not hide each other
-        axes.plot(same_name["x"] * beside, same_name["y"], **style, ls="", markersize=3, alpha=0.4, mew=0)
+        factor = 1.02 ** (place - (len(styles) - 1) / 2)  # shifted so that names do not hide each other
+        axes.plot(same_name["x"] * factor, same_name["y"], **style, ls="", markersize=3, alpha=0.4, mew=0)
         median = same_name.groupby("x")["y"].median()
-        axes.plot(median.index * beside, median, **{**style, "lw": 1.5, "markersize": 5.5, **changes})
+        axes.plot(median.index * factor, median, **{**style, "lw": 1.5, "markersize": 5.5, **changes})
     sizes = sorted({*drawable["x"], *earlier})
     size_ticks(axes, sizes)
     grid(axes)
@@ -139,10 +139,10 @@ def draw_by_name(
         return False
     axes.set_yscale("log" if log else "linear")
     for k, (name, style) in enumerate(styles.items()):
-        beside = 0.7 * ((k + 0.5) / len(styles) - 0.5)
+        offset = 0.7 * ((k + 0.5) / len(styles) - 0.5)
         for index, place in enumerate(places):
             same_name = drawable[(drawable["name"] == name) & (drawable["place"] == place)]
-            at = index + beside
+            at = index + offset
             if same_name.empty:
                 axes.annotate(
                     "×", (at, 0), xycoords=("data", "axes fraction"), color=style["color"], ha="center"

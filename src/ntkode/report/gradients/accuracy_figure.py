@@ -110,15 +110,15 @@ def _draw_orders(
 
 
 def _draw_law(axes: Axes, points: pd.DataFrame, law: PowerLaw, style: dict[str, Any], name: str) -> Line2D:
-    for sure, fill in ((True, style["color"]), (False, "white")):
-        visible = points[points["known"] == sure]
+    for is_known, face in ((True, style["color"]), (False, "white")):
+        visible = points[points["known"] == is_known]
         if visible.empty:
             continue
-        look: dict[str, Any] = {**style, "linestyle": "", "markerfacecolor": fill}
+        options: dict[str, Any] = {**style, "linestyle": "", "markerfacecolor": face}
         if visible["seed"].nunique() > 1:
-            axes.plot(visible["x"], visible["y"], **look, markersize=3, alpha=0.45)
+            axes.plot(visible["x"], visible["y"], **options, markersize=3, alpha=0.45)
         median = visible.groupby("x")["y"].median()
-        axes.plot(median.index, median, **look, markersize=6, mew=0.9 if fill == "white" else 0)
+        axes.plot(median.index, median, **options, markersize=6, mew=0.9 if face == "white" else 0)
     known = points[points["known"]]
     if abs(law.slope - law.end_slope) <= _BENDS:
         ends = [known["x"].min(), known["x"].max()]
@@ -142,8 +142,8 @@ def _draw_costs(figure: SubFigure, points: pd.DataFrame, colours: Styles, method
         axes.set_yscale("log")
         for (activation, method), group in known.groupby(["activation", "method"], sort=False):
             medians = group.groupby("x")[[column, "y"]].median()
-            look = {**methods[str(method)], "color": colours[str(activation)]["color"]}
-            axes.plot(medians[column], medians["y"], **look, linewidth=1.1, markersize=4, alpha=0.85)
+            options = {**methods[str(method)], "color": colours[str(activation)]["color"]}
+            axes.plot(medians[column], medians["y"], **options, linewidth=1.1, markersize=4, alpha=0.85)
         _plain_costs(axes)
         grid(axes)
     handles = [Line2D([], [], color="0.35", **s, markersize=5, label=m) for m, s in methods.items() if m]

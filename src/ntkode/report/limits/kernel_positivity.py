@@ -91,9 +91,9 @@ def positivity_figure(done: pd.DataFrame) -> Figure:
         for number, (name, style) in enumerate(styles.items()):
             runs = done[(done[DATASET] == data) & (done[ACTIVATION] == name)]
             # Shifted so that activations do not hide each other.
-            beside = 1.05 ** (number - (len(styles) - 1) / 2)
+            factor = 1.05 ** (number - (len(styles) - 1) / 2)
             for prefix, filled in (("ntk/limit_", True), ("ntk/", False)):
-                _draw(axes, runs, prefix, style, beside, filled)
+                _draw(axes, runs, prefix, style, factor, filled)
         size_ticks(axes, sizes)
         axes.minorticks_off()
         axes.set_xlabel("samples $N$")
@@ -103,7 +103,7 @@ def positivity_figure(done: pd.DataFrame) -> Figure:
 
 
 def _draw(
-    axes: Axes, runs: pd.DataFrame, prefix: str, style: dict[str, Any], beside: float, filled: bool
+    axes: Axes, runs: pd.DataFrame, prefix: str, style: dict[str, Any], factor: float, filled: bool
 ) -> None:
     """One point per seed; a downward arrow at the resolution if λ_min is not above it."""
     colour = style["color"]
@@ -116,7 +116,7 @@ def _draw(
         resolved = value > floor
         marker = style["marker"] if resolved else r"$\downarrow$"
         axes.plot(
-            run[SAMPLES] * beside * (1 if filled else 1.02),
+            run[SAMPLES] * factor * (1 if filled else 1.02),
             max(value, floor) / scale,
             marker=marker,
             color=colour,

@@ -101,9 +101,9 @@ def draw_panel(
         group_points, law = points[points["group"] == group], laws.get((quantity.name, group))
         if group_points.empty or law is None:
             continue
-        beside = 1.03 ** (number - (len(groups) - 1) / 2)  # shifted so that groups do not hide each other
+        factor = 1.03 ** (number - (len(groups) - 1) / 2)  # shifted so that groups do not hide each other
         axes.plot(
-            group_points["x"] * beside,
+            group_points["x"] * factor,
             group_points["y"],
             **style,
             linestyle="",
@@ -112,7 +112,7 @@ def draw_panel(
             mew=0,
         )
         median = group_points.groupby("x")["y"].median()
-        axes.plot(median.index * beside, median, **style, linestyle="", markersize=6.5, mec="white", mew=0.7)
+        axes.plot(median.index * factor, median, **style, linestyle="", markersize=6.5, mec="white", mew=0.7)
         ends = [law.least, group_points["x"].max()]
         axes.plot(ends, [law(x) for x in ends], color=style["color"], linewidth=1.2)
         handles.append(Line2D([], [], **style, linewidth=1.2, markersize=5, label=f"{group}: {law}"))

@@ -119,8 +119,8 @@ def _write_verdicts(sections: Sequence[Section], out: Path) -> None:
 
 
 def _counts(sections: Sequence[Section]) -> dict[str, int]:
-    given = [judgement.verdict for section in sections for judgement in section.report.judgements]
-    return {str(verdict): given.count(verdict) for verdict in Verdict}
+    verdicts = [judgement.verdict for section in sections for judgement in section.report.judgements]
+    return {str(verdict): verdicts.count(verdict) for verdict in Verdict}
 
 
 def _rendered(

@@ -85,12 +85,12 @@ def render(table: pd.DataFrame) -> Group:
 
     A λ_min at or below its resolution is noise and is printed as `<` the resolution.
     """
-    rendering = terminal_table(padding=0)  # tight: a default sweep fits 100 columns
+    rendering = terminal_table(padding=0)  # so that a default sweep fits 100 characters
     names = [name for name in map(str, table) if name not in (RESOLUTION.name, *_OUTCOME[1:])]
     for name in names:
         if name in _HEADERS:
             rendering.add_column(_HEADERS[name], justify="right", no_wrap=True)
-        else:  # text may break over lines, a status may not
+        else:  # text may wrap, a status may not
             rendering.add_column(_header(name, names), overflow="fold", no_wrap=name == "status")
     for _, run in table.iterrows():
         rendering.add_row(*(_cell(name, run) for name in names))
@@ -123,7 +123,7 @@ def _differing_columns(runs: pd.DataFrame) -> list[str]:
 
 
 def _brings(group: str, path: list[str]) -> bool:
-    """Whether a choice of `group` may set the key: `solver` what is in a `solver`, `solver@a.b` in `a.b`."""
+    """Whether a choice of `group` sets the key: `solver` those in `solver`, `solver@a.b` those in `a.b`."""
     package = group.partition("@")[2]
     return f".{package}." in f".{'.'.join(path)}." if package else group in path
 

@@ -139,8 +139,10 @@ def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         for number, method in enumerate(methods):
             names = dict.fromkeys(at_scale.loc[at_scale[METHOD] == method, "run_id"], method)
             # The curves coincide: draw the first broad and pale, below the second.
-            look = {"linewidth": 5, "alpha": 0.35} if number == 0 else {"linewidth": 1.3, "linestyle": dashes}
-            draw_curves(losses, history, names, "loss/ratio", styles, **look)
+            options = (
+                {"linewidth": 5, "alpha": 0.35} if number == 0 else {"linewidth": 1.3, "linestyle": dashes}
+            )
+            draw_curves(losses, history, names, "loss/ratio", styles, **options)
     finish_losses(losses, "Training loss" + (" (dashed: matched)" if len(scales) > 1 else ""))
     legend(picture, styles)
     return picture
