@@ -2,7 +2,7 @@
 
 import pytest
 
-from ntkode.results import run_id, sweep_name
+from ntkode.results import job_name, run_id, sweep_name
 from ntkode.results.identity import NOT_IDENTIFYING
 
 
@@ -89,6 +89,16 @@ def test_the_name_is_safe_and_short():
     assert not name.startswith(".")
 
 
+def test_a_long_run_id_is_cut_in_its_readable_part_alone():
+    name = run_id(config(choices={"dataset": "d" * 200}))
+    prefix, _, digits = name.rpartition("-")
+    assert (len(name), prefix, len(digits)) == (100, "d" * 89, 10)
+
+
+def test_choices_that_yaml_reads_as_numbers_are_part_of_the_run_id():
+    assert run_id({"choices": {"dataset": 7, "activation": "tanh"}}).startswith("7-tanh-")
+
+
 def test_an_object_in_the_config_is_refused():
     with pytest.raises(TypeError, match="to_container"):
         run_id(config(model=object()))
@@ -111,3 +121,36 @@ def test_long_sweep_names_are_cut_and_stay_distinct():
     names = {sweep_name([*many, f"seed={seed}"]) for seed in range(3)}
     assert len(names) == 3
     assert all(len(name) <= 60 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["seed=0,1", "model=resnet"], "model-resnet_seed-0+1"),
+        (["+experiment=smoke"], "experiment-smoke"),
+        (["model.widths=[1,2]", "seed=0"], "model.widths--1+2-_seed-0"),
+        (["dataset.data_dir='/a b'"], "dataset.data_dir--a-b"),
+    ],
+)
+def test_a_sweep_keeps_its_name(overrides, name):
+    """The same command resumes its sweep, whose folder it finds by this name."""
+    assert sweep_name(overrides) == name
+
+
+def test_a_sweep_name_of_60_characters_is_not_cut():
+    fits = "activation-" + "a" * 49
+    assert len(fits) == 60
+    assert sweep_name(["activation=" + "a" * 49]) == fits
+    assert sweep_name(["activation=" + "a" * 50]) != fits + "a"
+
+
+def test_a_cut_sweep_name_ends_in_a_digest_of_all_overrides():
+    # printf 'activation=aaa…a\nseed=0' | sha256sum, with 60 a
+    assert sweep_name(["seed=0", "activation=" + "a" * 60]) == "activation-" + "a" * 40 + "-725852b6"
+    # printf 'b=aaa…a,,,,ccc…c' | sha256sum, with 47 a and 21 c; a separator at the cut is dropped.
+    assert sweep_name(["b=" + "a" * 47 + ",,,,c" + "c" * 20]) == "b-" + "a" * 47 + "-875d59d9"
+
+
+def test_a_job_is_named_by_its_overrides_as_typed():
+    assert job_name(["seed=1", "logger.mode=online", "+model.width=64,128"]) == "seed=1 +model.width=64,128"
+    assert job_name(["hydra.job.num=3"]) == ""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkode.report.statistics.power_law import fit_power_law
+from ntkode.report.statistics.power_law import PowerLaw, fit_power_law
 
 SIZES = np.array([64.0, 128.0, 256.0, 512.0])
 
@@ -79,3 +79,70 @@ def test_a_seed_that_lacks_a_size_still_counts():
 def test_as_text(seeds, text):
     law = fit_power_law(points(*seeds) if len(seeds) > 1 else points(*seeds).iloc[[0, 3]])
     assert str(law) == text
+
+
+def test_each_seeds_line_is_that_of_least_squares():
+    random, frames = np.random.default_rng(0), []
+    for seed in range(3):
+        x = np.array([16.0, 32.0, 64.0, 100.0, 300.0])
+        frames.append(
+            pd.DataFrame({"x": x, "y": 5 * x**-0.7 * np.exp(0.3 * random.normal(size=5)), "seed": seed})
+        )
+    law = fit_power_law(pd.concat(frames).sample(frac=1, random_state=0))
+    lines = [np.polyfit(np.log(frame["x"]), np.log(frame["y"]), 1) for frame in frames]
+    ends = [math.log(frame["y"][4] / frame["y"][3]) / math.log(3) for frame in frames]
+    slope, log_c = np.mean(lines, axis=0)
+    assert (law.slope, law.log_c, law.end_slope) == pytest.approx((slope, log_c, np.mean(ends)))
+    assert (law.seeds, law.least) == (3, 16)
+
+
+def test_without_a_slope_the_seeds_are_still_counted():
+    law = fit_power_law(points((1.0, -0.5), (1.0, -0.4)).iloc[[0, 4]])
+    assert (law.seeds, law.least) == (2, 64)
+    assert all(math.isnan(number) for number in (law.slope, law.half_width, law.log_c, law.end_slope))
+    assert str(law) == "nan"
+
+
+def test_the_last_two_sizes_have_no_slope_where_no_seed_has_both():
+    both = points((1.0, -0.5), (1.0, -0.7))
+    law = fit_power_law(both.drop(index=[3, 6]))  # one lacks the largest, the other the one before
+    assert law.slope == pytest.approx(-0.6)
+    assert math.isnan(law.end_slope)
+
+
+def test_several_points_of_a_size_are_all_fitted():
+    twice = pd.concat([points((1.0, -0.5)), points((math.e, -0.5))])
+    law = fit_power_law(twice.assign(seed=0))
+    assert (law.slope, law.log_c) == pytest.approx((-0.5, 0.5))
+    # Residuals of ±1/2 at 8 points, and Student's quantile of 6 degrees of freedom.
+    x = np.log(SIZES)
+    assert law.half_width == pytest.approx(
+        2.4469119 * math.sqrt(8 / 4 / 6 / (2 * ((x - x.mean()) ** 2).sum()))
+    )
+
+
+@pytest.mark.parametrize("sizes", [2, 3, 4])
+def test_points_of_a_seed_with_one_size_do_not_narrow_the_interval(sizes):
+    """Two sizes of the fitted seed leave nothing to tell an interval from, whatever other seeds have."""
+    one = points((1.0, -0.5)).head(sizes)
+    one["y"] *= np.array([1.1, 0.9, 1.0, 1.2])[:sizes]
+    alone = fit_power_law(one)
+    beside = fit_power_law(pd.concat([one, points((1.0, -0.5), (3.0, -0.5)).iloc[[4]]]))
+    assert beside.half_width == pytest.approx(alone.half_width, nan_ok=True)
+    assert math.isnan(alone.half_width) == (sizes == 2)
+    assert str(beside) == str(alone)
+
+
+@pytest.mark.parametrize(
+    ("slope", "half_width", "text", "order"),
+    [
+        (-0.5, 0.25, "−0.50 ± 0.25", "0.50 ± 0.25"),
+        (-0.5, 0.004, "−0.500 ± 0.004", "0.500 ± 0.004"),
+        (1.25, 2.5, "1.25 ± 2.50", "−1.25 ± 2.50"),
+        (-2.0, 0.0, "−2.00", "2.00"),
+        (-2.0, math.nan, "−2.00", "2.00"),
+    ],
+)
+def test_an_exponent_has_the_decimals_that_its_interval_leaves(slope, half_width, text, order):
+    law = PowerLaw(slope, half_width, 0.0, slope, 3, 1.0)
+    assert (str(law), law.order) == (text, order)

@@ -61,11 +61,12 @@ def fit_power_law(points: pd.DataFrame) -> PowerLaw:
     """
     logs = pd.DataFrame({"x": np.log(points["x"]), "y": np.log(points["y"]), "seed": points["seed"]})
     least = float(points["x"].min())
-    fits = [_line(seed) for _, seed in logs.groupby("seed") if seed["x"].nunique() >= 2]
+    fitted = [seed for _, seed in logs.groupby("seed") if seed["x"].nunique() >= 2]
+    fits = [_line(seed) for seed in fitted]
     if not fits:
         return PowerLaw(math.nan, math.nan, math.nan, math.nan, points["seed"].nunique(), least)
     slopes = np.array([fit.slope for fit in fits])
-    half_width = _half_width(slopes) if len(fits) > 1 else _regression_half_width(fits[0], len(logs))
+    half_width = _half_width(slopes) if len(fits) > 1 else _regression_half_width(fits[0], len(fitted[0]))
     last = logs[logs["x"].isin(sorted(logs["x"].unique())[-2:])]
     ends = [_line(seed).slope for _, seed in last.groupby("seed") if seed["x"].nunique() == 2]
     return PowerLaw(
