@@ -201,8 +201,8 @@ def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
         shown.add_column(header, overflow="fold", no_wrap=header in ("study", "verdict"))
     for _, row in verdicts.iterrows():
         verdict = Verdict(row["verdict"])
-        evidence = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
-        told = (row["study"], row["statement"], numbers(evidence), row["expected"])
+        estimate = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
+        told = (row["study"], row["statement"], numbers(estimate), row["expected"])
         shown.add_row(*map(escape, told), f"[{STYLES[verdict]}]{verdict}[/]")
     console.print(shown)
     counts = verdicts["verdict"].value_counts()

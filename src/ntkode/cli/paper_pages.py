@@ -92,9 +92,9 @@ def table(verdicts: pd.DataFrame) -> str:
     """A row a claim."""
     lines = [HEADERS, ["---"] * len(HEADERS)]
     for _, row in verdicts.iterrows():
-        evidence = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
+        estimate = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
         claim = f"{plain(row['statement'])}<br>*{plain(row['quantity'])}*"
-        told = (numbers(evidence), str(row["replicates"]), plain(row["expected"]), f"**{row['verdict']}**")
+        told = (numbers(estimate), str(row["replicates"]), plain(row["expected"]), f"**{row['verdict']}**")
         lines.append([claim, *told])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

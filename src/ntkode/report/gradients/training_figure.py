@@ -84,7 +84,7 @@ def _widen(axes: Axes) -> None:
 
 
 def _draw(axes: Axes, effects: pd.DataFrame, styles: dict[str, dict[str, Any]], column: str) -> bool:
-    """Points and medians by group; returns whether there was anything to draw."""
+    """Draw points and medians by group; return whether there are values to draw."""
     drawable = effects[effects[column].notna()]
     if drawable.empty:
         say_empty(axes)

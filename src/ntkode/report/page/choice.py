@@ -51,13 +51,8 @@ def choose(results_dir: Path, sweeps: Sequence[str] = ()) -> list[SweepChoice]:
         for name in names_in(results_dir, sweep):
             by_name.setdefault(name, []).append(sweep)
     if sweeps:
-        return [
-            SweepChoice(name, sweep)
-            for name, with_name in by_name.items()
-            for sweep in with_name
-            if sweep in sweeps
-        ]
-    return [SweepChoice(name, with_name[0], tuple(with_name[1:])) for name, with_name in by_name.items()]
+        return [SweepChoice(name, sweep) for name in by_name for sweep in by_name[name] if sweep in sweeps]
+    return [SweepChoice(name, newest, tuple(older)) for name, (newest, *older) in by_name.items()]
 
 
 def names_in(results_dir: Path, sweep: str) -> list[str]:

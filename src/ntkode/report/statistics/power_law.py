@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy  # loads its parts on first use: scipy.stats takes as long as pandas
 
+from ntkode.report.formatting import minus_sign
 from ntkode.report.statistics.intervals import CONFIDENCE, student_interval
 
 
@@ -41,11 +42,11 @@ class PowerLaw:
         return str(replace(self, slope=-self.slope))
 
     def __str__(self) -> str:
-        """The exponent as text, `−0.50 ± 0.03`: two decimals, more if the interval is shorter than 0.01."""
+        """The exponent as text, `−0.50 ± 0.03`: two decimals, more if the half-width is below 0.01."""
         known = self.half_width > 0
         decimals = max(2, math.ceil(-math.log10(self.half_width))) if known else 2
         interval = f" ± {self.half_width:.{decimals}f}" if known else ""
-        return f"{self.slope:.{decimals}f}{interval}".replace("-", "−")
+        return minus_sign(f"{self.slope:.{decimals}f}{interval}")
 
 
 def fit_power_law(points: pd.DataFrame) -> PowerLaw:

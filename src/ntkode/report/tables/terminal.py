@@ -1,4 +1,4 @@
-"""The one style of tables in the terminal."""
+"""The style of all tables in the terminal."""
 
 from collections.abc import Iterable
 
