@@ -75,7 +75,7 @@ def test_an_error_of_the_derivatives_raises_the_floor_by_its_square():
     assert coarse.condition_number == pytest.approx(1e8, rel=1e-6)
 
 
-def test_the_floor_holds_what_rounded_derivatives_make_of_a_singular_kernel():
+def test_lambda_min_of_a_singular_kernel_by_rounded_derivatives_is_below_resolution():
     generator = torch.Generator().manual_seed(0)
     jacobian = torch.randn(40, 20, generator=generator, dtype=torch.float64)  # 40 samples, rank 20
     error = 1e-6
@@ -84,12 +84,12 @@ def test_the_floor_holds_what_rounded_derivatives_make_of_a_singular_kernel():
     rounded = torch.cat([jacobian, noise[:, 20:]], 1)
     rounded[:, :20] += noise[:, :20]
     result = spectrum(rounded @ rounded.T, jacobian_error=error)
-    # Without the derivatives' error, noise would pass for a smallest eigenvalue.
+    # Without the error of the derivatives, λ_min would be noise above the resolution.
     assert result.lambda_min > spectrum(rounded @ rounded.T).resolution
     assert result.below_resolution
 
 
-def test_chosen_eigenpairs():
+def test_selected_eigenpairs():
     kernel = with_eigenvalues([1.0, 2.0, 5.0, 8.0])
     values, vectors = eigenpairs(kernel, 0, 1)
     assert values.tolist() == pytest.approx([1, 2])

@@ -1,4 +1,4 @@
-"""The spectral measure of a vector under a symmetric operator that is known by its products alone."""
+"""Spectral measure of a vector under a symmetric operator, from its products with vectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkode.ntk.spectrum import NonFiniteKernelError
 
 @dataclass(frozen=True)
 class SpectralMeasure:
-    """Σ_j ω_j δ(λ − θ_j): the distribution over the kernel's eigenvalues of a start vector's energy.
+    """Σ_j ω_j δ(λ − θ_j): distribution of a start vector's energy over the kernel's eigenvalues.
 
     Attributes:
         ritz_values: θ_j in ascending order, float64; the last approximates λ_max.
@@ -26,7 +26,7 @@ class SpectralMeasure:
 
     @property
     def lambda_max(self) -> float:
-        """The largest Ritz value, a lower bound that converges fast to λ_max."""
+        """Largest Ritz value, a lower bound that converges fast to λ_max."""
         return float(self.ritz_values[-1])
 
 
@@ -39,11 +39,11 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, iterations: int 
     Args:
         product: v ↦ Θ v for tensors of `start`'s shape.
         start: r₀, any shape, not zero.
-        iterations: Lanczos steps; fewer are taken when the Krylov space is exhausted.
+        iterations: number of Lanczos steps; fewer if the Krylov space is exhausted.
 
     Raises:
-        ValueError: a start vector that is zero or not finite.
-        NonFiniteKernelError: a product that is not finite.
+        ValueError: the start vector is zero or not finite.
+        NonFiniteKernelError: a product is not finite.
     """
     vector = start.double() / start.double().norm()
     if not vector.isfinite().all():
@@ -58,7 +58,7 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, iterations: int 
                 "a kernel–vector product is not finite: the model's output is not finite"
             )
         diagonal.append(float((image * basis[-1]).sum()))
-        for _ in range(2):  # twice is enough for orthogonality to rounding (Parlett 1980)
+        for _ in range(2):  # twice suffices for orthogonality up to rounding (Parlett 1980)
             for direction in basis:
                 image = image - (image * direction).sum() * direction
         norm = float(image.norm())

@@ -1,4 +1,4 @@
-"""The spectrum of a symmetric kernel, with the floor under which λ_min is rounding noise."""
+"""Spectrum of a symmetric kernel, with the resolution below which λ_min is rounding noise."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor
 
 
 class NonFiniteKernelError(ValueError):
-    """A kernel, or a product with one, holds NaN or infinite entries."""
+    """A kernel, or a product with a kernel, has NaN or infinite entries."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalue summary of an N×N kernel.
+    """Summary of the eigenvalues of an N×N kernel.
 
     Attributes:
         lambda_min: smallest eigenvalue.
         lambda_max: largest eigenvalue.
-        condition_number: λ_max / max(λ_min, resolution): a lower bound where λ_min is below resolution.
+        condition_number: λ_max / max(λ_min, resolution): a lower bound if λ_min is below the resolution.
         effective_rank: exp(entropy of the normalised eigenvalues), between 1 and N
             (Roy and Vetterli 2007).
-        resolution: λ_max (N ε + δ²), the error of computed eigenvalues and what an error δ of ∂f/∂θ
-            adds to a vanishing one: a smaller |λ_min| is noise.
+        resolution: λ_max (N ε + δ²), the error of a vanishing eigenvalue by rounding (ε) and by the error δ
+            of ∂f/∂θ; a smaller |λ_min| is noise.
     """
 
     lambda_min: float
@@ -45,14 +45,13 @@ def spectrum(kernel: Tensor, *, jacobian_error: float = 0.0) -> Spectrum:
 
     Args:
         kernel: shape (N, N); its symmetric part is decomposed.
-        jacobian_error: δ, the relative error of the ∂f/∂θ that the kernel was made of, which `measure_ntk`
-            reports (`MeasuredKernel.spectrum` passes it on). Θ = JJ^T stays positive semi-definite under
-            it, so that it moves an eigenvalue λ by some 2δ √(λ λ_max) only, and raises none from zero by
-            more than δ² λ_max.
+        jacobian_error: δ, relative error of the J = ∂f/∂θ in Θ = JJ^T, as reported by `measure_ntk` and used
+            by `MeasuredKernel.spectrum`. Θ stays positive semi-definite: δ moves an eigenvalue λ by about
+            2δ √(λ λ_max), and raises a vanishing one by at most δ² λ_max.
 
     Raises:
-        ValueError: a kernel that is not square, or not symmetric to 1e-6 relative.
-        NonFiniteKernelError: a kernel that is not finite.
+        ValueError: the kernel is not square, or not symmetric to 1e-6 relative.
+        NonFiniteKernelError: the kernel is not finite.
 
     Example:
         >>> kernel = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
@@ -77,18 +76,18 @@ def spectrum(kernel: Tensor, *, jacobian_error: float = 0.0) -> Spectrum:
 
 
 def eigenpairs(kernel: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """The eigenvalues with index first … last in ascending order, and their eigenvectors.
+    """Eigenvalues with index first, …, last in ascending order, and their eigenvectors.
 
     Args:
         kernel: symmetric, shape (N, N).
-        first: 0 for the smallest; negative numbers count from the largest, −1.
-        last: likewise, included.
+        first: index of the first; 0 is the smallest, −1 the largest eigenvalue.
+        last: index of the last, included.
 
     Returns:
         Values of shape (m,) and vectors of shape (N, m), float64.
 
     Raises:
-        ValueError: an index out of range, or a kernel that `spectrum` refuses.
+        ValueError: an index is out of range, or `spectrum` refuses the kernel.
     """
     matrix = _symmetric(kernel)
     n = len(matrix)
@@ -102,18 +101,16 @@ def eigenpairs(kernel: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
 
 
 def _symmetric(kernel: Tensor) -> Tensor:
-    """The symmetric part in float64 of a kernel that is square, finite and nearly symmetric."""
+    """Symmetric part in float64 of a kernel; checks that it is square, finite and nearly symmetric."""
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) == 0:
         raise ValueError(f"a spectrum needs a square kernel, not shape {tuple(kernel.shape)}")
     if not kernel.isfinite().all():
-        raise NonFiniteKernelError(
-            "the kernel holds NaN or infinite entries: the model's output is not finite"
-        )
+        raise NonFiniteKernelError("the kernel has NaN or infinite entries: the model's output is not finite")
     kernel = kernel.double()
     asymmetry = (kernel - kernel.T).abs().max() / kernel.abs().max().clamp_min(
         torch.finfo(torch.float64).tiny
     )
-    # Rounding leaves about ε·√N; anything near 1e-6 is a different matrix.
+    # Rounding causes about ε·√N; a difference near 1e-6 is not rounding.
     if asymmetry > 1e-6:
         raise ValueError(f"the kernel is not symmetric: relative difference {asymmetry:.1e} to its transpose")
     return (kernel + kernel.T) / 2
@@ -121,8 +118,8 @@ def _symmetric(kernel: Tensor) -> Tensor:
 
 def _eigenvalues(matrix: Tensor) -> Tensor:
     """All N eigenvalues of a symmetric matrix, ascending, shape (N,)."""
-    # As cheap as the extreme ones alone, since the reduction to a tridiagonal matrix takes the time; by
-    # LAPACK's syevr half as much as by torch's syevd at N = 1,000.
+    # The reduction to a tridiagonal matrix dominates, so all eigenvalues cost as much as the extreme ones.
+    # LAPACK's syevr takes half the time of torch's syevd at N = 1,000.
     if matrix.is_cuda:
         return torch.linalg.eigvalsh(matrix)
     return torch.from_numpy(scipy.linalg.eigvalsh(matrix.numpy()))
@@ -144,7 +141,7 @@ def kernel_alignment(kernel: Tensor, targets: Tensor) -> float:
         targets: Y, shape (N, k).
 
     Returns:
-        A value in [0, 1] for a positive semi-definite kernel; NaN where either side vanishes
+        A value in [0, 1] for a positive semi-definite kernel; NaN if either side vanishes
         (Cortes, Mohri, Rostamizadeh 2012, eq. 2).
     """
     targets = targets.to(kernel)
@@ -156,5 +153,5 @@ def kernel_alignment(kernel: Tensor, targets: Tensor) -> float:
 
 
 def relative_distance(kernel: Tensor, reference: Tensor) -> float:
-    """‖kernel − reference‖_F / ‖reference‖_F."""
+    """‖kernel − reference‖_F / ‖reference‖_F, of matrices (N1, N2)."""
     return float((kernel - reference).norm() / reference.norm())

@@ -1,15 +1,15 @@
-"""Models by which the recorder is tried, and the kernel by plain autograd, one row at a time."""
+"""Models for tests of the recorder, and the kernel by plain autograd, one row at a time."""
 
 import torch
 from torch import nn
 from torchdiffeq import odeint
 
-# The same products in float64, summed in another order: some hundred roundings of 1e-16.
+# The same products in float64, summed in another order: some hundred rounding errors of 1e-16.
 EXACT = 1e-12
 
 
 class Model(nn.Module):
-    """A forward function of named parts: modules, or shapes of parameters."""
+    """Module with a given forward function and named parts: modules, or shapes of parameters."""
 
     def __init__(self, function, **parts):
         super().__init__()
@@ -26,12 +26,12 @@ def linear(i=6, o=2, **options):
 
 
 def convolved(layer, *shape):
-    """A convolution of the six inputs in that shape."""
+    """A convolution of the six inputs, reshaped to `shape`."""
     return Model(lambda m, x: m.c(x.view(len(x), *shape)).tanh().flatten(1)[:, :3], c=layer)
 
 
 def solved(*, solve=odeint, **options):
-    """Stock torchdiffeq inside a plain module."""
+    """Module that calls torchdiffeq's `solve` with a linear field."""
 
     def function(m, x):
         times = torch.tensor([0.0, 1.0], dtype=x.dtype)
@@ -77,7 +77,7 @@ class HandWrittenLinear(torch.autograd.Function):
 
 
 class Unseen(torch.autograd.Function):
-    """Gives a parameter a gradient, though no torch function takes it."""
+    """A parameter with a gradient, but without a recorded torch function."""
 
     @staticmethod
     def forward(ctx, x, w):
@@ -89,7 +89,7 @@ class Unseen(torch.autograd.Function):
         return g, g.T @ ctx.saved_tensors[0]
 
 
-def made(build):
+def seeded(build):
     torch.manual_seed(0)
     return build().double()
 
@@ -118,7 +118,7 @@ def relative(kernel, reference):
 
 
 class Switched(nn.Module):
-    """Samples with a positive first input follow another course than the others."""
+    """Samples with a positive first input take another path than the others."""
 
     def __init__(self, features):
         super().__init__()

@@ -43,7 +43,7 @@ def convolved():
 
 
 def derivatives(calls):
-    """J by sample, whole."""
+    """Dense J_i of each sample, (N, size)."""
     a, g = calls.inputs.double(), calls.cotangents.double()
     parts = [
         torch.stack(
@@ -68,7 +68,7 @@ def test_the_error_stays_below_the_tolerance_and_the_rank_grows_with_it(activati
     ranks = []
     for tolerance in TOLERANCES:
         basis = compression.fit(compression.samples(calls), tolerance)
-        # Fitted to a tail of half the tolerance on 64 of 80 samples: the others leave a little more.
+        # Fitted to a tail of half the tolerance on 64 of 80 samples; the others have a slightly larger error.
         assert error(basis, calls) < tolerance
         ranks.append(basis.rank)
     assert ranks == sorted(ranks)
@@ -90,7 +90,7 @@ def test_the_tail_and_the_probes_estimate_the_error(activation):
 
 
 def test_smooth_solves_need_few_terms():
-    # DESIGN: four to eight terms do for the 40 calls of ten RK4 steps; a kink needs more.
+    # Four to eight terms replace the 40 calls of ten RK4 steps; a kink needs more.
     smooth, kinked = (compression.fit(solved(name), 1e-6).rank for name in ("tanh", "relu"))
     assert smooth <= 6 < kinked
 
@@ -104,21 +104,21 @@ def test_calls_that_all_vanish_compress_to_one_zero_term():
     assert derivatives(basis(nothing)).abs().max() == 0
 
 
-def test_samples_that_are_not_spanned_are_taken_as_they_are():
+def test_samples_that_are_not_spanned_are_not_compressed():
     torch.manual_seed(0)
     model = Switched(6).double()
-    # The basis is fitted on the first chunk, which knows one of the courses.
+    # The basis is fitted to the first chunk, which has one of the two paths.
     x = torch.randn(300, 6, dtype=torch.float64)
     x[:, 0] = -1
     x[200:, 0] = 1
     measured = measure_ntk(model, x, method="compressed", tolerance=1e-6)
     assert all(choice.bases is None for choice in measured.report.choices.values())
     exact = measure_ntk(model, x, method="jacobian").kernel
-    # No compression is left: the same products in another order.
+    # Without compression: the same products in another order.
     assert float((measured.kernel - exact).norm() / exact.norm()) < 1e-12
 
 
-def test_a_few_odd_samples_among_many_are_noticed():
+def test_a_few_odd_samples_among_many_are_detected():
     torch.manual_seed(0)
     model = Switched(6).double()
     x = torch.randn(300, 6, dtype=torch.float64)
@@ -126,5 +126,5 @@ def test_a_few_odd_samples_among_many_are_noticed():
     x[250:255, 0] = 1
     kernel = measure_ntk(model, x, method="compressed", tolerance=1e-6).kernel
     exact = measure_ntk(model, x, method="build").kernel
-    # Twice the tolerance of the derivatives, and the estimate's own spread.
+    # Twice the tolerance of the derivatives, plus the spread of the estimate.
     assert float(((kernel - exact).diagonal() / exact.diagonal()).abs().max()) < 1e-5

@@ -26,7 +26,7 @@ CASES = {
     "compressed": (9, None, {"method": "compressed", "outputs": "full"}),
     "jacobian": (7, 4, {"method": "jacobian"}),
     "jacobian, symmetric": (7, None, {"method": "jacobian", "outputs": "full"}),
-    # The last rank's samples are not spanned by the first chunk's.
+    # The samples of the last rank are not spanned by those of the first chunk.
     "compression fails on one rank": (192, None, {"method": "compressed", "tolerance": 1e-3}),
 }
 
@@ -51,7 +51,7 @@ def make_model(name):
 
 @contextmanager
 def counted_rows():
-    """Samples that this process records, call by call."""
+    """Numbers of samples that this process records, call by call."""
     rows, record = [], Recorder.__call__
 
     def counting(self, x, seeds):
@@ -79,7 +79,7 @@ def work(rank, ranks, folder):
         distributed_ntk(make_model("sum"), problem("symmetric")[0][: ranks - 1])
     with pytest.raises(ValueError, match="blocks=True"):
         distributed_ntk(make_model("sum"), problem("symmetric")[0], blocks=True)
-    # What fails on one rank ends the call on all, instead of leaving the others to wait.
+    # An exception on one rank ends the call on all; the others do not hang.
     x = problem("symmetric")[0]
     x[-1] = 1e200
     model = NeuralODE(5, 8, 2, activation="quadratic", solver=Solver("rk4", steps=5)).double()
@@ -95,7 +95,7 @@ def work(rank, ranks, folder):
 @pytest.fixture(scope="module", params=[3])
 def by_ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    cell_context()  # whose fork server has imported what each process needs
+    cell_context()  # its fork server has the imports that each process needs
     arguments = (request.param, str(folder))
     mp.start_processes(work, arguments, nprocs=request.param, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]
@@ -104,7 +104,7 @@ def by_ranks(request, tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_every_rank_has_the_kernel_of_one_process(by_ranks, name):
     x1, x2, options = problem(name)
-    if name.startswith("compression fails"):  # a compressed kernel would be off by 1e-6
+    if name.startswith("compression fails"):  # a compressed kernel has an error of 1e-6
         options = {"method": "build"}
     expected = empirical_ntk(make_model(name), x1, x2, **options)
     for kernel in (record["kernels"][name] for record in by_ranks):
@@ -115,7 +115,7 @@ def test_every_rank_has_the_kernel_of_one_process(by_ranks, name):
 @pytest.mark.parametrize("name", ["symmetric", "full", "sum", "compressed", "compression fails on one rank"])
 def test_every_sample_is_differentiated_by_one_rank(by_ranks, name):
     samples = CASES[name][0]
-    passes = 2 if name.startswith("compression fails") else 1  # compressed, then as they are
+    passes = 2 if name.startswith("compression fails") else 1  # compressed, then uncompressed
     shares = [sum(record["rows"][name]) for record in by_ranks]
     assert sum(shares) == passes * samples
     assert max(shares) - min(shares) <= passes
@@ -130,6 +130,6 @@ def test_the_report_is_that_of_one_process_and_the_same_on_all_ranks(by_ranks, n
         assert report == by_ranks[0]["reports"][name] | {"rows_at_once": report["rows_at_once"]}
         for what in ("method", "solve_dtype", "solver", "solver_error"):
             assert report[what] == expected[what]
-        # Bases fitted on other samples leave out other rounding; both keep the tolerance.
+        # Bases fitted to other samples have other errors; both are within the tolerance.
         tolerance = options.get("tolerance", 1e-12)
         assert abs(report["jacobian_error"] - expected["jacobian_error"]) <= tolerance

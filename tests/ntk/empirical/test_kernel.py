@@ -12,7 +12,7 @@ FIXED = {
     "euler": Solver("euler", steps=5),
     "midpoint": Solver("midpoint", steps=5),
     "rk4": Solver("rk4", steps=4),
-    # Its corrector stops by the whole batch; at this tolerance it takes all its iterations for any batch.
+    # Its corrector stops for the whole batch; at this tolerance it takes all iterations for every batch.
     "implicit_adams": Solver("implicit_adams", steps=6, rtol=1e-30, atol=1e-30),
 }
 MODELS = {
@@ -25,7 +25,7 @@ MODELS = {
 # smooth, kinked, polynomial, linear; a polynomial at a short horizon stays finite
 ACTIVATIONS = {"tanh": 1.0, "relu": 1.0, "quadratic": 0.1, "identity": 1.0}
 METHODS = ("auto", "pairs", "build", "compressed", "jacobian")
-# All ways sum the same products in float64 in another order: a few hundred roundings of 1e-16.
+# All methods sum the same products in float64 in different orders: a few hundred rounding errors of 1e-16.
 EXACT = 1e-12
 
 
@@ -54,7 +54,7 @@ def relative(kernel, reference):
     return float((kernel - reference).norm() / reference.norm())
 
 
-# Whatever the solver, an activation is one operation on what it calls: the slowest solver takes two of them.
+# An activation is independent of the solver, so the slowest solver is tested with two of them.
 COMBINED = [(s, a) for s in FIXED for a in ACTIVATIONS if s != "implicit_adams" or a in ("tanh", "relu")]
 
 
@@ -141,7 +141,7 @@ def test_the_run_is_left_alone():
 
 
 def wide(activation="tanh", dtype=torch.float32, rows=60):
-    """Enough calls and rows that the calls compress."""
+    """A model and inputs with enough calls and rows for compression."""
     torch.manual_seed(0)
     model = NeuralODE(6, 64, 2, activation=activation, solver=Solver("rk4", steps=10)).to(dtype)
     return model, inputs(rows)
@@ -156,7 +156,7 @@ def test_mixed_precision_is_as_good_as_its_solve(activation):
     assert measured.report.solve_dtype == torch.float32
     # float32 rounds each call to 6e-8, and ten steps add up a few of them.
     assert relative(measured.kernel, exact) < 1e-6
-    # All in float32 is no better than that, and its λ_min is worse.
+    # With everything in float32 the error is at least that, and the error of λ_min is larger.
     single = empirical_ntk(model, x, dtype=torch.float32)
     assert single.dtype == torch.float32
     assert relative(single.double(), exact) < 1e-5
@@ -171,7 +171,7 @@ def test_lambda_min_survives_a_float32_solve():
     assert 1e5 < exact.condition_number < 1e7
     assert not mixed.below_resolution
     assert mixed.lambda_min == pytest.approx(exact.lambda_min, rel=1e-4)
-    # All in float32, the kernel's own rounding is as large as λ_min.
+    # With everything in float32 the rounding of the kernel is as large as λ_min.
     assert spectrum(empirical_ntk(model, x, dtype=torch.float32)).below_resolution
 
 
@@ -203,9 +203,9 @@ def test_compression_keeps_its_tolerance(tolerance):
     assert relative(kernel, dense_trace_kernel(model, x, x)) < 2 * tolerance
 
 
-def test_rows_unlike_those_seen_first_are_taken_exactly():
+def test_rows_unlike_the_first_ones_are_not_compressed():
     model, _ = wide("tanh", torch.float64)
-    tame = 1e-3 * inputs(3, seed=4)  # where tanh is linear, fewer terms do
+    tame = 1e-3 * inputs(3, seed=4)  # where tanh is linear, fewer terms suffice
     wild = 10 * inputs(40)
     measured = measure_ntk(model, tame, wild, method="compressed", tolerance=1e-10)
     assert measured.report.choices["W"].bases is None
@@ -222,12 +222,12 @@ def test_adaptive_solver_is_replaced_by_fixed_steps_of_known_accuracy():
     assert measured.report.solver == "rk4(20 steps)"
     exact = empirical_ntk(adaptive.solved_by(Solver("rk4", steps=160)), x)
     true = relative(measured.kernel, exact)
-    # RK4 with 20 steps: (1/20)⁴ ≈ 6e-6 times a small constant; the estimate leaves out 1/16 of it.
+    # RK4 with 20 steps: (1/20)⁴ ≈ 6e-6 times a small constant; the estimate omits 1/16 of it.
     assert 0.3 * true < measured.report.solver_error < 1e-6
 
 
 class Normalised(nn.Module):
-    """LayerNorm's parameters enter by a function of their own."""
+    """LayerNorm's parameters enter by a special function."""
 
     def __init__(self):
         super().__init__()
@@ -260,7 +260,7 @@ def test_other_uses_of_a_parameter_are_named_and_auto_takes_the_jacobian():
         ({"max_bytes": 100}, "max_bytes=100"),
     ],
 )
-def test_unknown_choices_are_named(options, named):
+def test_unknown_options_are_named(options, named):
     with pytest.raises(ValueError, match=named):
         empirical_ntk(make("neural_ode"), inputs(), **options)
 

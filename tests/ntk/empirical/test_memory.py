@@ -12,7 +12,7 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import empirical_ntk, measure_ntk
 
 MIB = 2**20
-# What the allocator keeps for reuse, and what the small kernel before it did not yet load.
+# Memory that the allocator keeps, and modules that the small first kernel does not load.
 SLACK = 40
 MEASURE = """
 import re, torch
@@ -29,7 +29,7 @@ torch.manual_seed(0)
 model = NeuralODE(20, 200, activation="tanh", solver=Solver("euler", steps=5)).double()
 x = torch.randn(ROWS, 20, dtype=torch.float64)
 empirical_ntk(model, x[:4], method="METHOD")
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew; getrusage's begins with the parent's
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak; getrusage includes the parent's peak
 before = status("VmRSS")
 empirical_ntk(model, x, method="METHOD", max_bytes=BUDGET * 2**20)
 print(status("VmHWM") - before)
@@ -37,7 +37,7 @@ print(status("VmHWM") - before)
 
 
 def increase(method, rows, budget):
-    """MiB by which a kernel raises the peak of a process of its own."""
+    """Increase of the peak memory, in MiB, of a separate process that computes a kernel."""
     code = MEASURE
     for name, value in (("METHOD", method), ("ROWS", rows), ("BUDGET", budget)):
         code = code.replace(name, str(value))
@@ -58,7 +58,7 @@ def test_the_peak_stays_below_the_budget(method):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be reset here")
-def test_the_budget_of_that_test_is_felt():
+def test_without_a_budget_the_peak_is_higher():
     # 400 samples of 200² + 200·21 numbers, 8 bytes each, once as recorded and again in float64 parts.
     assert increase("build", rows=400, budget=4000) > 60 + SLACK
 

@@ -12,7 +12,7 @@ TINY = 1_000  # bytes: nothing fits, so that products go through autograd
 
 
 class Gated(nn.Module):
-    """A parameter by itself, a convolution, and biases."""
+    """Model with an elementwise parameter, a convolution and biases."""
 
     def __init__(self):
         super().__init__()
@@ -63,7 +63,7 @@ def test_many_rows_are_recorded_in_chunks_and_compressed():
 
 
 @pytest.mark.parametrize("max_bytes", [None, TINY])
-def test_operator_keeps_the_parameters_of_its_making(model, max_bytes):
+def test_operator_keeps_its_initial_parameters(model, max_bytes):
     x, v = problem()
     operator = kernel_operator(model, x, max_bytes=max_bytes)
     before = operator(v)
@@ -91,7 +91,7 @@ def test_frozen_parameters_have_no_share(model):
         assert torch.allclose(product, kernel @ v.flatten(), rtol=1e-11, atol=1e-11)
 
 
-def test_what_cannot_be_recorded_goes_through_autograd():
+def test_a_model_that_cannot_be_recorded_uses_autograd():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 3)).double()
     x, v = problem()
@@ -107,14 +107,14 @@ def test_largest_eigenvalue_and_trace(model):
     exact = float(torch.linalg.eigvalsh(kernel)[-1])
     assert operator.lambda_max() == pytest.approx(exact, rel=1e-9)  # 21 steps in 21 dimensions
     estimate = operator.trace(probes=64)
-    # Hutchinson's error is known from its own spread: within five standard errors, which are not large.
+    # Within five standard errors, estimated from the spread of the probes.
     assert abs(estimate.value - float(kernel.trace())) < 5 * estimate.standard_error
     assert estimate.standard_error < 0.2 * float(kernel.trace())
     with pytest.raises(ValueError, match="probes=1"):
         operator.trace(probes=1)
 
 
-def test_scipy_takes_it(model):
+def test_scipy_accepts_the_operator(model):
     x, v = problem()
     kernel = empirical_ntk(model, x, outputs="full").numpy()
     operator = kernel_operator(model, x).linear_operator()

@@ -3,7 +3,7 @@ import torch
 from ntkode.ntk.empirical.compression import Basis
 from ntkode.ntk.empirical.planning import Choice, Weight, cheapest, kernel_flops, product_numbers
 
-WAYS = ("pairs", "build")
+CONTRACTIONS = ("pairs", "build")
 
 
 def weight(p=100, q=100, calls=40, positions=1, outputs=1, separate=1):
@@ -11,7 +11,7 @@ def weight(p=100, q=100, calls=40, positions=1, outputs=1, separate=1):
 
 
 def selected(w, samples=1000, most=float("inf"), bases=None):
-    choices = [Choice(w, contraction, some) for contraction in WAYS for some in ({None, bases})]
+    choices = [Choice(w, contraction, some) for contraction in CONTRACTIONS for some in ({None, bases})]
     return cheapest(choices, kernel_flops(samples, samples), most)
 
 
@@ -28,34 +28,34 @@ def test_many_calls_of_a_narrow_layer_are_built():
     assert selected(weight(p=4, q=4, calls=400)).contraction == "build"
 
 
-def test_the_turn_is_where_the_operations_are_equal():
-    # Pairs cost C²(p + q) a pair of samples, built derivatives pq: equal at C² = pq/(p + q), here 50.
+def test_the_contraction_changes_where_the_operations_are_equal():
+    # Cost per pair of samples: C²(p + q) for pairs, pq if built; equal at C² = pq/(p + q), here 50.
     assert selected(weight(calls=6), samples=10**6).contraction == "pairs"
     assert selected(weight(calls=8), samples=10**6).contraction == "build"
 
 
-def test_a_low_rank_is_taken_and_a_useless_one_is_not():
+def test_only_a_low_rank_is_compressed():
     w = weight(calls=40)
     assert selected(w, bases=basis(40, 3)).bases is not None
     assert selected(w, bases=basis(40, 40)).bases is None
 
 
-def test_the_memory_bound_is_kept_where_it_can_be():
+def test_the_memory_bound_is_kept_if_possible():
     w = weight(p=4, q=4, calls=400)
     built = Choice(w, "build").numbers
     assert (built, Choice(w, "pairs").numbers) == (16, 400 * 8)
-    # Cheap, but too large by one number: the other way, though it costs more.
+    # The cheaper choice is too large by one number, so the more expensive one is selected.
     wide = weight(p=1000, q=1000, calls=40)
     narrow = selected(wide, samples=10, most=1000 * 1000 - 1)
     assert narrow.contraction == "pairs"
-    # Nothing fits: the smallest.
+    # If nothing fits, the smallest is selected.
     assert selected(w, most=1).numbers == 16
 
 
 def test_products_read_the_smaller_form():
     w = weight(p=10, q=10, calls=40)
     assert (
-        cheapest([Choice(w, contraction) for contraction in WAYS], product_numbers, 1e9).contraction
+        cheapest([Choice(w, contraction) for contraction in CONTRACTIONS], product_numbers, 1e9).contraction
         == "build"
     )
     assert product_numbers(Choice(w, "build")) == 100

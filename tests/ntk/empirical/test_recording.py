@@ -1,4 +1,4 @@
-"""A recorded kernel is the exact one."""
+"""Recorded kernels are exact."""
 
 import pytest
 import torch
@@ -10,9 +10,9 @@ from tests.ntk.empirical.recorded_models import (
     convolved,
     inputs,
     linear,
-    made,
     one_by_one,
     relative,
+    seeded,
     solved,
 )
 from tests.reference import dense_full_kernel
@@ -83,7 +83,7 @@ RECORDED = {
     "parameter without effect": lambda: Model(lambda m, x: m.a(x) + 0 * m.b(x), a=linear(), b=linear()),
     "parameter unused": lambda: Model(lambda m, x: m.a(x), a=linear(), b=linear()),
     "of the time only": lambda: Model(of_time_only, t=linear(1, 2), a=linear()),
-    "own backward pass": lambda: Model(
+    "custom backward pass": lambda: Model(
         lambda m, x: m.b(HandWritten.apply(m.a(x))), a=linear(6, 5), b=linear(5)
     ),
     "checkpoint": lambda: Model(
@@ -116,7 +116,7 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_kernels_are_exact(name):
-    model, x = made(RECORDED[name]), inputs()
+    model, x = seeded(RECORDED[name]), inputs()
     reference = one_by_one(model, x, x)
     for method in ("pairs", "build", "compressed"):
         measured = measure_ntk(model, x.clone(), method=method, outputs="full")
@@ -126,14 +126,14 @@ def test_recorded_kernels_are_exact(name):
 
 @pytest.mark.parametrize("name", ["mlp", "torchdiffeq rk4", "conv2d", "elementwise at several places"])
 def test_the_reference_is_the_dense_one(name):
-    model, x = made(RECORDED[name]), inputs()
+    model, x = seeded(RECORDED[name]), inputs()
     assert relative(one_by_one(model, x, x), dense_full_kernel(model, x, x)) < EXACT
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 @pytest.mark.parametrize("name", ["mlp", "scalar", "positions", "conv1d groups"])
 def test_few_rows_and_equal_rows(name, rows):
-    model, x = made(RECORDED[name]), inputs(1).expand(rows, 6)
+    model, x = seeded(RECORDED[name]), inputs(1).expand(rows, 6)
     other = inputs(4, seed=2)
     kernel = empirical_ntk(model, x, other, method="pairs", outputs="full")
     assert relative(kernel, one_by_one(model, x, other)) < EXACT
@@ -150,7 +150,7 @@ def test_inputs_of_three_and_four_dimensions():
 
 
 def test_parameters_and_random_state_are_left_alone():
-    model, x = made(RECORDED["mlp"]), inputs()
+    model, x = seeded(RECORDED["mlp"]), inputs()
     state = torch.get_rng_state()
     empirical_ntk(model, x, method="pairs")
     assert all(p.requires_grad and p.grad is None for p in model.parameters())

@@ -1,4 +1,4 @@
-"""What the recorder cannot see it refuses, by the parameter's name."""
+"""The recorder refuses uses of a parameter that it cannot record, and names the parameter."""
 
 from dataclasses import replace
 
@@ -13,9 +13,9 @@ from tests.ntk.empirical.recorded_models import (
     convolved,
     inputs,
     linear,
-    made,
     one_by_one,
     relative,
+    seeded,
     solved,
 )
 from torch import nn
@@ -50,7 +50,7 @@ def over_rows(m, x):
 
 
 BROKEN_UP = {
-    # name → (model, what the error tells)
+    # name → (model, pattern of the error message)
     "W and W.T": (lambda: Model(lambda m, x: (x @ m.W.T).tanh() @ m.W, W=(6, 6)), "'W' is used both as W"),
     "W and W.T, not square": (lambda: Model(lambda m, x: (x @ m.W.T).tanh() @ m.W, W=(4, 6)), "as W and as"),
     "F.linear and @": (lambda: Model(lambda m, x: F.linear(x, m.W).tanh() @ m.W, W=(6, 6)), "'W' is used"),
@@ -167,9 +167,9 @@ BROKEN_UP = {
 
 
 @pytest.mark.parametrize("name", BROKEN_UP)
-def test_what_cannot_be_recorded_is_named_and_left_to_the_jacobian(name):
+def test_unrecordable_uses_are_named_and_auto_takes_the_jacobian(name):
     build, message = BROKEN_UP[name]
-    model, x = made(build), inputs()
+    model, x = seeded(build), inputs()
     for method in ("pairs", "build", "compressed"):
         with pytest.raises(NotRecordableError, match=message):
             empirical_ntk(model, x, method=method)
@@ -178,7 +178,7 @@ def test_what_cannot_be_recorded_is_named_and_left_to_the_jacobian(name):
     assert relative(measured.kernel, one_by_one(model, x, x)) < EXACT
 
 
-def test_compiled_modules_are_left_to_the_jacobian():
+def test_compiled_modules_take_the_jacobian():
     torch.manual_seed(0)
     inner = torch.jit.script(nn.Sequential(nn.Tanh(), linear(5)).double())
     model, x = nn.Sequential(linear(6, 5).double(), inner), inputs()
@@ -201,18 +201,18 @@ def test_compiled_modules_are_left_to_the_jacobian():
 @pytest.mark.parametrize("method", ["auto", "pairs"])
 def test_a_random_output_has_no_kernel(build, message, method):
     with pytest.raises(NotRecordableError, match=message):
-        empirical_ntk(made(build), inputs(), method=method)
+        empirical_ntk(seeded(build), inputs(), method=method)
 
 
 def test_modules_that_couple_the_batch_are_named():
-    model = made(lambda: nn.Sequential(linear(6, 5), nn.BatchNorm1d(5), linear(5)))
+    model = seeded(lambda: nn.Sequential(linear(6, 5), nn.BatchNorm1d(5), linear(5)))
     with pytest.raises(NotRecordableError, match=r"module '1' \(BatchNorm1d\)"):
         Recorder(model)
 
 
-def test_a_row_from_which_coupling_cannot_be_seen_does_not_hide_it():
-    # The first inputs are a single row, the second ones a batch.
-    model = made(lambda: Model(without_mean, a=linear(6, 5), b=linear(5)))
+def test_coupling_is_detected_if_the_first_inputs_are_one_row():
+    # x1 is a single row, x2 a batch.
+    model = seeded(lambda: Model(without_mean, a=linear(6, 5), b=linear(5)))
     with pytest.raises(NotRecordableError, match="depend on one another"):
         empirical_ntk(model, inputs(1), inputs(5), method="pairs")
 
@@ -222,23 +222,23 @@ def test_a_parameter_of_another_model_is_not_ignored():
         def __init__(self):
             super().__init__()
             self.inner = linear()
-            self.function = lambda x: self.inner(x)  # a copy's lambda holds on to the original
+            self.function = lambda x: self.inner(x)  # the lambda of a copy refers to the original
 
         def forward(self, x):
             return self.function(x)
 
     with pytest.raises(ValueError, match="not among its parameters"):
-        empirical_ntk(made(Held), inputs())
+        empirical_ntk(seeded(Held), inputs())
 
 
 @pytest.mark.parametrize("options", [None, {"first_step": 0.1}])
-def test_adaptive_solves_in_a_plain_module_say_to_what_accuracy(options):
-    # The steps follow the batch, within the tolerance of 1e-7: so far and no further from one row's kernel.
-    model, x = made(lambda: solved(method="dopri5", rtol=1e-7, atol=1e-9, options=options)), inputs()
+def test_adaptive_solves_in_a_plain_module_report_their_accuracy(options):
+    # The steps depend on the batch, so the kernel differs from that of single rows by about 1e-7.
+    model, x = seeded(lambda: solved(method="dopri5", rtol=1e-7, atol=1e-9, options=options)), inputs()
     measured = measure_ntk(model, x, method="pairs", outputs="full")
     error = relative(measured.kernel, one_by_one(model, x, x))
     assert EXACT < measured.report.coupling < 1e-4
-    # The coupling was measured on one row of three: others may be some times as far.
+    # The coupling is measured on one row of three; that of others may be several times larger.
     assert error < 30 * measured.report.coupling
 
 
@@ -250,6 +250,6 @@ def test_the_recorded_derivative_is_verified(monkeypatch):
 
     # A defect in the recorder itself.
     monkeypatch.setattr(tape, "convolution", padded_at_the_near_end)
-    model = made(lambda: convolved(nn.Conv1d(1, 3, 4, padding="same", dilation=3), 1, 6))
+    model = seeded(lambda: convolved(nn.Conv1d(1, 3, 4, padding="same", dilation=3), 1, 6))
     with pytest.raises(NotRecordableError, match=r"'c.weight' of module 'c' \(Conv1d\) has another"):
         empirical_ntk(model, inputs(), method="pairs")

@@ -65,7 +65,7 @@ def test_no_time_leaves_the_two_layer_kernel(name):
     phi, slope = dual_activation(name)(v[:, None], v[None, :], k0)
     for horizon, tolerance in ((0.0, 1e-7), (1e-5, 1e-7)):
         kernels = infinite_width_kernels(x, activation=name, horizon=horizon, sigma_v=1.5)
-        # Kernels change with the square of the horizon; a correlation of 1 − ε here costs relu 1e-8.
+        # Kernels change with the square of the horizon; relu changes by 1e-8 at a correlation of 1 − ε.
         assert torch.allclose(kernels.nngp, 2.25 * phi, atol=tolerance)
         assert torch.allclose(kernels.ntk, 2.25 * (phi + slope * k0), atol=tolerance)
 
@@ -100,12 +100,12 @@ def test_depth_is_euler(name):
     options = {"activation": name, "horizon": 0.3, "tolerance": 1e-10}
     deep = infinite_width_kernels(x, depth=7, **options)
     euler = infinite_width_kernels(x, tableau=RungeKutta.of(Solver("euler", steps=7)), **options)
-    # The same sums in another order; on x = x' relu's ρ may differ by rounding, which costs 1e-8.
+    # The same sums in another order; at x = x' relu's ρ may differ by rounding, which changes it by 1e-8.
     assert distance(deep, euler) < (1e-7 if name == "relu" else 1e-11)
 
 
 @pytest.mark.parametrize("name", ["relu", "hardtanh"])
-def test_discretisations_of_kinked_activations_approach_the_flow(name):
+def test_discretisations_of_kinked_activations_converge_to_the_flow(name):
     x = inputs(4)
     flow = infinite_width_kernels(x, activation=name, tolerance=1e-9)
     coarse = distance(infinite_width_kernels(x, activation=name, depth=50), flow)
@@ -120,7 +120,7 @@ def test_rows_permute_and_blocks_are_blocks(name):
     whole = infinite_width_kernels(x, activation=name)
     permuted = infinite_width_kernels(x[order], activation=name)
     rectangle = infinite_width_kernels(x[:3], x[1:], activation=name)
-    # All within the tolerance of the same numbers.
+    # All values are within the tolerance of the same numbers.
     assert torch.allclose(permuted.ntk, whole.ntk[order][:, order], atol=2e-8)
     assert torch.allclose(rectangle.ntk, whole.ntk[:3, 1:], atol=2e-8)
     assert torch.allclose(rectangle.nngp, whole.nngp[:3, 1:], atol=2e-8)
@@ -188,7 +188,7 @@ def test_blocks_of_any_size_give_the_same():
     x = inputs(30)
     one = infinite_width_kernels(x, activation="gelu")
     two = infinite_width_kernels(x, activation="gelu", max_bytes=50_000, progress=True)
-    assert distance(one, two) < 1e-12  # pairs are solved in other company
+    assert distance(one, two) < 1e-12  # pairs are solved in other batches
 
 
 def monte_carlo(model_of, x, widths_seeds):
@@ -213,7 +213,7 @@ def test_finite_networks_scatter_around_the_limit(name, kind):
         limit = infinite_width_kernels(x, depth=5, **shared)
         samples = monte_carlo(lambda: ResNet(4, width, outputs, depth=5, **shared), x, seeds)
     standard_error = samples.std(0) / seeds**0.5
-    # The mean's own bias is of order 1/width, like a fifth of a standard error here.
+    # The bias of the mean is of order 1/width, about a fifth of a standard error here.
     assert bool(
         ((samples.mean(0) - limit.ntk).abs() < 4 * standard_error + 2 / width * limit.ntk.abs()).all()
     )
@@ -229,7 +229,7 @@ def test_distance_to_the_limit_falls_as_the_root_of_the_width():
         samples = monte_carlo(lambda: NeuralODE(4, width, activation="tanh", solver=solver), x, 60)  # noqa: B023
         distances.append(float((samples - limit).square().mean().sqrt()))
     slope = np.polyfit(np.log(widths), np.log(distances), 1)[0]
-    # 60 seeds leave each distance 5 % of scatter, the slope 0.05.
+    # With 60 seeds each distance has a scatter of 5 %, and the slope of 0.05.
     assert slope == pytest.approx(-0.5, abs=0.1)
 
 

@@ -34,7 +34,7 @@ def test_the_limit_at_matched_scales_has_the_stated_moments(name, depth):
     kernels = infinite_width_kernels(
         rows(), activation=name, horizon=1.5, sigma_w=scales.sigma_w, sigma_v=scales.sigma_v, depth=depth
     )
-    # Targets are solved for to 1e-6.
+    # Targets are solved to 1e-6.
     assert float(kernels.nngp.diag().mean()) == pytest.approx(0.7, rel=1e-5)
     assert float(kernels.ntk.diag().mean()) == pytest.approx(1.9, rel=1e-5)
     assert scales.ntk_diagonal == pytest.approx(1.9, rel=1e-5)
@@ -47,15 +47,15 @@ def test_only_sigma_w_times_horizon_matters():
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_in_proportion_to_the_horizon_every_horizon_gives_one_network(name):
+def test_match_horizon_gives_the_same_network_at_every_horizon(name):
     matched = [MatchHorizon(gamma=1.5, sigma_v=0.5).scales(network(name, horizon)) for horizon in (0.5, 8.0)]
     assert [scales.sigma_w for scales in matched] == [3.0, 1.5 / 8]
     assert {scales.sigma_v for scales in matched} == {0.5}
     assert matched[0].ntk_diagonal == pytest.approx(matched[1].ntk_diagonal)
     kernels = infinite_width_kernels(rows(), activation=name, horizon=1.5, sigma_v=0.5)
-    # The diagonal alone is computed with fewer nodes in time.
+    # Without pairs, the diagonal is computed with fewer nodes in time.
     assert matched[0].output_variance == pytest.approx(float(kernels.nngp.diag().mean()), rel=1e-4)
-    # The same weights are the same function, but for the solver's error with steps of 1/20 of γ.
+    # The same weights give the same function up to the solver's error with steps of γ/20.
     torch.manual_seed(0)
     short = NeuralODE(5, 30, activation=name, horizon=0.5, sigma_w=3.0, solver=Solver("rk4", 20)).double()
     long = NeuralODE(5, 30, activation=name, horizon=8.0, sigma_w=1.5 / 8, solver=Solver("rk4", 20)).double()
@@ -124,7 +124,7 @@ def test_many_norms_are_averaged_by_interpolation():
     assert limits.ntk == pytest.approx(float(kernels.ntk.diag().mean()), rel=1e-5)
 
 
-def test_norms_that_differ_by_rounding_are_one():
+def test_norms_that_differ_by_rounding_count_as_equal():
     inputs = (1 + 1e-7 * torch.randn(1000, generator=torch.Generator().manual_seed(0))).double()
     assert len(Network(activations.get("tanh"), inputs, 1.0)._norms[0]) <= 3
 

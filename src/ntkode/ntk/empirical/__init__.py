@@ -1,1 +1,1 @@
-"""Empirical kernels: recorded calls, their contraction, and matrix-free products."""
+"""Empirical kernels: recorded calls of layers, their contraction, and matrix-free products."""

@@ -1,12 +1,12 @@
-"""Fewer calls for the same derivative: the calls of one weight are smooth in time, hence nearly dependent.
+"""Compression of recorded calls: the calls of one weight are smooth in time, hence nearly dependent.
 
-A solve's calls c = 1 … C see inputs a_c and cotangents g_c that change little from one to the next. With
-SVDs A = V_a Σ_a Y_a and G = V_g Σ_g Y_g over the calls (rows: calls; columns: samples and features),
+The inputs a_c and cotangents g_c of a solve's calls c = 1, …, C change little from call to call. With SVDs
+A = V_a Σ_a Y_a and G = V_g Σ_g Y_g over the calls (rows: calls; columns: samples and features),
 
     Σ_c g_c a_c^T = Σ_{s,r} K_sr y^g_s (y^a_r)^T,      K = Σ_g V_g^T V_a Σ_a,
 
-and K's singular values fall with those of A and G together: four to six terms do for the 40 calls of ten RK4
-steps with a smooth φ. The terms are K's singular pairs.
+and K's singular values decay like the products of those of A and G: four to six terms replace the 40 calls of
+ten RK4 steps with a smooth φ. The terms are the singular pairs of K.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from torch import Tensor
 
 from ntkode.ntk.empirical.recording import Calls
 
-# Numbers a call to fit the bases on, and the fewest and most samples that this may mean.
+# Numbers per call to which the bases are fitted, and bounds on the number of samples.
 FIT_NUMBERS, FIT_SAMPLES = 32_768, (8, 64)
-# Random rank-one functionals z^T J w that estimate an error of J: its norm to a half or better.
+# Number of random functionals z^T J w that estimate the norm of an error of J, to a factor of 1.5.
 PROBES = 16
-# Numbers of every call that are mixed at a time: seven times faster on a CPU than all at once.
+# Numbers per call that are mixed at a time: seven times faster on a CPU than all at once.
 COLUMNS = 16_384
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Maps the C calls of one weight to R terms with the same sum of outer products.
+    """Linear map from the C calls of one weight to R terms with the same sum of outer products.
 
     Attributes:
         inputs: shape (C, R), float64: term r has input Σ_c inputs[c, r] a_c.
-        cotangents: shape (C, R), float64, likewise.
-        singular_values: all of K's, in descending order; R of them are kept.
+        cotangents: shape (C, R), float64: term r has cotangent Σ_c cotangents[c, r] g_c.
+        singular_values: all singular values of K, descending; the first R are kept.
     """
 
     inputs: Tensor
@@ -43,17 +43,17 @@ class Basis:
 
     @property
     def rank(self) -> int:
-        """R, the number of terms that stand for the recorded calls."""
+        """R, the number of terms that replace the recorded calls."""
         return self.inputs.shape[1]
 
     @property
     def tail(self) -> float:
-        """Relative norm of what is left out: an estimate of the relative error of J."""
+        """Relative norm of the omitted singular values: an estimate of the relative error of J."""
         total = self.singular_values.norm()
         return float(self.singular_values[self.rank :].norm() / total) if total > 0 else 0.0
 
     def __call__(self, calls: Calls) -> Calls:
-        """The R terms, in float64."""
+        """The R terms of `calls`, float64."""
         return Calls(
             calls.layer, _mixed(self.inputs, calls.inputs), _mixed(self.cotangents, calls.cotangents)
         )
@@ -61,11 +61,11 @@ class Basis:
 
 @dataclass(frozen=True)
 class CompressionError:
-    """Relative error of J by compression, estimated on every sample.
+    """Estimated relative error of J by compression, over samples i.
 
     Attributes:
         rms: √(Σ_i ‖J_i − J_i^R‖² / Σ_i ‖J_i‖²).
-        worst: max_i ‖J_i − J_i^R‖ / rms_i ‖J_i‖; of many samples up to three times too high.
+        worst: max_i ‖J_i − J_i^R‖ / rms_i ‖J_i‖; overestimated up to threefold with many samples.
     """
 
     rms: float
@@ -73,7 +73,7 @@ class CompressionError:
 
 
 def error(calls: Calls, terms: Calls) -> CompressionError:
-    """How well `terms` stand for `calls`, by a few random functionals of each sample's derivative."""
+    """Error of replacing `calls` by `terms`, from random functionals of each sample's derivative."""
     exact = _probed(calls)
     wrong = (exact - _probed(terms)).square().mean(0)  # (K, N)
     size = float(exact.square().mean())
@@ -85,11 +85,11 @@ def error(calls: Calls, terms: Calls) -> CompressionError:
 
 
 def fit(calls: Calls, tolerance: float) -> Basis:
-    """The smallest basis whose relative tail is below half the tolerance, from the calls of some samples.
+    """Smallest basis with a relative tail below half the tolerance, fitted to the calls of some samples.
 
     Args:
-        calls: shape (C, N, …); their inputs and cotangents span those of other samples.
-        tolerance: relative error of J to stay below.
+        calls: calls of N samples whose inputs and cotangents span those of other samples.
+        tolerance: bound on the relative error of J.
     """
     left_a, values_a = _over_calls(calls.inputs)
     left_g, values_g = _over_calls(calls.cotangents)
@@ -105,7 +105,7 @@ def fit(calls: Calls, tolerance: float) -> Basis:
 
 
 def samples(calls: Calls) -> Calls:
-    """The calls of as many samples as a fit needs, evenly spread."""
+    """The calls of as many samples as a fit needs, evenly spaced."""
     rows = calls.inputs.shape[1]
     numbers = max(calls.inputs[0, 0].numel(), calls.cotangents[0, :, 0].numel())
     least, most = FIT_SAMPLES
@@ -114,27 +114,27 @@ def samples(calls: Calls) -> Calls:
 
 
 def rows_of(calls: Calls, index: Tensor) -> Calls:
-    """The calls of the samples that `index` names."""
+    """The calls of the samples with these indices."""
     index = index.to(calls.inputs.device)
     return Calls(calls.layer, calls.inputs[:, index], calls.cotangents[:, :, index])
 
 
 def _over_calls(recorded: Tensor) -> tuple[Tensor, Tensor]:
-    """Left singular vectors (C, R) and singular values (R) over the calls, those above rounding.
+    """Left singular vectors (C, R) and singular values (R,) over the calls that exceed rounding.
 
-    By QR, not by the Gram matrix, whose eigenvalues would end at the square root of rounding.
+    Computed by QR: eigenvalues of the Gram matrix resolve singular values only to √ε.
     """
     matrix = recorded.double().flatten(1).T
     triangle = torch.linalg.qr(matrix, mode="r")[1]
     left, values, _ = torch.linalg.svd(triangle.T, full_matrices=False)
     significant = values > len(values) * torch.finfo(torch.float64).eps * values[0]
-    significant[0] = True  # all zero: one zero term
+    significant[0] = True  # if all are zero: one zero term
     return left[:, significant], values[significant].clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
-    """Σ_c weights[c, r] recorded[c], float64; by columns, such that their float64 copies stay in cache."""
-    flat, weights = recorded.flatten(1), weights.to(recorded.device)  # another rank may have fitted them
+    """Σ_c weights[c, r] recorded[c], float64; by columns, so that their float64 copies stay in cache."""
+    flat, weights = recorded.flatten(1), weights.to(recorded.device)  # the weights may come from another rank
     mixed = weights.new_empty(weights.shape[1], flat.shape[1])
     for start in range(0, flat.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)

@@ -1,7 +1,7 @@
-"""From per-sample derivatives, factorised or whole, to kernel blocks.
+"""Kernel blocks from per-sample derivatives, in factorised or dense form.
 
-For one weight, J_i = Σ_t g_ti a_ti^T over T terms (calls, positions, or their compression). Two exact ways:
-`pairs` never forms J, Σ_{t,t'} (A_t A_t'^T) ∘ (G_t G_t'^T); `build` forms it once.
+For one weight, J_i = Σ_t g_ti a_ti^T over T terms (calls, positions, or their compression). Two exact
+methods: `pairs` sums (A_t A_t'^T) ∘ (G_t G_t'^T) over t, t' and never forms J; `build` forms J once.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-# A pair of terms weighs ‖A_t‖‖G_t‖‖A_t'‖‖G_t'‖ beside the heaviest one. Below the first bound it is no more
-# than rounding; below the second, float32's rounding (6e-8) leaves less than 1e-11 of the kernel.
+# Bounds on ‖A_t‖‖G_t‖‖A_t'‖‖G_t'‖, relative to the largest pair of terms. A pair below the first bound is
+# rounding; below the second, float32 arithmetic (6e-8) changes less than 1e-11 of the kernel.
 NEGLIGIBLE, LIGHT = 1e-15, 1e-4
-# Rows of the kernel computed at a time: products of that many rows stay in a core's cache.
+# Rows of the kernel per tile: their products stay in a core's cache.
 TILE = 128
 
 
 @dataclass(frozen=True)
 class OuterProducts:
-    """J_i = Σ_t g_ti a_ti^T of one weight.
+    """Derivatives J_i = Σ_t g_ti a_ti^T of one weight, factorised.
 
     Attributes:
         inputs: a, shape (groups, T, N, p).
-        cotangents: g, shape (groups, T, M, N, q): M separate outputs; outputs to be summed over lie in q.
+        cotangents: g, shape (groups, T, M, N, q): M separate outputs; summed outputs are part of q.
     """
 
     inputs: Tensor
@@ -38,16 +38,16 @@ class OuterProducts:
 
     @cached_property
     def single(self) -> OuterProducts:
-        """The same outer products in float32."""
+        """The outer products in float32."""
         return OuterProducts(self.inputs.float(), self.cotangents.float())
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """J_i of one parameter, whole.
+    """Derivatives J_i of one parameter, dense.
 
     Attributes:
-        values: shape (M, N, size), outputs to be summed over lying in `size`.
+        values: shape (M, N, size); summed outputs are part of `size`.
     """
 
     values: Tensor
@@ -61,19 +61,19 @@ def _norms(terms: Tensor) -> Tensor:
 
 
 def build(terms: OuterProducts) -> Gradients:
-    """J by summing the outer products: 2 T M N p q flops, M N p q numbers."""
+    """Dense J from the outer products: 2 T M N p q flops, M N p q numbers."""
     j = torch.einsum("btmnq,btnp->mnbqp", terms.cotangents, terms.inputs)
     return Gradients(j.flatten(2))
 
 
 def contract(first: Factor, second: Factor, kernel: Tensor, *, mixed: bool = False) -> None:
-    """Add J₁ J₂^T to `kernel` of shape (M, N1, M, N2), tile by tile; half the work where both are one object.
+    """Add J₁ J₂^T to `kernel`, tile by tile; half the work if `first is second`.
 
     Args:
         first: derivatives of N1 samples.
         second: derivatives of N2 samples, of the same parameter and kind.
-        kernel: what to add to.
-        mixed: whether light pairs of terms may be multiplied in float32.
+        kernel: shape (M, N1, M, N2), changed in place.
+        mixed: whether pairs of terms with small norms may be multiplied in float32.
     """
     symmetric = first is second
     rows, tile = kernel.shape[1], max(1, TILE // kernel.shape[0])
@@ -88,7 +88,7 @@ def contract(first: Factor, second: Factor, kernel: Tensor, *, mixed: bool = Fal
         else:
             raise TypeError(f"a kernel of {type(first).__name__} with {type(second).__name__}")
         if symmetric:
-            # The same sums in another order: equal but for rounding, which averaging takes away.
+            # The transposed block differs by rounding alone; the average is exactly symmetric.
             diagonal = block[:, :, :, :tile]
             diagonal.copy_((diagonal + diagonal.permute(2, 3, 0, 1)) / 2)
         kernel[:, here, :, there] += block
@@ -98,9 +98,9 @@ def contract(first: Factor, second: Factor, kernel: Tensor, *, mixed: bool = Fal
 
 
 def pairs(first: OuterProducts, second: OuterProducts, here: slice, there: slice, mixed: bool) -> Tensor:
-    """Σ_{t,t'} (A_t A_t'^T) ∘ (G_t G_t'^T) for some rows of both, shape (M, rows, M, columns).
+    """Σ_{t,t'} (A_t A_t'^T) ∘ (G_t G_t'^T) for the samples `here` and `there`, shape (M, rows, M, columns).
 
-    2 T² rows·columns (p + M² q) flops, less where pairs of terms are light.
+    2 T² rows·columns (p + M² q) flops, fewer if pairs of terms have small norms.
     """
     weights = first.weights[:, None] * second.weights
     heaviest = weights.max()

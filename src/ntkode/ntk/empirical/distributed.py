@@ -1,4 +1,4 @@
-"""One kernel by the ranks of a torch.distributed group, each with a share of the samples."""
+"""One kernel computed by the ranks of a torch.distributed group, each with a share of the samples."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def distributed_ntk(
     group: dist.ProcessGroup | None = None,
     **options: Any,
 ) -> Tensor:
-    """`empirical_ntk`, the samples split over the ranks of a process group.
+    """`empirical_ntk` with the samples split over the ranks of a process group.
 
-    Every rank differentiates its share, sends the derivatives round in the compressed form in which they
-    are contracted, and computes its rows; of a symmetric kernel each block once. All ranks call it with
-    equal arguments, each on its own device, and all get the kernel.
+    Every rank differentiates its share, broadcasts the derivatives in compressed form, and computes its rows;
+    each block of a symmetric kernel is computed once. All ranks call the function with equal arguments, each
+    on its device, and all return the kernel.
 
     Args:
         model: see `empirical_ntk`; the same parameters on every rank.
         x1: inputs of shape (N1, …).
         x2: inputs of shape (N2, …).
-        group: the ranks; all of them unless given.
-        **options: as `empirical_ntk` takes them, but for `blocks`; `max_bytes` bounds the recording alone:
-            a rank holds the derivatives of its own share and of one other.
+        group: the process group; None: all ranks.
+        **options: those of `empirical_ntk` except `blocks`; `max_bytes` bounds the recording alone: a rank
+            also holds the derivatives of its share and of one other.
 
     Returns:
-        The kernel, equal to one process's up to the order of sums, and to what a compression may leave out.
+        The kernel, equal to that of one process up to rounding and the tolerance of the compression.
 
     Raises:
-        ValueError: fewer samples than ranks, `blocks`, or as `empirical_ntk`.
-        Exception: what fails on one rank is raised on all, with a note that names the rank.
+        ValueError: there are fewer samples than ranks, `blocks` is given, or as `empirical_ntk`.
+        Exception: an exception on one rank is raised on all, with a note that names the rank.
     """
     return measure_distributed_ntk(model, x1, x2, group=group, **options).kernel
 
@@ -62,7 +62,7 @@ def measure_distributed_ntk(
     group: dist.ProcessGroup | None = None,
     **options: Any,
 ) -> MeasuredKernel:
-    """The kernel of `distributed_ntk`, with the report of `measure_ntk`; errors are the largest of any rank.
+    """The kernel of `distributed_ntk` and its report; each error is the maximum over ranks.
 
     Arguments, keywords and errors are those of `distributed_ntk`.
     """
@@ -70,10 +70,10 @@ def measure_distributed_ntk(
     if min(len(x1), len(x1 if x2 is None else x2)) < ranks:
         raise ValueError(f"{len(x1)} samples are fewer than the group's {ranks} ranks")
     if options.get("blocks"):
-        raise ValueError("blocks=True is for one process: take empirical_ntk")
+        raise ValueError("blocks=True is for one process: use empirical_ntk")
     rows, columns = _shares(len(x1), ranks), _shares(len(x1 if x2 is None else x2), ranks)
     engine = _engine(model, x1, x2, Options(**options), rows[rank], group)
-    mine, sent = _own(engine, rows[rank], columns[rank], group)
+    mine, sent = _derivatives(engine, rows[rank], columns[rank], group)
     kernels = engine.zeros()
     for owner in range(ranks):
         theirs = _broadcast(sent if owner == rank else None, owner, group, engine.x1.device)
@@ -93,10 +93,10 @@ def _engine(
     share: slice,
     group: dist.ProcessGroup | None,
 ) -> Engine:
-    """An engine for this rank's share, which holds derivatives in the same way as the others'."""
+    """Engine for this rank's share; all ranks use the same form of derivatives."""
     engine = _together(lambda: Engine(model, x1, x2, options, share), group)
     recorded = _gathered(isinstance(engine.factors, RecordedFactors), group)
-    if any(recorded) and not all(recorded):  # some samples tell that the calls can't stand for the model
+    if any(recorded) and not all(recorded):  # on some samples the recorded calls do not give the derivative
         options = replace(options, method="jacobian")
         return _together(lambda: Engine(model, x1, x2, options, share), group)
     if isinstance(engine.factors, RecordedFactors):
@@ -110,13 +110,13 @@ def _shares(samples: int, ranks: int) -> list[slice]:
 
 
 def _computes(rank: int, other: int) -> bool:
-    """Whether `rank` computes the block with `other`'s samples: of the two one does, and evenly so."""
+    """Whether `rank` computes its block with `other`: exactly one of the two does, evenly distributed."""
     if rank == other:
         return True
     return (rank < other) == ((rank + other) % 2 == 0)
 
 
-def _own(
+def _derivatives(
     engine: Engine, rows: slice, columns: slice, group: dist.ProcessGroup | None
 ) -> tuple[Factors, Factors]:
     """Derivatives of this rank's rows and columns, compressed on all ranks or on none."""
@@ -137,7 +137,7 @@ def _own(
 
 
 def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
-    """What `work` gives on this rank; what it fails of on one rank is raised on all, which wait for it."""
+    """Result of `work` on this rank; all ranks wait, and an exception on one rank is raised on all."""
     result: R | None = None
     failure: Exception | None = None
     try:
@@ -147,7 +147,7 @@ def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
     failures = [(rank, f) for rank, f in enumerate(_gathered(_portable(failure), group)) if f is not None]
     if not failures:
         return cast(R, result)
-    # Failures that no retry can fix come first.
+    # Failures without a retry come first.
     rank, first = min(failures, key=lambda one: isinstance(one[1], CompressionFailed))
     if rank == dist.get_rank(group) and failure is not None:
         raise failure
@@ -156,7 +156,7 @@ def _together(work: Callable[[], R], group: dist.ProcessGroup | None) -> R:
 
 
 def _portable(failure: Exception | None) -> Exception | None:
-    """The failure as other processes can be given it."""
+    """The failure, replaced by a `RuntimeError` if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(failure))
     except Exception:
@@ -165,7 +165,7 @@ def _portable(failure: Exception | None) -> Exception | None:
 
 
 def _gathered(value: R, group: dist.ProcessGroup | None) -> list[R]:
-    """Every rank's value, on every rank."""
+    """The values of all ranks, by rank."""
     values: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(values, value, group=group)
     return values
@@ -174,7 +174,7 @@ def _gathered(value: R, group: dist.ProcessGroup | None) -> list[R]:
 def _broadcast(
     factors: Factors | None, owner: int, group: dist.ProcessGroup | None, device: torch.device
 ) -> Factors:
-    """The owner's derivatives, on every rank."""
+    """The derivatives of the rank `owner`, on every rank."""
     parts = {name: _tensors(f) for name, f in factors.items()} if factors is not None else {}
     shapes = {name: [(t.shape, t.dtype) for t in tensors] for name, tensors in parts.items()}
     shapes = _broadcast_object(shapes, owner, group)

@@ -1,4 +1,4 @@
-"""One kernel's computation: its method, blocks of rows within the memory budget, and a report."""
+"""Computation of one kernel: choice of method, blocks within the memory budget, and a report."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ logger = logging.getLogger("ntkode.ntk")
 
 Method = Literal["auto", "pairs", "build", "compressed", "jacobian"]
 METHODS: tuple[Method, ...] = ("auto", "pairs", "build", "compressed", "jacobian")
-# Samples on which the fixed-step stand-in of an adaptive solve is checked.
+# Number of samples on which the fixed-step replacement of an adaptive solve is checked.
 SOLVER_ROWS, SOLVER_BYTES = 4, 2**30
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a kernel's computation; see `empirical_ntk`.
+    """Options of the computation of a kernel; see `empirical_ntk`.
 
     Raises:
-        ValueError: an unknown method, outputs or dtype, or a tolerance or budget out of range.
+        ValueError: method, outputs or dtype is unknown, or tolerance or budget is out of range.
     """
 
     method: Method = "auto"
@@ -63,19 +63,19 @@ class Options:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """How a kernel was computed, and its estimated errors.
+    """Method of a kernel's computation, and its estimated errors.
 
     Attributes:
         method: "recorded" or "jacobian".
-        choices: by weight: calls, terms, contraction; empty for "jacobian".
-        solve_dtype: of the forward and adjoint passes.
-        rows_at_once: samples whose derivatives are held at a time.
-        jacobian_error: relative error of ∂f/∂θ by rounding, compression and coupling; λ_min is known to its
-            square times λ_max (`spectrum` takes it).
-        compression_error: the compression's share, the largest root mean square over a chunk of samples.
+        choices: number of calls and terms, and contraction, by weight; empty for "jacobian".
+        solve_dtype: dtype of the forward and adjoint passes.
+        rows_at_once: number of samples whose derivatives are held at a time.
+        jacobian_error: relative error δ of ∂f/∂θ by rounding, compression and coupling; a vanishing λ_min has
+            an error of δ²·λ_max (an argument of `spectrum`).
+        compression_error: part of the compression: the largest root mean square over a chunk of samples.
         coupling: relative derivative of an output by other samples of its batch.
-        solver: the fixed-step solve that was differentiated, where the model's is adaptive.
-        solver_error: relative change of the kernel of some samples when that solve's steps are doubled.
+        solver: the fixed-step solver that replaced an adaptive one; None if there was none.
+        solver_error: relative change of the kernel of some samples when the steps of `solver` are doubled.
     """
 
     method: str
@@ -90,14 +90,14 @@ class KernelReport:
 
 
 class Engine:
-    """Computes kernels of shape (M, N1, M, N2): M outputs with separate rows.
+    """Computation of kernels of shape (M, N1, M, N2), with separate rows for M outputs.
 
     Args:
-        model: see `empirical_ntk`; so are x1 and x2.
+        model: see `empirical_ntk`.
         x1: inputs of shape (N1, …).
-        x2: inputs of shape (N2, …), or None for x1.
+        x2: inputs of shape (N2, …); None: x1.
         options: see `empirical_ntk`.
-        share: the rows of x1 that this process differentiates, where others differentiate the rest.
+        share: the rows of x1 that this process differentiates, if other processes differentiate the rest.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class Engine:
 
     @property
     def columns(self) -> Tensor:
-        """x2, or x1 where there is none."""
+        """x2, or x1 if x2 is None."""
         return self.x1 if self.x2 is None else self.x2
 
     def kernels(self) -> dict[str, Tensor]:
-        """Kernels by parameter, or that of all parameters under ""."""
+        """Kernels by parameter name, or the kernel over all parameters under ""."""
         try:
             return self._kernels()
         except CompressionFailed as failure:
@@ -140,7 +140,7 @@ class Engine:
             return self._kernels()
 
     def zeros(self) -> dict[str, Tensor]:
-        """Zero kernels of shape (M, N1, M, N2), by parameter as in `kernels`."""
+        """Zero kernels of shape (M, N1, M, N2), with the keys of `kernels`."""
         m = self.layout.separate(self.k)
         shape = (m, len(self.x1), m, len(self.columns))
         empty = torch.zeros(shape, dtype=self.layout.dtype, device=self.x1.device)
@@ -154,8 +154,8 @@ class Engine:
         here: slice,
         there: slice,
     ) -> None:
-        """Add the products of two blocks of samples in their place; of a symmetric kernel, in both places."""
-        # A solve that is coarser than the kernel lets light terms be multiplied in float32.
+        """Add the products of two blocks of samples; for a symmetric kernel also the transposed block."""
+        # With a float32 solve and a float64 kernel, small terms may be multiplied in float32.
         mixed = self._solve_dtype.itemsize < self.layout.dtype.itemsize
         for name, one in first.items():
             kernel = kernels[name if name in kernels else ""]
@@ -165,18 +165,18 @@ class Engine:
                 kernel[:, there, :, here] = kernel[:, here, :, there].permute(2, 3, 0, 1)
 
     def arranged(self, kernel: Tensor) -> Tensor:
-        """A kernel as users see it: see `Layout.arranged`."""
+        """The kernel in the shape of `empirical_ntk`; see `Layout.arranged`."""
         return self.layout.arranged(kernel, self.k)
 
     def stop_compressing(self, reason: CompressionFailed) -> None:
-        """Use the recorded calls without compression from now on."""
+        """Continue with uncompressed calls."""
         assert isinstance(self.factors, RecordedFactors)
         logger.info("%s: the calls are used without compression", reason)
         self.factors = self.factors.without_compression(self.x1[self._share])
         self._rows_at_once = self._rows_that_fit()
 
     def report(self) -> KernelReport:
-        """How the kernels were computed, and their estimated errors."""
+        """The method of computation, and the estimated errors of the kernels."""
         recorded = self.factors if isinstance(self.factors, RecordedFactors) else None
         choices = recorded.choices if recorded else {}
         compression = recorded.compression_error if recorded else 0.0
@@ -204,7 +204,7 @@ class Engine:
         return kernels
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
-        """Blocks of rows and columns; of a symmetric kernel those on and above the diagonal."""
+        """Blocks (rows, columns); for a symmetric kernel those on and above the diagonal."""
         size = self._rows_at_once
         for start in range(0, len(self.x1), size):
             for other in range(start if self.x2 is None else 0, len(self.columns), size):
@@ -234,19 +234,19 @@ class Engine:
         return factors
 
     def _kernel_bytes(self, budget: int) -> int:
-        """Of all kernels, and of one more while they are put in order."""
+        """Bytes of all kernels, and of one copy while their rows are reordered."""
         entries = self.layout.separate(self.k) ** 2 * len(self.x1) * len(self.columns)
         needed = (len(self._names) + 1) * entries * self.layout.dtype.itemsize
         if needed >= budget:
             raise ValueError(
                 f"a kernel of {len(self.x1)} × {len(self.columns)} samples takes {needed} bytes, "
-                f"more than max_bytes={budget}: raise it, take fewer samples or outputs='trace', or multiply "
+                f"more than max_bytes={budget}: raise it, use fewer samples or outputs='trace', or multiply "
                 "by the kernel without forming it (ntkode.ntk.kernel_operator)"
             )
         return needed
 
     def _rows_that_fit(self) -> int:
-        """Samples a block: all, or as many as let two blocks lie within a third of what the kernel leaves."""
+        """Samples per block: all, or as many as let two blocks fit in a third of the remaining budget."""
         a_row = max(1, self.factors.bytes_a_row())
         rows = max(len(self.x1), len(self.columns))
         blocks = 1 if self.x2 is None else 2
@@ -259,7 +259,7 @@ class Engine:
         return float((once - twice).norm() / twice.norm())
 
     def _few(self, solver: Solver) -> Tensor:
-        """The kernel of some samples by another solver."""
+        """The kernel of a few samples, computed with `solver`."""
         assert isinstance(self._model, ODEModel)
         options = Options(outputs="sum", dtype=torch.float64, max_bytes=SOLVER_BYTES)
         return Engine(self._model.solved_by(solver), self.x1[:SOLVER_ROWS], None, options).kernels()[""]

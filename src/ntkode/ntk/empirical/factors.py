@@ -1,4 +1,4 @@
-"""Derivatives of samples, held in the form that makes their kernel cheapest."""
+"""Derivatives of samples, in the form with the cheapest kernel."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from ntkode.ntk.spectrum import NonFiniteKernelError
 
 logger = logging.getLogger("ntkode.ntk")
 
-# Samples recorded at a time: more fall out of a core's cache, fewer waste its multipliers.
+# Samples recorded at a time: more exceed a core's cache, fewer use its arithmetic units poorly.
 CHUNK = 128
-# One sample's error may be as many times the tolerance that the root mean square keeps.
+# Bound on the error of a single sample, as a multiple of the tolerance on the root mean square.
 WORST = 10
 
 
 class CompressionFailed(RuntimeError):
-    """The calls of other samples are not spanned by those that the basis was fitted on."""
+    """The calls of some samples are not spanned by the basis, which was fitted to other samples."""
 
 
 @dataclass
 class RecordedFactors:
-    """Per-sample derivatives of a model's trained parameters from recorded calls.
+    """Per-sample derivatives by the trained parameters of a model, from recorded calls.
 
     Args:
-        recorder: of the model.
+        recorder: the recorder of the model.
         k: number of outputs.
-        layout: how they end up in the kernel.
+        layout: arrangement of the outputs in the kernel.
         method: one of `planning.CANDIDATES`.
-        tolerance: relative error of the derivatives that a compression may make.
-        cost: by which to choose.
-        max_bytes: memory to stay below while recording; a sample's derivatives take a hundredth at most
-            if any choice allows it.
+        tolerance: bound on the relative error of the derivatives by compression.
+        cost: cost function that selects the form of the derivatives.
+        max_bytes: memory bound while recording; the derivatives of one sample take at most a hundredth of it
+            if any choice allows that.
 
     Attributes:
-        choices: terms and contraction selected, by weight, once started.
-        coupling: see `Recorder.coupling`, once started.
-        compression_error: the largest root mean square of it over a chunk of samples so far.
+        choices: selected terms and contraction by weight, after `start`.
+        coupling: see `Recorder.coupling`, after `start`.
+        compression_error: largest root mean square of the compression's error over a chunk of samples so far.
     """
 
     recorder: Recorder
@@ -61,14 +61,14 @@ class RecordedFactors:
     compression_error: float = 0.0
 
     def start(self, x: Tensor) -> None:
-        """Check that samples are independent, and choose how to hold each weight's derivative.
+        """Check that samples are independent, and select the form of each weight's derivative.
 
         Raises:
             NotRecordableError: see `Recorder`.
             NonFiniteKernelError: an input or cotangent is not finite.
         """
         self.coupling, numbers = self.recorder.coupling(x)
-        # Calls, their cotangents and graph in the solve's dtype, and their copies in the kernel's.
+        # Calls, cotangents and graph in the dtype of the solve, and copies in that of the kernel.
         recorded = numbers * (4 * x.element_size() + 2 * self.layout.dtype.itemsize)
         self._chunk_rows = max(1, min(CHUNK, self.max_bytes // max(1, recorded)))
         rows = x[: self._chunk_rows]
@@ -78,24 +78,24 @@ class RecordedFactors:
             logger.debug("derivative by %s: %s", name, self.choices[name])
 
     def __call__(self, x: Tensor) -> dict[str, Factor]:
-        """Derivatives of the outputs of all rows of x, by the parameter's name.
+        """Derivatives of the outputs by each parameter, for all rows of x, by parameter name.
 
         Raises:
-            NotRecordableError, NonFiniteKernelError: as `start`.
-            CompressionFailed: samples of x are not spanned by those seen first.
+            NotRecordableError, NonFiniteKernelError: see `start`.
+            CompressionFailed: samples of x are not spanned by the first ones.
         """
         parts = [self._factors(self._recording(rows)) for rows in x.split(self._chunk_rows)]
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
     def bytes_a_row(self) -> int:
-        """Memory that the derivatives of one sample take, once started."""
+        """Memory in bytes of the derivatives of one sample, after `start`."""
         whole = sum(g.numel() // g.shape[1] for g in self._first[1].gradients.values())
-        # Half as much again for the float32 copies of outer products.
+        # Plus half, for the float32 copies of outer products.
         numbers = whole + sum(3 * choice.numbers // 2 for choice in self.choices.values())
         return numbers * self.layout.dtype.itemsize
 
     def without_compression(self, x: Tensor) -> RecordedFactors:
-        """A copy for rows like those of x, restarted with all calls uncompressed."""
+        """Restarted copy without compression, for rows like those of x."""
         exact = replace(self, method="uncompressed", choices={}, compression_error=0.0)
         exact.start(x)
         return exact
@@ -143,7 +143,7 @@ class RecordedFactors:
         candidates = CANDIDATES[self.method]
         weight = Weight.of(calls, self.layout)
         bases = None
-        # Two calls or fewer have nothing in common worth finding.
+        # Two calls or fewer are not worth compressing.
         if any(compressed for compressed, _ in candidates) and max(weight.calls) > 2:
             bases = tuple(compression.fit(compression.samples(some), self.tolerance) for some in calls)
         choices = [
@@ -154,7 +154,7 @@ class RecordedFactors:
 
 
 def _joined(parts: Sequence[Factor]) -> Factor:
-    """Derivatives of consecutive chunks as one."""
+    """Derivatives of consecutive chunks of samples, concatenated."""
     if len(parts) == 1:
         return parts[0]
     whole = [part.values for part in parts if isinstance(part, Gradients)]

@@ -1,4 +1,4 @@
-"""Per-sample derivatives by one backward pass a sample and output: slow, and right for any model."""
+"""Per-sample derivatives by one backward pass per sample and output: slow, for any model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ntkode.ntk.empirical.layout import Layout
 
 
 class JacobianFactors:
-    """∂f_i/∂θ of every trained parameter, whole; the model sees one row at a time.
+    """Dense ∂f_i/∂θ of every trained parameter; the model is called with one row at a time.
 
     Args:
         model: maps (1, …) to (1, k).
         k: number of outputs.
-        layout: how they end up in the kernel.
+        layout: arrangement of the outputs in the kernel.
     """
 
     def __init__(self, model: nn.Module, k: int, layout: Layout) -> None:
@@ -23,13 +23,13 @@ class JacobianFactors:
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def bytes_a_row(self) -> int:
-        """Memory that one sample's derivatives take."""
+        """Memory in bytes of the derivatives of one sample."""
         numbers = sum(p.numel() for p in self._parameters.values())
-        # Twice: sample by sample, and stacked.
+        # Twice: per sample, and stacked.
         return 2 * len(self._seeds) * numbers * self._layout.dtype.itemsize
 
     def __call__(self, x: Tensor) -> dict[str, Factor]:
-        """Derivatives of the outputs of all rows of x, by the parameter's name."""
+        """Derivatives of the outputs by each parameter, for all rows of x, by parameter name."""
         by_sample = [self._of(row) for row in x.split(1)]
         return {
             name: self._layout.gradients(torch.stack([sample[j] for sample in by_sample], dim=1))
@@ -37,7 +37,7 @@ class JacobianFactors:
         }
 
     def _of(self, row: Tensor) -> list[Tensor]:
-        """One (K, size) tensor a parameter."""
+        """Derivatives of one row: a tensor (K, size) per parameter."""
         parameters = list(self._parameters.values())
         with torch.enable_grad():
             f = self._model(row.clone())  # a copy, which the model may change

@@ -15,11 +15,11 @@ from ntkode.ntk.spectrum import Spectrum, spectrum
 
 @dataclass(frozen=True)
 class MeasuredKernel:
-    """A kernel with the report on its making.
+    """A kernel with the report on its computation.
 
     Attributes:
-        blocks: the kernel's share by the parameter's name, or all of it under "".
-        report: how it was computed, and how well.
+        blocks: the kernel of each parameter by name, or the kernel over all parameters under "".
+        report: method of computation, and estimated errors.
     """
 
     blocks: dict[str, Tensor] = field(repr=False)
@@ -27,16 +27,16 @@ class MeasuredKernel:
 
     @property
     def kernel(self) -> Tensor:
-        """The kernel over all parameters."""
+        """The kernel over all parameters: the sum of the blocks."""
         first, *others = self.blocks.values()
         return sum(others, first)
 
     @property
     def spectrum(self) -> Spectrum:
-        """Its spectrum, with a floor under λ_min that knows the error of ∂f/∂θ.
+        """The spectrum of the kernel, with a resolution that includes the error of ∂f/∂θ.
 
         Raises:
-            ValueError: a kernel between two sets of inputs.
+            ValueError: the kernel is between two sets of inputs.
         """
         return spectrum(self.kernel, jacobian_error=self.report.jacobian_error)
 
@@ -79,37 +79,38 @@ def empirical_ntk(
     tolerance: float | None = None,
     max_bytes: int | None = None,
 ) -> Tensor | dict[str, Tensor]:
-    """Θ between the rows of x1 and x2 (x1 itself unless given), over all trained parameters.
+    """Empirical NTK Θ between the rows of x1 and x2 (default: x1), over all trained parameters.
 
-    An `ODEModel` is differentiated by backpropagation through a fixed-step solve: its own solver's, or
-    RK4 in place of an adaptive one, whose steps would couple the samples (`measure_ntk` reports to what
-    accuracy). The model is not changed.
+    An `ODEModel` is differentiated by backpropagation through a fixed-step solve: that of its solver, or
+    RK4 instead of an adaptive solver, whose steps would couple the samples (`measure_ntk` reports the error).
+    The model is not changed.
 
     Args:
         model: maps (N, …) to (N, k), each row by itself.
         x1: inputs of shape (N1, …).
         x2: inputs of shape (N2, …).
-        method: `pairs` and `build` contract recorded calls (see `ntk.contraction`), `compressed` fewer
-            terms that stand for them (see `ntk.compression`); `jacobian` takes one backward pass a sample
-            and output and works for any model; `auto` takes what costs the fewest operations within the
-            memory budget.
-        outputs: `trace` = (1/k) Σ_c Θ_cc of shape (N1, N2); `full` of shape (N1·k, N2·k), with sample
-            the slow and output the fast index; `sum` = Σ_{c,e} Θ_ce, shape (N1, N2).
-        blocks: return each parameter's share by its name; they add up to the kernel.
-        dtype: in which everything is computed. Unless given, the solve runs in the model's own dtype and
-            all that follows in float64, which gives λ_min to 1e-5 at a condition number of 1e6.
-        tolerance: relative error of ∂f/∂θ that a compression may make, checked on every sample; unless given
-            3e-6 with a float32 solve and 1e-12 with float64, each below the rounding of the solve.
-        max_bytes: memory to take, the kernel included; a quarter of what is free unless given.
+        method: `pairs` and `build` contract recorded calls (see `contraction`); `compressed` contracts fewer
+            terms that replace them (see `compression`); `jacobian` takes one backward pass per sample and
+            output, for any model; `auto` selects the method with the fewest operations within the memory
+            budget.
+        outputs: `trace` = (1/k) Σ_c Θ_cc of shape (N1, N2); `full` of shape (N1·k, N2·k), with the
+            sample as slow and the output as fast index; `sum` = Σ_{c,e} Θ_ce, shape (N1, N2).
+        blocks: return the kernel of each parameter by name; their sum is the kernel.
+        dtype: dtype of all computations. None: the solve runs in the model's dtype and the rest in float64,
+            which gives λ_min to 1e-5 at a condition number of 1e6.
+        tolerance: bound on the relative error of ∂f/∂θ by compression, checked on every sample; None: 3e-6
+            with a float32 solve and 1e-12 with float64, each below the rounding of the solve.
+        max_bytes: memory bound in bytes, kernel included; None: a quarter of the free memory.
 
     Returns:
-        The kernel, on the inputs' device, in float64 unless `dtype` says otherwise.
+        The kernel on the device of the inputs, in `dtype` or float64; with `blocks`, a dict of kernels.
 
     Raises:
-        ValueError: an unknown method or outputs, inputs that are not finite or of unequal shape, or a
-            budget that does not hold the kernel.
-        NotRecordableError: any method but `auto` and `jacobian` on a model with other than recorded calls.
-        NonFiniteKernelError: a derivative that is not finite.
+        ValueError: the method or outputs are unknown, the inputs are not finite or have unequal shapes, or
+            the budget is smaller than the kernel.
+        NotRecordableError: the model uses parameters in other calls than recorded ones, and the method is
+            neither `auto` nor `jacobian`.
+        NonFiniteKernelError: a derivative is not finite.
 
     Example:
         >>> from ntkode.models import NeuralODE
@@ -129,7 +130,7 @@ def empirical_ntk(
 
 
 def measure_ntk(model: nn.Module, x1: Tensor, x2: Tensor | None = None, **options: Any) -> MeasuredKernel:
-    """The kernel of `empirical_ntk`, with a report on how it was computed and how well.
+    """The kernel of `empirical_ntk` with a report on its method and errors.
 
     Arguments, keywords and errors are those of `empirical_ntk`.
 

@@ -1,7 +1,7 @@
-"""How a call of a linear layer makes its weight's derivative: a sum of outer products over positions.
+"""Derivative of a weight from a call of its linear layer: a sum of outer products over positions.
 
-For one sample, ∂f/∂W = Σ_l g_l a_l^T over the layer's positions l: one for a plain Linear layer, every place
-of a sequence, or of the image that a convolution slides over.
+For one sample, ∂f/∂W = Σ_l g_l a_l^T over the positions l of the layer: one for a plain Linear layer, one per
+element of a sequence, or one per position of a convolution.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Layer(Protocol):
-    """Splits a call's input and output into what the weight multiplies, by group and position."""
+    """Decomposition of a call's input and output into vectors by group and position."""
 
     def patches(self, inputs: Tensor) -> Tensor:
         """a, shape (groups, positions, M, p), from inputs of shape (M, …)."""
@@ -27,20 +27,20 @@ class Layer(Protocol):
 
     @property
     def arrangement(self) -> Hashable:
-        """Where g a^T lies in the weight: only calls that agree in it have one sum of outer products."""
+        """Key of the arrangement of g a^T in the weight; calls with equal keys share one sum."""
         ...
 
     def weight(self, products: Tensor) -> Tensor:
-        """Σ g a^T of shape (groups, q, p), flattened as the weight's entries lie."""
+        """Σ g a^T of shape (groups, q, p), flattened in the order of the weight's entries."""
         ...
 
 
 @dataclass(frozen=True)
 class Linear:
-    """x W^T on the last dimension of (M, …, p), or x W.
+    """Linear layer: x W^T, or x W, on the last dimension of x (M, …, p).
 
     Attributes:
-        transposed: whether it is x W, with W of shape (p, q).
+        transposed: whether the product is x W, with W of shape (p, q).
     """
 
     transposed: bool = False
@@ -55,11 +55,11 @@ class Linear:
 
     @property
     def arrangement(self) -> Hashable:
-        """As W^T or as W."""
+        """The key: product with W^T or with W."""
         return self.transposed
 
     def weight(self, products: Tensor) -> Tensor:
-        """Shape (p·q), from (1, q, p)."""
+        """Flattened weight derivative (p·q,), from (1, q, p)."""
         return (products[0].mT if self.transposed else products[0]).flatten()
 
 
@@ -68,11 +68,11 @@ class Convolution:
     """A 1-d or 2-d convolution with zero padding.
 
     Attributes:
-        kernel: (height, width) of the kernel; height 1 in one dimension. So are the others.
+        kernel: (height, width) of the kernel; the height is 1 in one dimension.
         stride: (vertical, horizontal).
         padding: (top, bottom, left, right).
         dilation: (vertical, horizontal).
-        groups: into which the channels fall.
+        groups: number of groups of channels.
     """
 
     kernel: tuple[int, int]
@@ -82,7 +82,7 @@ class Convolution:
     groups: int
 
     def patches(self, inputs: Tensor) -> Tensor:
-        """a, shape (groups, positions, M, p): the entries under the kernel at every place."""
+        """a, shape (groups, positions, M, p): the entries under the kernel at every position."""
         top, bottom, left, right = self.padding
         image = F.pad(inputs if inputs.ndim == 4 else inputs.unsqueeze(2), (left, right, top, bottom))
         columns = F.unfold(image, self.kernel, dilation=self.dilation, stride=self.stride)
@@ -96,11 +96,11 @@ class Convolution:
 
     @property
     def arrangement(self) -> Hashable:
-        """By the groups: two convolutions may cut one weight into different ones."""
+        """The key: the number of groups, which two convolutions of one weight may differ in."""
         return self.groups
 
     def weight(self, products: Tensor) -> Tensor:
-        """Shape (groups·q·p), from (groups, q, p)."""
+        """Flattened weight derivative (groups·q·p,), from (groups, q, p)."""
         return products.flatten()
 
 
@@ -115,17 +115,17 @@ def convolution(
 
     Args:
         weight: shape (channels out, channels in / groups, width) or (…, height, width).
-        stride: as torch takes it, and so are the others.
+        stride: torch's argument.
         padding: a number, a pair, or "valid" or "same".
         dilation: spacing of the kernel.
-        groups: into which the channels fall.
+        groups: number of groups of channels.
     """
     plane = weight.ndim == 4
     kernel = (weight.shape[2] if plane else 1, weight.shape[-1])
     step, spacing = _pair(stride, plane, 1), _pair(dilation, plane, 1)
     if padding == "same":
         total = [s * (k - 1) for s, k in zip(spacing, kernel, strict=True)]
-        # torch puts the odd one at the far end.
+        # torch adds the odd one at the end.
         ends = (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2)
     else:
         vertical, horizontal = _pair(0 if isinstance(padding, str) else padding, plane, 0)

@@ -1,4 +1,4 @@
-"""The full NTK of a training set as a matrix-free operator, for N too large to hold it."""
+"""The full NTK of a training set as a matrix-free operator, for kernels too large to form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TraceEstimate:
 
     Attributes:
         value: the estimate.
-        standard_error: of it, from the spread over the probes.
+        standard_error: standard error of the estimate, from its spread over the probes.
     """
 
     value: float
@@ -44,12 +44,12 @@ class TraceEstimate:
 
 
 class KernelOperator(ABC):
-    """v ↦ Θ v = J(J^T v) on a whole set of samples, J = ∂f/∂θ of shape (N·k, P), at fixed parameters.
+    """Products v ↦ Θ v = J(J^T v) with J = ∂f/∂θ, (N·k, P), on N samples at fixed parameters.
 
     Attributes:
-        samples: N.
-        outputs: k.
-        device: where vectors live.
+        samples: N, number of samples.
+        outputs: k, number of outputs.
+        device: device of the vectors.
     """
 
     samples: int
@@ -61,25 +61,25 @@ class KernelOperator(ABC):
         """Θ v as a float64 tensor of shape (N, k), from v of the same shape."""
 
     def lambda_max(self, *, iterations: int = 30, seed: int = 0) -> float:
-        """The largest eigenvalue, from below, by Lanczos from a random start."""
+        """Largest eigenvalue by Lanczos from a random start: a lower bound that converges to it."""
         return lanczos(self, self._random(seed), iterations).lambda_max
 
     def trace(self, *, probes: int = 32, seed: int = 0) -> TraceEstimate:
         """tr Θ by Hutchinson's estimator (1990): the mean of z^T Θ z over random signs z.
 
-        The relative error of one probe is some √2 ‖Θ‖_F / tr Θ.
+        The relative error of one probe is about √2 ‖Θ‖_F / tr Θ.
 
         Raises:
-            ValueError: fewer than two probes, which leave the error unknown.
+            ValueError: there are fewer than two probes, so the error is unknown.
         """
         if probes < 2:
-            raise ValueError(f"probes={probes}: a trace and its error need two at least")
+            raise ValueError(f"probes={probes}: a trace and its error need at least two")
         signs = [self._random(seed + j).sign() for j in range(probes)]
         values = torch.stack([(z * self(z)).sum() for z in signs])
         return TraceEstimate(float(values.mean()), float(values.std()) / math.sqrt(probes))
 
     def linear_operator(self) -> LinearOperator:
-        """The same for SciPy, on float64 vectors of length N·k, sample slow and output fast."""
+        """The operator for SciPy, on float64 vectors of length N·k, with the output as fast index."""
 
         def product(vector: np.ndarray) -> np.ndarray:
             v = torch.as_tensor(vector, dtype=torch.float64, device=self.device)
@@ -98,10 +98,10 @@ class KernelOperator(ABC):
 
 
 class FactoredOperator(KernelOperator):
-    """Products from recorded calls, compressed and held: a few matrix products each.
+    """Products from stored, compressed calls: a few matrix products each.
 
     Args:
-        factors: derivatives of all samples in a `Layout("full", …)`, by parameter.
+        factors: derivatives of all samples in a `Layout("full", …)`, by parameter name.
     """
 
     def __init__(self, factors: dict[str, Factor]) -> None:
@@ -116,7 +116,7 @@ class FactoredOperator(KernelOperator):
 
 
 class _Part:
-    """One parameter's share, laid out such that a product reads each number twice and in order."""
+    """Derivatives by one parameter, ordered so that a product reads each number twice, contiguously."""
 
     def __init__(self, factor: Factor) -> None:
         if isinstance(factor, OuterProducts):
@@ -142,7 +142,7 @@ class _Part:
 
 
 class AutogradOperator(KernelOperator):
-    """Products by one backward pass through a retained graph and one forward-mode pass, for any model.
+    """Products by one backward pass (retained graph) and one forward-mode pass, for any model.
 
     Args:
         model: maps (N, …) to (N, k); its parameters are read once.
@@ -174,7 +174,8 @@ class AutogradOperator(KernelOperator):
         return product.double()
 
     def _forward(self, parameters: dict[str, Tensor]) -> Tensor:
-        output: Tensor = functional_call(self._model, parameters, (self._x.clone(),))  # which it may change
+        copy = self._x.clone()  # the model may change it
+        output: Tensor = functional_call(self._model, parameters, (copy,))
         return output
 
 
@@ -187,20 +188,20 @@ def kernel_operator(
     tolerance: float | None = None,
     max_bytes: int | None = None,
 ) -> KernelOperator:
-    """The full kernel between all rows of x and outputs, as an operator at the present parameters.
+    """The full kernel of all rows of x and outputs, as an operator at the current parameters.
 
-    Recorded calls are compressed and held where they fit, so that a product costs a few matrix products;
-    else, and where a model can't be recorded, each takes a backward and a forward pass.
+    If recorded calls fit in memory, they are compressed and stored, and a product costs a few matrix
+    products. Otherwise, or if the model cannot be recorded, a product takes a backward and a forward pass.
 
     Args:
-        model: as `empirical_ntk` takes it; not changed.
+        model: see `empirical_ntk`; it is not changed.
         x: inputs of shape (N, …).
-        dtype: of the solve; the model's unless given. Held derivatives are float64.
-        tolerance: as in `empirical_ntk`.
-        max_bytes: memory to hold; a quarter of what is free unless given.
+        dtype: dtype of the solve; None: that of the model. Stored derivatives are float64.
+        tolerance: see `empirical_ntk`.
+        max_bytes: bound on the stored derivatives in bytes; None: a quarter of the free memory.
 
     Raises:
-        NonFiniteKernelError: a derivative that is not finite.
+        NonFiniteKernelError: a derivative is not finite.
 
     Example:
         >>> from ntkode.models import NeuralODE
@@ -216,20 +217,20 @@ def kernel_operator(
     try:
         factors = _held(twin, x, tolerance, free_bytes(x.device) // 4 if max_bytes is None else max_bytes)
     except NotRecordableError as error:
-        logger.info("kernel products go through autograd: %s", error)
+        logger.info("kernel products use autograd: %s", error)
         factors = None
     return AutogradOperator(twin, x) if factors is None else FactoredOperator(factors)
 
 
 def _held(twin: nn.Module, x: Tensor, tolerance: float | None, max_bytes: int) -> dict[str, Factor] | None:
-    """Derivatives of all samples, or None where they are too large."""
+    """Derivatives of all samples; None if they exceed the memory bound."""
     factors = RecordedFactors(
         Recorder(twin), output_count(twin, x), Layout("full", torch.float64), "auto",
         TOLERANCE[x.dtype] if tolerance is None else tolerance, product_numbers, max_bytes // 4,
     )  # fmt: skip
     factors.start(x)
     for _ in range(2):
-        # Twice: once as recorded, once in the order of products.
+        # Twice: as recorded, and in the order of products.
         if 2 * len(x) * factors.bytes_a_row() > max_bytes:
             return None
         try:

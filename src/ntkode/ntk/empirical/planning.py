@@ -1,4 +1,4 @@
-"""What a contraction would cost, in operations and memory, and which one is taken."""
+"""Cost of contractions in operations and memory, and selection of the cheapest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ntkode.ntk.empirical.compression import Basis
 from ntkode.ntk.empirical.layout import Layout
 from ntkode.ntk.empirical.recording import Calls
 
-# method → the (compressed, contraction) pairs that it leaves to choose from
+# method → the candidate pairs (compressed, contraction)
 CANDIDATES: dict[str, tuple[tuple[bool, str], ...]] = {
     "auto": ((False, "pairs"), (False, "build"), (True, "pairs"), (True, "build")),
     "pairs": ((False, "pairs"),),
@@ -21,16 +21,16 @@ CANDIDATES: dict[str, tuple[tuple[bool, str], ...]] = {
 
 @dataclass(frozen=True)
 class Weight:
-    """The sizes of one weight's calls.
+    """Sizes of the calls of one weight.
 
     Attributes:
-        p: inputs of the weight at one position.
-        q: outputs of it.
-        groups: of a convolution.
-        positions: of each shape of call.
-        calls: C of each shape of call.
-        outputs: K, outputs differentiated.
-        separate: M, how many of them have rows of the kernel.
+        p: number of inputs of the weight at one position.
+        q: number of outputs of the weight at one position.
+        groups: number of groups of a convolution; 1 for other layers.
+        positions: number of positions, for each shape of call.
+        calls: C, for each shape of call.
+        outputs: K, number of differentiated outputs.
+        separate: M, number of outputs with separate rows in the kernel.
     """
 
     p: int
@@ -43,7 +43,7 @@ class Weight:
 
     @classmethod
     def of(cls, calls: Sequence[Calls], layout: Layout) -> Weight:
-        """The sizes of one weight's recorded calls, by which costs are compared."""
+        """Sizes of the recorded calls of one weight."""
         a = [some.layer.patches(some.inputs[0, :1]) for some in calls]
         g = [some.layer.channels(some.cotangents[0, 0, :1]) for some in calls]
         outputs = calls[0].cotangents.shape[1]
@@ -58,19 +58,19 @@ class Weight:
         )
 
     def terms(self, bases: Sequence[Basis] | None) -> int:
-        """T: outer products that make the derivative, compressed or not."""
+        """T: number of outer products in the derivative, compressed if `bases` are given."""
         ranks = self.calls if bases is None else [basis.rank for basis in bases]
         return sum(rank * places for rank, places in zip(ranks, self.positions, strict=True))
 
 
 @dataclass(frozen=True, repr=False)
 class Choice:
-    """How the derivative of one weight is held, and so how its kernel is computed.
+    """Form of the derivative of one weight, and contraction of its kernel.
 
     Attributes:
-        weight: sizes.
+        weight: sizes of the calls.
         contraction: "pairs" of outer products, or "build" the whole derivative first.
-        bases: one for each shape of call where the calls are compressed, else None.
+        bases: one for each shape of call; None: uncompressed.
     """
 
     weight: Weight
@@ -79,22 +79,22 @@ class Choice:
 
     @property
     def calls(self) -> int:
-        """C, calls in one forward pass."""
+        """C, number of calls in one forward pass."""
         return sum(self.weight.calls)
 
     @property
     def terms(self) -> int:
-        """T ≤ C·positions, outer products that stand for them."""
+        """T ≤ C·positions, number of outer products per sample."""
         return self.weight.terms(self.bases)
 
     @property
     def tail(self) -> float:
-        """Relative norm of what the compression leaves out."""
+        """Relative norm omitted by the compression."""
         return max((basis.tail for basis in self.bases or ()), default=0.0)
 
     @property
     def numbers(self) -> int:
-        """Numbers that the derivative of one sample takes."""
+        """Number of entries stored for the derivative of one sample."""
         w = self.weight
         if self.contraction == "pairs":
             return w.groups * self.terms * (w.p + w.outputs * w.q)
@@ -109,7 +109,7 @@ Cost = Callable[[Choice], float]
 
 
 def kernel_flops(n1: int, n2: int) -> Cost:
-    """Operations of a kernel between n1 and n2 samples, the projection on fewer terms included."""
+    """Cost function: operations of a kernel of n1 × n2 samples, including the compression."""
 
     def flops(choice: Choice) -> float:
         w, t = choice.weight, choice.terms
@@ -128,11 +128,11 @@ def kernel_flops(n1: int, n2: int) -> Cost:
 
 
 def product_numbers(choice: Choice) -> float:
-    """Numbers that a product with the kernel reads for each sample: it is bound by memory."""
+    """Cost function: numbers read per sample in a product with the kernel, which is memory bound."""
     return choice.numbers
 
 
 def cheapest(choices: Sequence[Choice], cost: Cost, most_numbers: float) -> Choice:
-    """The choice of least cost among those that fit, or else the smallest."""
+    """The cheapest choice with at most `most_numbers` numbers per sample; if none fits, the smallest."""
     fitting = [choice for choice in choices if choice.numbers <= most_numbers]
     return min(fitting, key=cost) if fitting else min(choices, key=lambda choice: choice.numbers)

@@ -1,4 +1,4 @@
-"""In which precision a kernel is computed, how well it is known then, and what memory is free for it."""
+"""Precision of a kernel's computation, its rounding error, and the memory available."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from ntkode.integrate import Solver
 from ntkode.models import ODEModel
 
-# Relative error of ∂f/∂θ that a compression may make: about what a solve in that precision makes itself.
-# The kernel's own is some 400 times smaller, since the terms are orthogonal over the samples.
+# Bound on the relative error of ∂f/∂θ by compression, about that of a solve in this precision. The error
+# of the kernel is about 400 times smaller, because the terms are orthogonal over the samples.
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12}
-# For runs to be repeated bit for bit: a fixed budget, not a share of what is free, since how a kernel
-# is cut decides its last bits.
+# Fixed memory budget of runs: the size of blocks determines the last bits of a kernel, so a share of the
+# free memory would make runs irreproducible.
 REPRODUCIBLE_BYTES = 2**31
 # Rounding of ∂f/∂θ by a solve, in units of ε.
 ROUNDINGS = 8
 
 
 def solve_dtype(model: nn.Module, x: Tensor) -> torch.dtype:
-    """The dtype of the model's parameters; that of x where it has none."""
+    """Dtype of the model's parameters; that of x if it has none."""
     return next((p.dtype for p in model.parameters()), x.dtype)
 
 
@@ -32,9 +32,9 @@ def rounding(dtype: torch.dtype) -> float:
 
 
 def differentiable_twin(model: nn.Module, dtype: torch.dtype | None) -> tuple[nn.Module, Solver | None]:
-    """A copy to differentiate, in `dtype` if given, and the fixed-step solver that replaces an adaptive one.
+    """Copy to differentiate, in `dtype` if given, and the fixed-step solver that replaces an adaptive one.
 
-    Kernels differentiate a backprop solve with fixed steps, whatever a model's own gradient method.
+    Kernels always differentiate a fixed-step solve by backpropagation, for every gradient method.
     """
     replacement = None
     if isinstance(model, ODEModel):
@@ -46,10 +46,10 @@ def differentiable_twin(model: nn.Module, dtype: torch.dtype | None) -> tuple[nn
 
 
 def output_count(model: nn.Module, x: Tensor) -> int:
-    """k, the model's outputs for one row of x.
+    """k, the number of outputs of the model for one row of x.
 
     Raises:
-        ValueError: its output is not (N, k).
+        ValueError: the output is not (N, k).
     """
     with torch.no_grad():
         f = model(x[:1].clone())  # a copy, which the model may change
@@ -59,7 +59,7 @@ def output_count(model: nn.Module, x: Tensor) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on the device."""
+    """Free memory on the device, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return int(psutil.virtual_memory().available)

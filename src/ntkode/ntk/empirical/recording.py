@@ -1,4 +1,4 @@
-"""Record what every linear call of a model sees: its input and its output's cotangents.
+"""Recording of every linear call of a model: its input and the cotangents of its output.
 
 A weight's derivative is a sum over its calls c of outer products, ∂f/∂W = Σ_c g_c a_c^T (input a_c,
 cotangent g_c = ∂f/∂(W a_c)), so a kernel needs the a_c and g_c alone, never a weight gradient.
@@ -21,15 +21,16 @@ from ntkode.ntk.empirical.tape import Call, NotRecordableError, RandomOutputErro
 
 __all__ = ["Calls", "NotRecordableError", "RandomOutputError", "Recorder", "Recording"]
 
-# A sample's output may depend on its batch by as much: an adaptive solver's first step does, by 1e-8.
+# Bound on the relative dependence of an output on other samples of the batch: the first step of an adaptive
+# solver causes 1e-8.
 MOST_COUPLING = 1e-6
-# Largest relative difference between recorded and single-sample derivatives: an adaptive solver takes other
-# steps for one sample than for several. What is recorded wrongly is wrong by more.
+# Largest relative difference between recorded and single-sample derivatives: an adaptive solver takes
+# different steps for one sample than for several. Errors of the recording are larger.
 MOST_ERROR = 1e-3
-# Samples on which the recording is verified.
+# Number of samples on which the recording is verified.
 VERIFIED = 3
-# Adjoint passes of several outputs go through the graph at once up to as many rows (samples × outputs):
-# wider ones fall out of a core's cache and are slower.
+# Adjoint passes of several outputs run at once up to this number of rows (samples × outputs); more rows
+# exceed a core's cache and are slower.
 BATCHED_ROWS = 2048
 
 
@@ -38,9 +39,9 @@ class Calls:
     """Calls of one weight in one batched forward pass, all of one shape.
 
     Attributes:
-        layer: how input and output make the weight's derivative.
+        layer: decomposition of input and output into the weight's derivative.
         inputs: a_c, shape (C, N, …).
-        cotangents: g_c by output, shape (C, K, N, …).
+        cotangents: g_c for each of K outputs, shape (C, K, N, …).
     """
 
     layer: Layer
@@ -48,7 +49,7 @@ class Calls:
     cotangents: Tensor
 
     def first(self) -> Tensor:
-        """Σ_c g_c a_c^T of the first sample and seed, flat as the weight's entries lie; float64."""
+        """Σ_c g_c a_c^T of the first sample and seed, flat, in the order of the weight's entries; float64."""
         a = self.layer.patches(self.inputs[:, 0].double())
         g = self.layer.channels(self.cotangents[:, 0, 0].double())
         return self.layer.weight(torch.einsum("blnq,blnp->bqp", g, a))
@@ -56,10 +57,10 @@ class Calls:
 
 @dataclass(frozen=True)
 class Recording:
-    """What a batch of N samples leaves behind, for K outputs (or combinations of outputs).
+    """Recorded calls and gradients of a batch of N samples, for K outputs or combinations of them.
 
     Attributes:
-        calls: of each weight, by the parameter's name.
+        calls: the calls of each weight, by parameter name.
         gradients: per-sample gradients, float64, shape (K, N, size), of biases and of parameters that
             enter elementwise.
     """
@@ -76,16 +77,16 @@ class Recording:
 
 
 class Recorder:
-    """Records a model's calls, batch by batch.
+    """Recorder of the calls of a model, batch by batch.
 
     Args:
         model: maps (N, …) to (N, k), each row by itself. Its trained parameters enter through `F.linear`,
             `F.conv1d`, `F.conv2d` (the modules use them) or `@`, as their biases, or by elementwise
-            arithmetic with the batch. It is copied.
+            arithmetic with the batch. The recorder copies it.
 
     Raises:
-        NotRecordableError: a module that couples the samples of a batch, or whose calls can't be seen.
-        RandomOutputError: a module that draws random numbers.
+        NotRecordableError: a module couples the samples of a batch, or its calls cannot be recorded.
+        RandomOutputError: a module draws random numbers.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -98,30 +99,30 @@ class Recorder:
         self._owners = {n: _described(n, modules[n.rpartition(".")[0]]) for n in self._names.values()}
 
     def __call__(self, x: Tensor, seeds: Tensor) -> Recording:
-        """Calls on the rows of x.
+        """Record the calls on the rows of x.
 
         Args:
             x: inputs of shape (N, …) in the parameters' dtype.
             seeds: combinations of outputs to differentiate, shape (K, k): the unit matrix for each output.
 
         Raises:
-            NotRecordableError: a parameter enters by another operation; it and its module are named.
+            NotRecordableError: a parameter enters by another operation; the message names it and its module.
         """
         tape, f = self._run(_copy(x))
         return _recording(tape, _adjoint_passes(f, tape.edges, seeds.to(f)))
 
     def coupling(self, x: Tensor) -> tuple[float, int]:
-        """(Relative change of a sample's derivative by its batch; recorded numbers a row).
+        """Relative change of a sample's derivative by its batch, and the recorded numbers per row.
 
-        Verifies the recording: the first of a few rows beside the same row alone and plain autograd.
+        Verifies the recording on a few rows: the first row in the batch, alone, and by plain autograd.
 
         Raises:
-            NotRecordableError: the rows depend on one another by more than `MOST_COUPLING`, or a derivative
-                is not what was recorded; its parameter is named.
+            NotRecordableError: the rows depend on each other by more than `MOST_COUPLING`, or a derivative
+                differs from the recorded one; the message names its parameter.
             RandomOutputError: the model draws random numbers.
         """
         alone = self._gradients(x[:1])
-        # As many rows from a single one too: later batches have more.
+        # Repeat a single row, because later batches have more rows.
         batch = _copy(x[torch.arange(VERIFIED, device=x.device) % len(x)])
         entry = (get_gradient_edge(batch), batch.shape)
         tape, f = self._run(batch)
@@ -131,8 +132,8 @@ class Recorder:
         leak = _leak(gradients)
         if leak > MOST_COUPLING:
             raise NotRecordableError(
-                f"the samples of a batch depend on one another (relative derivative {leak:.1e}), as no "
-                "kernel of single samples can: take model.eval(), or method='jacobian' one by one"
+                f"the samples of a batch depend on one another (relative derivative {leak:.1e}), so they "
+                "have no kernel: use model.eval(), or method='jacobian', which takes them one by one"
             )
         recording = _recording(tape, [gradient[None] for gradient in gradients[1:]])
         error = self._error(alone, recording, torch.finfo(x.dtype).eps)
@@ -140,25 +141,25 @@ class Recorder:
         return max(leak, error), numbers
 
     def _error(self, alone: dict[str, Tensor], recording: Recording, eps: float) -> float:
-        """Largest relative error of the first row's recorded derivatives; 0 where it is mere rounding."""
+        """Largest relative error of the first row's recorded derivatives; 0 if it is only rounding."""
         total = max(float(gradient.norm()) for gradient in alone.values())
         largest = 0.0
         for name, gradient in alone.items():
             difference = float((gradient.flatten().double() - recording.first(name)).norm())
-            # A gradient of nothing but rounding is as large as the others' rounding.
+            # A gradient that vanishes exactly has the size of the rounding of the others.
             scale = float(gradient.norm()) + eps**0.5 * total
             error = difference / scale if scale > 0 else 0.0
             if error > MOST_ERROR:
                 raise NotRecordableError(
-                    f"{self._owners[name]} has another derivative than its recorded calls make (relative "
-                    f"error {error:.1e}): it enters unseen, or a sample's output depends on its batch: "
-                    "take method='jacobian'"
+                    f"{self._owners[name]} has another derivative than its recorded calls (relative error "
+                    f"{error:.1e}): it enters by an unrecorded call, or a sample's output depends on its "
+                    "batch; use method='jacobian'"
                 )
             largest = max(largest, error)
         return largest if largest > 1000 * eps else 0.0
 
     def _gradients(self, x: Tensor) -> dict[str, Tensor]:
-        """∂(seed · f)/∂θ of one row, by the parameter's name, by plain autograd."""
+        """∂(seed · f)/∂θ of one row by plain autograd, by parameter name."""
         trained = [p for p in self._model.parameters() if id(p) in self._names]
         state = _random_state(x.device)
         try:
@@ -170,7 +171,7 @@ class Recorder:
         finally:
             self._model.requires_grad_(False)
         if not torch.equal(state, _random_state(x.device)):
-            raise RandomOutputError("the model draws random numbers, so it has no kernel: take model.eval()")
+            raise RandomOutputError("the model draws random numbers, so it has no kernel: use model.eval()")
         return {self._names[id(p)]: g for p, g in zip(trained, gradients, strict=True)}
 
     def _run(self, x: Tensor) -> tuple[Tape, Tensor]:
@@ -191,25 +192,25 @@ def _described(parameter: str, module: nn.Module) -> str:
 def _check_module(name: str, module: nn.Module) -> None:
     description = f"module {name!r} ({type(module).__name__})"
     if module.training and isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-        raise RandomOutputError(f"{description} makes a sample's output depend on chance: take model.eval()")
+        raise RandomOutputError(f"{description} makes the output random: use model.eval()")
     if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
         raise NotRecordableError(
-            f"{description} makes a sample's output depend on its batch while it trains: take model.eval()"
+            f"{description} makes a sample's output depend on its batch in training mode: use model.eval()"
         )
     if isinstance(module, torch.jit.ScriptModule):
         raise NotRecordableError(
-            f"{description} is compiled, so its calls can't be seen: take method='jacobian'"
+            f"{description} is compiled, so its calls cannot be recorded: use method='jacobian'"
         )
 
 
 def _copy(x: Tensor) -> Tensor:
-    """Puts every call into autograd's graph, though no weight does; no leaf, for a model may change it."""
+    """Input that requires a gradient, so that calls are in the graph; no leaf, so the model may change it."""
     with torch.enable_grad():
         return x.detach().clone().requires_grad_().clone()
 
 
 def _seed(f: Tensor) -> Tensor:
-    """A combination of the outputs; no plain sum, which is constant for a softmax."""
+    """Combination of the outputs; not their sum, which is constant for a softmax."""
     return torch.linspace(1.0, 2.0, f.shape[1]).to(f)
 
 
@@ -219,7 +220,7 @@ def _random_state(device: torch.device) -> Tensor:
 
 
 def _leak(gradients: Sequence[Tensor]) -> float:
-    """Largest derivative of the first row's output by other rows, relative to that by the first row."""
+    """Largest derivative of the first row's output by other rows, relative to that by its input."""
     same = max(float(gradient[0].abs().max()) for gradient in gradients)
     other = max(float(gradient[1:].abs().max()) for gradient in gradients)
     return other / same if same > 0 else 0.0
@@ -237,7 +238,7 @@ def _adjoint_passes(
         try:
             parts += _passes(f, points, some)
         except RuntimeError:
-            # A backward pass written by hand may not take several at once.
+            # A custom backward pass may not support several at once.
             if len(some) == 1:
                 raise
             parts += [part for one in some.split(1) for part in _passes(f, points, one)]
@@ -261,7 +262,7 @@ def _passes(f: Tensor, points: Sequence[GradientEdge], seeds: Tensor) -> list[tu
 
 
 def _joined(parts: Sequence[Tensor | None], shape: Sequence[int], like: Tensor) -> Tensor:
-    """One edge's cotangents from the passes; zero where no output depends on the call."""
+    """Cotangents of one edge from all passes; zero if no output depends on the call."""
     given = [part for part in parts if part is not None]
     if not given:
         return like.new_zeros(shape)
@@ -283,7 +284,7 @@ def _recording(tape: Tape, gradients: Sequence[Tensor]) -> Recording:
 
 
 def _bias_gradient(call: Call, gradients: Sequence[Tensor]) -> Tensor:
-    """Σ over positions of one call's cotangents, shape (K, N, size), float64."""
+    """Sum of one call's cotangents over positions, shape (K, N, size), float64."""
     gradient = gradients[call.edge]
     channels = call.layer.channels(gradient.flatten(0, 1)).double().sum(1)  # (groups, K·N, q)
     return channels.transpose(0, 1).flatten(1).unflatten(0, gradient.shape[:2])

@@ -1,4 +1,4 @@
-"""Watch a model's forward pass: keep the calls by which parameters enter, refuse any other use of one."""
+"""Tape of a forward pass: stores the calls in which parameters enter, and refuses other uses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ntkode.ntk.empirical.layers import Layer, Linear, convolution
 
 
 class NotRecordableError(ValueError):
-    """A parameter enters by other operations than recorded calls, or samples are not independent."""
+    """A parameter enters by an operation that is not recorded, or samples are not independent."""
 
 
 class RandomOutputError(NotRecordableError):
-    """The model draws random numbers: no method gives its kernel."""
+    """The model draws random numbers, so it has no kernel."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Call:
     """One call of a linear layer.
 
     Attributes:
-        layer: how input and output make the weight's derivative.
+        layer: decomposition of input and output into the weight's derivative.
         given: the input, shape (N, …).
-        version: of the input when it was given; it is raised by changes in place.
+        version: version counter of the input at the call; changes in place raise it.
         edge: index of the output among the tape's edges.
-        shape: of the output.
+        shape: shape of the output.
     """
 
     layer: Layer
@@ -45,19 +45,19 @@ class Call:
 
 @dataclass
 class Tape(TorchFunctionMode):
-    """Records the torch functions that take a parameter, while it is entered as a context.
+    """Context that records the torch functions with a parameter as argument.
 
     Args:
-        rows: N, samples in the batch.
-        names: of the parameters, by their identity.
-        owners: by name, what to call a parameter in messages.
+        rows: N, number of samples in the batch.
+        names: names of the parameters, by `id`.
+        owners: descriptions of the parameters for messages, by name.
 
     Attributes:
-        calls: by parameter, layer and shapes of input and output.
-        biases: calls of which a parameter is the bias.
-        edges: where outputs of calls and parameters that enter elementwise lie in autograd's graph.
-        leaves: edges of the parameters that enter elementwise, repeated by sample.
-        numbers: how many numbers the inputs hold.
+        calls: calls by parameter, layer and shapes of input and output.
+        biases: calls by the parameter that is their bias.
+        edges: edges of autograd's graph: outputs of calls, and parameters that enter elementwise.
+        leaves: indices of the edges of parameters that enter elementwise, repeated by sample.
+        numbers: total number of entries of the inputs.
     """
 
     rows: int
@@ -72,13 +72,13 @@ class Tape(TorchFunctionMode):
     def __post_init__(self) -> None:
         super().__init__()
         self._expanded: dict[str, Tensor] = {}
-        self._kept: list[Tensor] = []  # transposed weights, whose ids must not be given to others
+        self._kept: list[Tensor] = []  # transposed weights, kept so that their ids stay unique
         self._transposed: set[int] = set()
 
     def __torch_function__(
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run `func`, and keep its call where it takes a parameter."""
+        """Run `func`, and record the call if a parameter is an argument."""
         kwargs = kwargs or {}
         leaves = list(_leaves((args, kwargs)))
         used = [leaf for leaf in leaves if id(leaf) in self.names]
@@ -88,7 +88,7 @@ class Tape(TorchFunctionMode):
         if func in ELEMENTWISE and not kwargs:
             return func(*self._by_sample(func, args, used[0]))
         output = func(*args, **kwargs)
-        # Looking at a parameter's shape or dtype gives no tensor, and is no use of it.
+        # Reading a parameter's shape or dtype returns no tensor and is not a use.
         if not any(isinstance(leaf, Tensor) for leaf in _leaves(output)) or output is used[0]:
             return output
         if func in TRANSPOSED and used[0].ndim == 2 and torch.is_grad_enabled():
@@ -96,10 +96,11 @@ class Tape(TorchFunctionMode):
         return self._recorded(func, args, kwargs, output, used[0])
 
     def check(self) -> None:
-        """Refuse calls whose derivatives can't be derived from what was recorded, or have no common form.
+        """Check that the recorded calls determine the derivatives.
 
         Raises:
-            NotRecordableError: an input changed in place after its call, or a weight used in several ways.
+            NotRecordableError: an input is changed in place after its call, or a weight is used in several
+                forms.
         """
         arrangements = defaultdict(set)
         for (name, (layer, *_)), calls in self.calls.items():
@@ -115,7 +116,7 @@ class Tape(TorchFunctionMode):
     def _transpose(self, used: Tensor, output: Tensor) -> Tensor:
         self.names[id(output)] = self.names[id(used)]
         self._kept.append(output)
-        if id(used) not in self._transposed:  # else it is the weight again
+        if id(used) not in self._transposed:  # otherwise the result is the weight
             self._transposed.add(id(output))
         return output
 
@@ -126,8 +127,8 @@ class Tape(TorchFunctionMode):
         if call is None or not self._recordable(*call[:3], output):
             raise self._refusal(func, used)
         given, weight, bias, layer = call
-        if not output.requires_grad:  # a layer that sees no input, only the time, say
-            # A copy of the leaf, which itself may not be changed in place, as an activation may do.
+        if not output.requires_grad:  # the call does not depend on the input, but on the time for example
+            # A copy, because an activation may change it in place, which a leaf does not allow.
             output = output.requires_grad_().clone()
         entry = Call(layer, given.detach(), given._version, self._edge(output), output.shape)
         self.numbers += given.numel()
@@ -138,8 +139,8 @@ class Tape(TorchFunctionMode):
         return output
 
     def _recordable(self, given: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor) -> bool:
-        """Whether the input is the batch, and the arguments are shaped as the modules' are."""
-        # Without gradients, an autograd.Function is at work that has its own, or none is due.
+        """Whether the input is the batch, and the arguments have the shapes of the modules."""
+        # Gradients are off inside an autograd.Function with a custom backward pass, or under no_grad.
         if not torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(output):
             return False
         batch = given.ndim >= 2 and len(given) == self.rows and id(given) not in self.names
@@ -151,7 +152,7 @@ class Tape(TorchFunctionMode):
         return len(self.edges) - 1
 
     def _by_sample(self, func: Callable, args: tuple, used: Tensor) -> tuple:
-        """The arguments with each parameter repeated by sample, so that its gradient comes by sample."""
+        """The arguments with each parameter repeated by sample, so that its gradient is per sample."""
         batch = [a for a in args if isinstance(a, Tensor) and id(a) not in self.names and a.ndim > 0]
         if not batch or len(batch[0]) != self.rows or not torch.is_grad_enabled():
             raise self._refusal(func, used)
@@ -179,17 +180,17 @@ class Tape(TorchFunctionMode):
         )
 
     def _refused(self, name: str, why: str) -> NotRecordableError:
-        return NotRecordableError(f"{self.owners[name]} {why}: take method='jacobian'")
+        return NotRecordableError(f"{self.owners[name]} {why}: use method='jacobian'")
 
 
 def _refuse_foreign(leaves: Sequence[Any]) -> None:
-    """A copy's own parameters are frozen: one that is not belongs to no part of it."""
+    """Refuse tensors that require a gradient: all parameters of the copied model are frozen."""
     for leaf in leaves:
         if type(leaf) is nn.Parameter and leaf.requires_grad:
             raise ValueError(
                 f"the model uses a trainable parameter of shape {tuple(leaf.shape)} that is not among its "
-                "parameters(): one kept in a plain list, or by a lambda that holds on to the original of a "
-                "copied model; register it, or freeze it by requires_grad_(False)"
+                "parameters(): it is in a plain list, or in a lambda that refers to the original of a copied "
+                "model; register it, or freeze it by requires_grad_(False)"
             )
 
 
@@ -209,13 +210,13 @@ TRANSPOSED = _functions("t") | {Tensor.T.__get__, Tensor.mT.__get__}  # type: ig
 def _linear_call(
     func: Callable, args: tuple, kwargs: Mapping[str, Any], transposed: set[int]
 ) -> tuple[Tensor, Tensor, Tensor | None, Layer] | None:
-    """(input, weight, bias, layer) of a call by which parameters may enter a model, else None.
+    """(input, weight, bias, layer) of a call of a linear layer; None for other functions.
 
     Args:
         func: a torch function.
-        args: its arguments.
-        kwargs: named ones.
-        transposed: identities of weights that are the transposes of parameters.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        transposed: ids of the transposes of parameters.
     """
     if func is F.linear:
         given, weight, bias = _layer_arguments(*args, **kwargs)[:3]

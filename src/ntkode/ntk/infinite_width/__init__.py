@@ -1,1 +1,1 @@
-"""Infinite-width kernels (NNGP and NTK) of Neural ODEs and ResNets."""
+"""Infinite-width kernels, NNGP and NTK, of Neural ODEs and ResNets."""

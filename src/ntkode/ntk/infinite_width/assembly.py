@@ -1,4 +1,4 @@
-"""Kernel matrices from kernels of pairs: block by block, and from a table where there are many pairs."""
+"""Kernel matrices from kernels of pairs: solved block by block, or interpolated in a table."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ntkode.ntk.infinite_width.input_geometry import Block, InputGeometry
 from ntkode.ntk.infinite_width.kernel_table import HELD_OUT, KernelTable, Range, tabulate, tabulate_diagonal
 from ntkode.ntk.infinite_width.pair_kernel import PairKernel
 
-FEW_PAIRS = 2000  # solved one by one
+FEW_PAIRS = 2000  # up to this number all pairs are solved
 
 
 @dataclass(frozen=True)
 class Symmetries:
-    """What φ's form tells about its kernels.
+    """Symmetries of φ, which its kernels inherit.
 
     Attributes:
-        homogeneous: φ(rx) = rφ(x) for r > 0: kernels are those at q = q' = 1 times √(qq').
-        odd: φ(−x) = −φ(x): the kernels of (x, −x) are minus those of (x, x).
+        homogeneous: φ(rx) = rφ(x) for r > 0; kernels are √(qq') times those at q = q' = 1.
+        odd: φ(−x) = −φ(x); the kernels of (x, −x) are minus those of (x, x).
     """
 
     homogeneous: bool
@@ -29,14 +29,14 @@ class Symmetries:
 
 
 class Assembly:
-    """Fills the matrices for one set of inputs.
+    """Computation of the kernel matrices for one set of inputs.
 
     Args:
-        kernel: solves pairs.
-        geometry: the inputs.
-        symmetries: of φ.
-        tolerance: on either kernel; relative for values above one.
-        pairs_a_block: bound on the pairs that are worked on at once.
+        kernel: the kernel of pairs.
+        geometry: norms and angles of the inputs.
+        symmetries: symmetries of φ.
+        tolerance: error bound for each kernel: absolute below one, relative above.
+        pairs_a_block: bound on the number of pairs solved at once.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Assembly:
         self._pairs_a_block = pairs_a_block
 
     def run(self, bar: Progress) -> tuple[Tensor, Tensor, float]:
-        """NNGP and NTK for σ_v = 1, shape (N1, N2), and the largest error of an entry."""
+        """NNGP and NTK for σ_v = 1, shape (N1, N2), and the largest estimated error of an entry."""
         geometry = self._geometry
         task = bar.add_task("infinite-width kernels", total=len(geometry.q1))
         *diagonal, error = self._diagonal()
@@ -78,7 +78,7 @@ class Assembly:
         return nngp, ntk, error
 
     def _diagonal(self) -> tuple[Tensor, Tensor, float]:
-        """NNGP and NTK of each row of x1 with itself."""
+        """NNGP and NTK of each row of x1 with itself, (N1,), and the largest error."""
         distinct, index = torch.unique(self._q1, return_inverse=True)
         nngp, ntk, error = tabulate_diagonal(self._kernel.diagonal, distinct, self._tolerance)
         return nngp[index], ntk[index], error
@@ -100,9 +100,9 @@ class Assembly:
         return nngp, ntk, float(limits.error.max())
 
     def _known(self, block: Block) -> Tensor:
-        """1 where x' = x (or as good), −1 where x' = −x and φ is odd, else 0."""
+        """1 if x' = x up to rounding, −1 if x' = −x and φ is odd, otherwise 0; shape of the block."""
         q = self._q1[block.first : block.last, None]
-        # Equal rows of two sets may have norms that differ by rounding.
+        # The norms of equal rows of two sets may differ by rounding.
         alike = (q - self._q2[None, block.left :]).abs() <= 1e-15 * q
         known = (alike & (block.cosine == 1.0)).to(q.dtype)
         return known - (alike & (block.cosine == -1.0)).to(q.dtype) if self._symmetries.odd else known
@@ -118,14 +118,14 @@ class Assembly:
         if not self._geometry.symmetric:
             matrix[rows] = value
             return
-        # Of the square on the diagonal only the upper half was solved.
+        # In the square on the diagonal only the upper half was solved.
         square = value[:, : block.last - block.first].triu()
         matrix[rows, block.left :] = value
         matrix[rows, rows] = square + square.triu(1).T
         matrix[block.last :, rows] = value[:, block.last - block.first :].T
 
     def _table(self) -> KernelTable | None:
-        """A table of the kernels of all pairs x ≠ x', if that is cheaper and holds the tolerance."""
+        """Table of the kernels of all pairs x ≠ x'; None if it is not cheaper or exceeds the tolerance."""
         pairs = len(self._q1) * len(self._q2) // (2 if self._geometry.symmetric else 1)
         survey = self._survey() if pairs > FEW_PAIRS else None
         if survey is None:
@@ -135,7 +135,7 @@ class Assembly:
         return tabulate(self._kernel, norms, *survey, self._tolerance, most=pairs // 2)
 
     def _survey(self) -> tuple[Range, tuple[Tensor, Tensor, Tensor]] | None:
-        """The range of angles of distinct inputs, and pairs to hold out: the extreme ones and random ones."""
+        """Range of the angles of distinct inputs, and held-out pairs: extreme and random ones."""
         generator = torch.Generator().manual_seed(0)
         samples = []
         for block in self._geometry.blocks(self._pairs_a_block):

@@ -1,4 +1,4 @@
-"""Infinite-width kernels of the exact flow, pair by pair, by collocation in time."""
+"""Infinite-width kernels of the exact flow, for pairs of inputs, by collocation in time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ GAUSS_LEVELS = (4, 6, 8, 10, 13, 16, 20, 26, 34, 44, 56)
 
 
 class BlowUpError(ValueError):
-    """The variance K(t, t) reaches infinity before the horizon: the infinite-width flow does not exist.
+    """The variance K(t, t) diverges before the horizon, so the infinite-width flow does not exist.
 
     Attributes:
-        critical: the value of σ_w·T at which it does, to about 1 %.
+        critical: σ_w·T at which it diverges, accurate to about 1 %.
     """
 
     def __init__(self, message: str, critical: float) -> None:
@@ -39,15 +39,15 @@ class BlowUpError(ValueError):
 
 
 class Continuum(PairKernel):
-    """The limit of the exact flow, for γ = σ_w·T.
+    """Kernels of the exact flow, for γ = σ_w·T.
 
-    The number of nodes is raised, for each pair by itself, until two levels differ by less than the
-    tolerance; that difference is the error estimate of the finer one.
+    The number of nodes increases separately for each pair until two levels differ by less than the tolerance.
+    The difference is the error estimate of the finer level.
 
     Args:
         activation: φ.
         gamma: σ_w·T.
-        tolerance: on either kernel; relative for values above one.
+        tolerance: error bound for each kernel: absolute below one, relative above.
     """
 
     def __init__(self, activation: Activation, gamma: float, tolerance: float) -> None:
@@ -56,16 +56,16 @@ class Continuum(PairKernel):
         self._dual: DualActivation = dual_activation(activation, 0.1 * tolerance)
         self._gamma = gamma
         self._tolerance = tolerance
-        # Kinks of φ' come back as kinks of Φ' at ρ = 1 and cones at ρ = −1, milder ones of φ'' likewise.
+        # Jumps of φ' cause kinks of Φ' at ρ = 1 and cones at ρ = −1; jumps of φ'' cause milder ones.
         self._kinked = activation.profile.smoothness < math.inf
-        # Near a kink of Φ' at ρ = ±1, an error ε of the variances becomes one of √ε.
+        # Near a kink of Φ' at ρ = ±1, an error ε of the variances causes an error √ε.
         self._curve_tolerance = min(tolerance, 1e-12) if self._kinked else tolerance
 
     def solve_diagonal(self, q: Tensor) -> tuple[Limits, Tensor]:
         """Kernels of x = x', and v(s) = K(s, s) at 0 and the Radau nodes, shape (P, m + 1).
 
         Raises:
-            BlowUpError: the flow ends before the horizon.
+            BlowUpError: the variance diverges before the horizon.
         """
         previous: tuple[Tensor, Tensor] | None = None
         survival_known = False
@@ -73,7 +73,7 @@ class Continuum(PairKernel):
             solve = partial(self._solve_triangle, triangle_rule(level), self._gamma)
             nngp, ntk, curves = in_chunks(solve, [q], numbers=level**2)
             if not survival_known and not bool(ntk.isfinite().all()):
-                # More nodes may help near a blow-up, none beyond it: the largest variance tells which.
+                # More nodes help before a blow-up but not beyond it; the largest variance decides.
                 if not bool(self._curve(float(q.max()), self._gamma, TRIANGLE_LEVELS[-1]).isfinite().all()):
                     self._raise_blow_up(float(q.max()))
                 survival_known = True
@@ -86,7 +86,7 @@ class Continuum(PairKernel):
         return Limits(nngp, ntk, error), curves
 
     def solve_pairs(self, curves1: Tensor, curves2: Tensor, cosine: Tensor) -> Limits:
-        """Kernels of pairs x ≠ x' (x = x' too, but slowly), from the curves of `solve_diagonal`."""
+        """Kernels of pairs x ≠ x' (slow for x = x'), from the curves of `solve_diagonal`."""
         nngp, ntk = torch.full_like(cosine, math.nan), torch.full_like(cosine, math.nan)
         error = torch.full_like(cosine, math.inf)
         active = torch.arange(len(cosine), device=cosine.device)
@@ -113,7 +113,7 @@ class Continuum(PairKernel):
             curve = variances(kernel)
             at_s = curve[:, 1:].repeat_interleave(level, dim=1)
             other = curve @ at_t.T
-            # Where t = s the two variances are the same number, so that ρ = 1 exactly.
+            # At t = s the two variances are the same number, so ρ = 1 exactly.
             other[:, on_diagonal] = at_s[:, on_diagonal]
             return self._dual(at_s, other, kernel)
 
@@ -160,15 +160,15 @@ class Continuum(PairKernel):
         raise BlowUpError(
             f"activation {self._activation.name!r}: at infinite width the variance K(t, t) blows up at "
             f"σ_w·t ≈ {critical:.3g} for K(0, 0) = {q:.3g} (the largest of these inputs), {beyond}; "
-            f"try model.horizon={0.5 * critical:.2g} (with σ_w = 1)",
+            f"try model.horizon={0.5 * critical:.2g} (if σ_w = 1)",
             critical,
         )
 
     def critical(self, q: float) -> float:
-        """The σ_w·T at which the flow from K(0, 0) = q blows up, given that it does not survive γ.
+        """Value of σ_w·T at which the flow from K(0, 0) = q blows up, if it does so before γ.
 
-        Bisection finds what collocation survives, a few per cent less. From there v ≈ C/(R − s)^α is
-        continued: v/v' ≈ (R − s)/α is nearly linear, whatever α.
+        Bisection gives the largest γ at which collocation converges, a few per cent lower. From there
+        v ≈ C/(R − s)^α is extrapolated: v/v' ≈ (R − s)/α is nearly linear for every α.
         """
         low, high = 0.0, self._gamma
         while high - low > 0.01 * high:
@@ -187,12 +187,12 @@ class Continuum(PairKernel):
 
 
 def _interpolation(curves: Tensor, times: Tensor) -> Tensor:
-    """Matrix of shape (m + 1, len(times)) that takes curves to their values at these times."""
+    """Matrix (m + 1, len(times)) that maps curves to their values at these times."""
     known = triangle_rule(curves.shape[1] - 1).curve_times
     return interpolation(known, times).T.to(curves.device)
 
 
 def _difference(nngp: Tensor, ntk: Tensor, old_nngp: Tensor, old_ntk: Tensor) -> Tensor:
-    """The larger change of the two, relative above one; inf where either is missing."""
+    """Larger change of the two kernels, relative above one; inf if a value is NaN."""
     change = torch.maximum((nngp - old_nngp).abs(), (ntk - old_ntk).abs()) / ntk.abs().clamp_min(1.0)
     return change.nan_to_num(nan=math.inf, posinf=math.inf)

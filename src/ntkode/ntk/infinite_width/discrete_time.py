@@ -1,4 +1,4 @@
-"""Exact infinite-width kernels of discretised flows, pair by pair: Euler networks and Runge–Kutta solves."""
+"""Exact infinite-width kernels of discretised flows: Euler networks and Runge–Kutta solves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ntkode.ntk.infinite_width.time_rules import RungeKutta
 
 
 class EulerNetwork(PairKernel):
-    """The limit of the residual network of depth L, h_{l+1} = h_l + T/L · σ_w/√n · W φ(h_l).
+    """Kernels of the residual network of depth L, h_{l+1} = h_l + T/L · σ_w/√n · W φ(h_l).
 
-    Row by row, K_{l+1,m} = K_{l,m} + (γ/L)² Σ_{b<m} Φ_{l,b} and likewise Θ: L + 1 numbers of memory a pair.
+    K_{l+1,m} = K_{l,m} + (γ/L)² Σ_{b<m} Φ_{l,b}, row by row, and likewise for Θ with Φ + Φ'·Θ. Memory: L + 1
+    numbers per pair.
 
     Args:
-        dual: the dual of φ.
+        dual: (Φ, Φ'), the dual of φ.
         gamma: σ_w·T.
-        depth: L.
+        depth: L, number of layers.
     """
 
     def __init__(self, dual: DualActivation, gamma: float, depth: int) -> None:
@@ -49,7 +50,7 @@ class EulerNetwork(PairKernel):
         return phi, phi + slope * tangent[:, -1]
 
     def _solve_diagonal(self, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # Row l is known up to m = l; by symmetry its last entry's row sum is a column sum.
+        # Row l is known up to m = l; by symmetry the row sum at its last entry is a column sum.
         curve = q.new_empty(len(q), self._depth + 1)
         curve[:, 0] = q
         kernel = tangent = q[:, None]
@@ -63,24 +64,24 @@ class EulerNetwork(PairKernel):
         return phi, phi + slope * tangent[:, -1], curve
 
     def _next_row(self, row: Tensor, integrand: Tensor) -> Tensor:
-        """K_{l+1,0…l+1} from K_{l,0…l} and the integrand there."""
+        """K_{l+1,0…l+1} from K_{l,0…l} and the integrand at these nodes."""
         sums = integrand.cumsum(1)
         up_to_diagonal = row + self._squared_step * (sums - integrand)
-        # K_{l+1,l+1} − K_{l+1,l} = (γ/L)² Σ_{a≤l} Φ_{a,l}, a column that mirrors row l.
+        # K_{l+1,l+1} − K_{l+1,l} = (γ/L)² Σ_{a≤l} Φ_{a,l}, a column equal to row l by symmetry.
         corner = up_to_diagonal[:, -1:] + self._squared_step * sums[:, -1:]
         return torch.cat([up_to_diagonal, corner], dim=1)
 
 
 class RungeKuttaSolve(PairKernel):
-    """The limit of the network whose flow is solved by a Runge–Kutta method.
+    """Kernels of the network whose flow is solved by a Runge–Kutta method.
 
     K = K0 + γ² A Φ Aᵀ and Θ = K0 + γ² A (Φ + Φ'∘Θ) Aᵀ over all stages of all steps, by Picard iteration to
-    rounding (for an explicit method it ends exactly); S² numbers of memory a pair, S = stages · steps.
+    rounding (finite for an explicit method). Memory: S² numbers per pair, S = stages · steps.
 
     Args:
-        dual: the dual of φ.
+        dual: (Φ, Φ'), the dual of φ.
         gamma: σ_w·T.
-        method: tableau and steps.
+        method: tableau and number of steps.
     """
 
     def __init__(self, dual: DualActivation, gamma: float, method: RungeKutta) -> None:
@@ -127,5 +128,5 @@ class RungeKuttaSolve(PairKernel):
 
 
 def _sum_before(values: Tensor) -> Tensor:
-    """Σ_{b<m} along the last axis."""
+    """Sums Σ_{b<m} values_b along the last axis, for every m."""
     return values.cumsum(-1) - values

@@ -1,4 +1,4 @@
-"""What infinite-width kernels see of the inputs: K0(x, x), K0(x', x') and the cosine of each pair."""
+"""Norms K0(x, x), K0(x', x') and cosines of pairs of inputs, which determine infinite-width kernels."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-# Cosines closer to ±1 are recomputed from differences, which keep their accuracy there.
+# Cosines closer to ±1 than this are recomputed from differences, which are more accurate there.
 _NEARLY_PARALLEL = 1e-6
 _PAIRS_AT_ONCE = 2**14
 
 
 @dataclass(frozen=True)
 class Block:
-    """Pairs of the rows first:last of x1 with the columns left: of x2 (all, or from the diagonal on).
+    """Pairs of the rows first:last of x1 with the columns left: of x2.
 
     Attributes:
         first: first row.
         last: row after the last one.
-        left: first column.
-        cosine: shape (last − first, N2 − left).
+        left: first column: 0, or `first` for a symmetric kernel.
+        cosine: cosines of the pairs, shape (last − first, N2 − left).
     """
 
     first: int
@@ -34,7 +34,7 @@ class InputGeometry:
 
     Args:
         x1: inputs of shape (N1, d).
-        x2: inputs of shape (N2, d), or None for x1 itself.
+        x2: inputs of shape (N2, d); None: x1.
         sigma_u: σ_u > 0.
 
     Attributes:
@@ -43,7 +43,7 @@ class InputGeometry:
         symmetric: whether x2 is x1.
 
     Raises:
-        ValueError: inputs that are not (N, d), not finite, of unequal d, or with a zero row.
+        ValueError: the inputs are not (N, d), not finite, of unequal d, or have a zero row.
     """
 
     def __init__(self, x1: Tensor, x2: Tensor | None, sigma_u: float) -> None:
@@ -52,13 +52,13 @@ class InputGeometry:
         second = first if x2 is None else _checked("x2", x2).to(first.device)
         if first.shape[1] != second.shape[1]:
             raise ValueError(
-                f"x1 has {first.shape[1]} features and x2 has {second.shape[1]}: they must have as many"
+                f"x1 has {first.shape[1]} features and x2 has {second.shape[1]}: they must be equal"
             )
         self.q1, self._unit1 = _polar(first, sigma_u)
         self.q2, self._unit2 = (self.q1, self._unit1) if x2 is None else _polar(second, sigma_u)
 
     def blocks(self, most_pairs: int) -> Iterator[Block]:
-        """All pairs, by rows; with x2 = x1 about half of them, those right of the diagonal among them."""
+        """Blocks of all pairs, by rows; if x2 is x1, of about half of them, including the upper triangle."""
         rows = max(1, most_pairs // len(self.q2))
         for first in range(0, len(self.q1), rows):
             last = min(first + rows, len(self.q1))
@@ -68,7 +68,7 @@ class InputGeometry:
             yield Block(first, last, left, cosine)
 
     def _refine(self, cosine: Tensor, first: int, left: int) -> None:
-        """1 ∓ cos = |u ∓ u'|²/2 where that is small: exactly 0 for parallel inputs."""
+        """Recompute cosines near ±1 from 1 ∓ cos = |u ∓ u'|²/2, which is exactly 0 for parallel inputs."""
         rows, columns = (cosine.abs() > 1 - _NEARLY_PARALLEL).nonzero(as_tuple=True)
         for i, j in zip(rows.split(_PAIRS_AT_ONCE), columns.split(_PAIRS_AT_ONCE), strict=True):
             sign = cosine[i, j].sign()
@@ -86,8 +86,8 @@ def _checked(name: str, x: Tensor) -> Tensor:
     zero = (x == 0).all(1)
     if bool(zero.any()):
         raise ValueError(
-            f"{name} is zero in row {int(zero.nonzero()[0])}: an input without a direction has no kernel; "
-            "leave it out, or add a constant feature"
+            f"{name} is zero in row {int(zero.nonzero()[0])}: a zero input has no kernel; "
+            "remove it, or add a constant feature"
         )
     return x
 

@@ -1,7 +1,7 @@
-"""Kernels of many pairs from few: Chebyshev interpolation in log q, log q' and the angle θ of the inputs.
+"""Kernels of many pairs by Chebyshev interpolation in log q, log q' and the angle θ of the inputs.
 
-A kernel depends on a pair of inputs through q = K0(x, x), q' and θ = arccos(K0(x, x')/√(qq')) alone. In θ
-even ReLU's kernels are smooth, where in cos θ they are not. Inputs of equal norm leave one variable.
+A kernel depends on a pair of inputs through q = K0(x, x), q' and θ = arccos(K0(x, x')/√(qq')) alone. ReLU's
+kernels are smooth in θ but not in cos θ. For inputs of equal norm θ is the only variable.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ntkode.ntk.infinite_width.pair_kernel import Limits, PairKernel
 HELD_OUT = 64
 _FIRST_ANGLES = 16
 _GROWTH = 1.4
-_SAFETY = 3.0  # pairs that were not held out may err more than those that were
+_SAFETY = 3.0  # the error at other pairs may exceed that at held-out pairs
 
 
 @dataclass(frozen=True)
 class Range:
-    """An interval of one variable; of no length where all inputs share its value."""
+    """Interval of one variable; a point if all inputs have the same value."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Range:
         return self.high - self.low <= 1e-13 * max(1.0, abs(self.high))
 
     def nodes(self, count: int) -> Tensor:
-        """Chebyshev nodes (of the first kind)."""
+        """Chebyshev nodes of the first kind on the interval, (count,)."""
         unit = torch.from_numpy(chebyshev.chebpts1(count))
         return self.low + (self.high - self.low) * (1 + unit) / 2
 
@@ -53,13 +53,13 @@ class Range:
 
 @dataclass(frozen=True)
 class KernelTable:
-    """Chebyshev coefficients of (NNGP, NTK), with the error that held-out pairs showed.
+    """Chebyshev coefficients of (NNGP, NTK), with their error at held-out pairs.
 
     Attributes:
         norms: range of log q.
         angles: range of θ.
         coefficients: shape (2, n_q, n_q, n_θ).
-        error: largest difference to direct evaluation at held-out pairs, or the error of direct evaluation.
+        error: largest difference from direct evaluation at held-out pairs, or the error of the latter.
     """
 
     norms: Range
@@ -83,7 +83,7 @@ class KernelTable:
         return result[0], result[1]
 
     def at_pairs(self, q1: Tensor, q2: Tensor, cosine: Tensor) -> Tensor:
-        """(NNGP, NTK) of single pairs, shape (2, P)."""
+        """(NNGP, NTK) of P pairs, shape (2, P)."""
         n_q, n_theta = self.coefficients.shape[2:]
         first, second = (self.norms.basis(q.log(), n_q) for q in (q1, q2))
         third = self.angles.basis(torch.acos(cosine), n_theta)
@@ -93,14 +93,14 @@ class KernelTable:
 def tabulate(
     kernel: PairKernel, norms: Range, angles: Range, held_out: tuple[Tensor, ...], tolerance: float, most: int
 ) -> KernelTable | None:
-    """A table whose held-out error is within the tolerance, or None where that takes more than `most` solves.
+    """Table with a held-out error below the tolerance; None if that takes more than `most` solves.
 
     Args:
-        kernel: evaluated at the Chebyshev nodes, where q ≤ q', and at the held-out pairs.
+        kernel: kernel of pairs, evaluated at the Chebyshev nodes with q ≤ q' and at the held-out pairs.
         norms: range of log q.
         angles: range of θ.
         held_out: q, q' and cosines of pairs from the data, each of shape (P,).
-        tolerance: on either kernel; relative for values above one.
+        tolerance: error bound for each kernel: absolute below one, relative above.
         most: bound on the number of pairs solved.
     """
     n_q = 1 if norms.is_point else 5 + math.ceil(2 * (norms.high - norms.low))
@@ -124,7 +124,7 @@ def tabulate(
 def tabulate_diagonal(
     diagonal: Callable[[Tensor], Limits], q: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor, float]:
-    """(NNGP, NTK, error) at x = x' for many q of shape (P,), by interpolation in log q where that pays."""
+    """(NNGP, NTK, error) at x = x' for q of shape (P,), interpolated in log q if that is cheaper."""
     logs = q.log()
     norms = Range(float(logs.min()), float(logs.max()))
     count = 1 if norms.is_point else 8 + math.ceil(3 * (norms.high - norms.low))
@@ -147,7 +147,7 @@ def tabulate_diagonal(
 def _fit(
     kernel: PairKernel, norms: Range, angles: Range, n_q: int, n_theta: int, device: torch.device
 ) -> tuple[Tensor, float, float]:
-    """Coefficients of shape (2, n_q, n_q, n_θ), the solves' error and the size of the kernel."""
+    """Coefficients (2, n_q, n_q, n_θ), the error of the solves, and the magnitude of the kernel."""
     q = norms.nodes(n_q).exp().to(device)
     cosine = angles.nodes(n_theta).cos().to(device)
     i, j = torch.triu_indices(n_q, n_q, device=device)
@@ -164,13 +164,13 @@ def _fit(
 
 
 def _transform(count: int) -> Tensor:
-    """Matrix from values at the Chebyshev nodes to coefficients."""
+    """Matrix (count, count) that maps values at the Chebyshev nodes to coefficients."""
     values = chebyshev.chebvander(chebyshev.chebpts1(count), count - 1)
     return torch.from_numpy(np.linalg.inv(values))
 
 
 def _grown(coefficients: Tensor, n_q: int, n_theta: int, floor: float) -> tuple[int, int]:
-    """More nodes in the variables whose last coefficients are still large; in all, where none are."""
+    """Increased (n_q, n_θ): in variables with large last coefficients, or in all if none are large."""
     tail_q = float(coefficients[:, -2:].abs().amax()) if n_q > 1 else 0.0
     tail_theta = float(coefficients[..., -2:].abs().amax()) if n_theta > 1 else 0.0
     both = tail_q <= floor and tail_theta <= floor

@@ -1,4 +1,4 @@
-"""The infinite-width limits of the Neural ODE and of its discretisations: NNGP and NTK kernels, exactly.
+"""Infinite-width limits of the Neural ODE and of its discretisations: NNGP and NTK kernels.
 
 With K0 = σ_u² x·x'/d and Φ, Φ' the dual activations (`duals.dispatch`), for each pair x, x':
 
@@ -32,19 +32,19 @@ from ntkode.ntk.infinite_width.time_rules import RungeKutta
 
 __all__ = ["BlowUpError", "Kernels", "RungeKutta", "infinite_width_kernels"]
 
-_BYTES_A_PAIR = 4096  # of a block's temporaries, beside the results
-_MOST_PAIRS_A_BLOCK = 2**15  # larger ones fall out of the caches
-_MANY_PAIRS = 10**6  # worth a progress bar
+_BYTES_A_PAIR = 4096  # temporaries of a block, without the results
+_MOST_PAIRS_A_BLOCK = 2**15  # larger blocks exceed the caches
+_MANY_PAIRS = 10**6  # shows a progress bar
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Infinite-width kernels.
+    """Infinite-width kernels, with their estimated error.
 
     Attributes:
         nngp: covariance of one output at initialisation, shape (N1, N2), float64, on the inputs' device.
-        ntk: the Neural Tangent Kernel of one output, likewise.
-        error: estimated largest error of an entry of either; relative to the NTK's where that is above one.
+        ntk: Neural Tangent Kernel of one output, of the same shape, dtype and device.
+        error: estimated largest error of an entry of either, relative to the NTK's entry if that exceeds one.
     """
 
     nngp: Tensor
@@ -67,29 +67,29 @@ def infinite_width_kernels(
     max_bytes: int | None = None,
     progress: bool | None = None,
 ) -> Kernels:
-    """NNGP and NTK between the rows of x1 and x2 (x1 itself unless given) as the width n → ∞.
+    """NNGP and NTK between the rows of x1 and x2 (default: x1) in the limit n → ∞ of the width.
 
-    Many pairs are interpolated in their norms and angles from few that are solved, where held-out pairs show
-    that this keeps the tolerance; otherwise each pair is solved.
+    With many pairs the kernels are interpolated in the norms and angles of the inputs, if the error at
+    held-out pairs is within the tolerance; otherwise each pair is solved.
 
     Args:
         x1: inputs of shape (N1, d), any floating dtype.
         x2: inputs of shape (N2, d).
         activation: φ, or its registered name.
-        horizon: T. Only σ_w·T matters.
+        horizon: T. The kernels depend on σ_w·T alone.
         sigma_u: σ_u > 0.
         sigma_w: σ_w ≥ 0.
         sigma_v: σ_v ≥ 0.
-        depth: L, for the limit of `ResNet` with L Euler steps; otherwise that of the exact flow.
-        tableau: for the limit of the network whose flow is solved by that method: `RungeKutta.of(solver)`.
-        tolerance: on the entries, absolute; relative to the NTK's where that is above one.
-        max_bytes: of working memory beside the results; a quarter of what is free unless given.
-        progress: whether to show a bar; by default on a terminal and for a million pairs or more.
+        depth: L, for the limit of `ResNet` with L Euler steps; None: the exact flow.
+        tableau: `RungeKutta.of(solver)`, for the limit of the network discretised by that solver.
+        tolerance: error bound of the entries, absolute, and relative to the NTK's entry if that exceeds one.
+        max_bytes: bound on working memory without the results; None: a quarter of the free memory.
+        progress: whether to show a progress bar; None: on a terminal, with a million pairs or more.
 
     Raises:
-        ValueError: inputs that are not (N, d), not finite, of unequal d or with a zero row; a setting out of
-            range; depth and tableau both; an unknown activation, or one that jumps.
-        BlowUpError: φ grows faster than linearly and K(t, t) is infinite before T.
+        ValueError: the inputs are not (N, d), not finite, of unequal d, or have a zero row; a setting is out
+            of range; depth and tableau are both given; the activation is unknown, or it jumps.
+        BlowUpError: φ grows faster than linearly, and K(t, t) diverges before T.
 
     Example:
         >>> import torch
@@ -111,7 +111,7 @@ def infinite_width_kernels(
     geometry = InputGeometry(x1, x2, positive("model.sigma_u", sigma_u))
     output_scale = nonnegative("model.sigma_v", sigma_v) ** 2
     homogeneous = _is_homogeneous(activation)
-    # What multiplies the solved kernels: σ_v², and for homogeneous φ the inputs' norms.
+    # Factor of the solved kernels: σ_v², and for homogeneous φ the norms of the inputs.
     scale = output_scale
     if homogeneous:
         scale *= float(torch.maximum(geometry.q1.max(), geometry.q2.max()))
@@ -132,7 +132,7 @@ def infinite_width_kernels(
     if error * scale > tolerance:
         warnings.warn(
             f"infinite-width kernels of {activation.name!r}: the estimated error {error * scale:.1e} exceeds "
-            f"tolerance={tolerance:g}; a shorter horizon or larger tolerance can be met",
+            f"tolerance={tolerance:g}; use a shorter horizon or a larger tolerance",
             stacklevel=2,
         )
     return Kernels(output_scale * nngp, output_scale * ntk, error * scale)
@@ -154,7 +154,7 @@ def _pairs_a_block(max_bytes: int | None) -> int:
 
 
 def _is_homogeneous(activation: Activation) -> bool:
-    """Whether φ(rx) = rφ(x) for r > 0: two rays from 0, to rounding."""
+    """Whether φ(rx) = rφ(x) for r > 0, up to rounding: φ is linear on either side of 0."""
     x = torch.cat([grid(), 100 * grid()])
     right, left = activation(x.new_tensor([1.0, -1.0])).detach().tolist()
     rays = torch.where(x > 0, right * x, -left * x)

@@ -1,12 +1,13 @@
 """Matched initialisation: scales at which the infinite-width limits of all activations agree.
 
-With the paper's σ_w = σ_v = 1 each φ starts from another output variance and another NTK, so that they
-are compared at different sizes of output, step and kernel. Two targets fix both scales: σ_w sets what does
-not depend on σ_v (the ratio of NTK to output variance, or the hidden variance), σ_v then sets the size.
+With σ_w = σ_v = 1, as in the paper, activations differ in output variance and NTK, and so in the size of
+outputs, steps and kernels. Two targets fix both scales: σ_w fixes the quantity that does not depend on σ_v
+(the ratio of NTK to output variance, or the hidden variance), σ_v then fixes the output variance.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,15 +24,15 @@ from ntkode.ntk.infinite_width.continuum import BlowUpError, Continuum
 from ntkode.ntk.infinite_width.discrete_time import EulerNetwork
 from ntkode.ntk.infinite_width.duals.dispatch import dual_activation
 
-# σ_w·T among which a target is looked for: at 4 a relu network's hidden variance has grown fifty-fold.
+# Values of σ_w·T that bracket a target; at 4 the hidden variance of a relu network has grown fifty-fold.
 GAMMAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 TOLERANCE = 1e-6
-# Norms of inputs that the limits are computed for.
+# Largest number of input norms at which limits are computed.
 NODES = 12
 
 
 class UnreachableTarget(ValueError):
-    """No σ_w gives the target; the message names what can be reached.
+    """No σ_w gives the target; the message names the range that can be reached.
 
     Attributes:
         remedy: the override to try.
@@ -42,12 +43,12 @@ class UnreachableTarget(ValueError):
 
 @dataclass(frozen=True)
 class MeanLimits:
-    """Means over the inputs of the limits for x = x' with σ_v = 1.
+    """Means over the inputs of the limits at x = x' with σ_v = 1.
 
     Attributes:
-        nngp: of the output variance.
-        ntk: of the NTK's diagonal.
-        hidden: of the hidden variance K(T, T).
+        nngp: mean output variance.
+        ntk: mean diagonal of the NTK.
+        hidden: mean hidden variance K(T, T).
     """
 
     nngp: float
@@ -57,7 +58,7 @@ class MeanLimits:
 
 @dataclass(frozen=True)
 class Network:
-    """What the limits depend on besides the scales.
+    """The network without its scales σ_w and σ_v: everything else that the limits depend on.
 
     Attributes:
         activation: φ.
@@ -78,15 +79,15 @@ class Network:
             row = int(bad.nonzero()[0])
             raise ValueError(
                 f"matched scales need inputs that are finite and not zero, and model.sigma_u > 0: row {row} "
-                f"has K0 = {float(self.inputs[row]):g}; take match=none"
+                f"has K0 = {float(self.inputs[row]):g}; use match=none"
             )
 
     @cached_property
     def _norms(self) -> tuple[Tensor, Tensor]:
-        """Few values of K0, and weights by which sums over them are means over the inputs.
+        """At most `NODES` values of K0, and weights whose sums over them are means over the inputs.
 
-        Norms that differ by float32's rounding are one; more than `NODES` are replaced by the quadrature that
-        interpolates in log K0, in which the limits are smooth.
+        Norms that differ by float32 rounding count as equal. More than `NODES` distinct ones are replaced by
+        Chebyshev interpolation in log K0, in which the limits are smooth.
         """
         logs = (self.inputs.double().log() * 1e6).round() / 1e6
         distinct, counts = torch.unique(logs, return_counts=True)
@@ -102,10 +103,10 @@ class Network:
         return torch.from_numpy(at), torch.from_numpy(weights)
 
     def limits(self, gamma: float) -> MeanLimits:
-        """MeanLimits at σ_w·T = γ.
+        """Mean limits at σ_w·T = γ.
 
         Raises:
-            BlowUpError: there are none.
+            BlowUpError: the limits diverge before the horizon.
         """
         q, share = self._norms
         if self.depth is None:
@@ -119,13 +120,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Scales:
-    """Matched scales, and the limits that they give.
+    """Matched scales, and the limits at these scales.
 
     Attributes:
         sigma_w: σ_w.
         sigma_v: σ_v.
-        output_variance: mean NNGP variance.
-        ntk_diagonal: mean of the NTK's diagonal.
+        output_variance: mean NNGP(x, x).
+        ntk_diagonal: mean NTK(x, x).
         hidden_variance: mean K(T, T).
     """
 
@@ -140,91 +141,113 @@ class Match(Protocol):
     """A pair of targets for the infinite-width limit at initialisation."""
 
     def scales(self, network: Network) -> Scales:
-        """σ_w and σ_v that reach the targets.
+        """σ_w and σ_v that give the targets.
 
         Raises:
-            UnreachableTarget: none do.
+            UnreachableTarget: no scales give the targets.
         """
         ...
 
 
 @dataclass(frozen=True)
-class MatchNTK:
-    """Equal output variance and equal NTK diagonal.
+class VarianceMatch(ABC):
+    """Equal output variance, and an equal second quantity that does not depend on σ_v.
+
+    Args:
+        output_variance: mean over the inputs of NNGP(x, x).
+
+    Raises:
+        ValueError: a target is not positive.
+    """
+
+    output_variance: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            positive(f"match.{name}", value)
+
+    @abstractmethod
+    def quantity(self, limits: MeanLimits) -> float:
+        """The quantity that σ_w alone determines, from the limits at σ_v = 1."""
+
+    @abstractmethod
+    def target(self) -> tuple[float, str]:
+        """Target of `quantity`, and the overrides that set it."""
+
+    def scales(self, network: Network) -> Scales:
+        """σ_w from the target of `quantity`, then σ_v from the output variance.
+
+        Raises:
+            UnreachableTarget: no σ_w·T in the range of `GAMMAS` gives the target.
+        """
+        gamma = _root(network, self.quantity, *self.target())
+        limits = network.limits(gamma)
+        squared = self.output_variance / limits.nngp
+        return Scales(
+            gamma / network.horizon, squared**0.5, self.output_variance, squared * limits.ntk, limits.hidden
+        )
+
+
+@dataclass(frozen=True)
+class MatchNTK(VarianceMatch):
+    """Equal output variance and equal NTK diagonal: σ_w from their ratio NTK/NNGP.
 
     Args:
         output_variance: mean over the inputs of NNGP(x, x).
         ntk_diagonal: mean over the inputs of NTK(x, x).
 
     Raises:
-        ValueError: a target that is not positive.
+        ValueError: a target is not positive.
     """
 
-    output_variance: float = 1.0
     ntk_diagonal: float = 2.5
 
-    def __post_init__(self) -> None:
-        positive("match.output_variance", self.output_variance)
-        positive("match.ntk_diagonal", self.ntk_diagonal)
+    def quantity(self, limits: MeanLimits) -> float:
+        """NTK diagonal at the target output variance."""
+        return self.output_variance * limits.ntk / limits.nngp
 
-    def scales(self, network: Network) -> Scales:
-        """σ_w from NTK/NNGP, which does not depend on σ_v.
-
-        Raises:
-            UnreachableTarget: no σ_w·T of `GAMMAS`' range gives this ratio.
-        """
-        gamma = _root(
-            network,
-            lambda limits: self.output_variance * limits.ntk / limits.nngp,
-            self.ntk_diagonal,
-            f"match.ntk_diagonal={self.ntk_diagonal:g} with match.output_variance={self.output_variance:g}",
-        )
-        return _scales(network, gamma, self.output_variance)
+    def target(self) -> tuple[float, str]:
+        """`ntk_diagonal`; it is reachable for some output variances only."""
+        label = f"match.ntk_diagonal={self.ntk_diagonal:g}"
+        return self.ntk_diagonal, f"{label} with match.output_variance={self.output_variance:g}"
 
 
 @dataclass(frozen=True)
-class MatchHidden:
-    """Equal output variance and equal hidden variance at T.
+class MatchHidden(VarianceMatch):
+    """Equal output variance and equal hidden variance at T: σ_w from K(T, T).
 
     Args:
         output_variance: mean over the inputs of NNGP(x, x).
         hidden_variance: mean over the inputs of K(T, T).
 
     Raises:
-        ValueError: a target that is not positive.
+        ValueError: a target is not positive.
     """
 
-    output_variance: float = 1.0
     hidden_variance: float = 1.5
 
-    def __post_init__(self) -> None:
-        positive("match.output_variance", self.output_variance)
-        positive("match.hidden_variance", self.hidden_variance)
+    def quantity(self, limits: MeanLimits) -> float:
+        """Hidden variance K(T, T)."""
+        return limits.hidden
 
-    def scales(self, network: Network) -> Scales:
-        """σ_w from K(T, T).
-
-        Raises:
-            UnreachableTarget: no σ_w·T of `GAMMAS`' range gives it.
-        """
-        target = f"match.hidden_variance={self.hidden_variance:g}"
-        gamma = _root(network, lambda limits: limits.hidden, self.hidden_variance, target)
-        return _scales(network, gamma, self.output_variance)
+    def target(self) -> tuple[float, str]:
+        """`hidden_variance`."""
+        return self.hidden_variance, f"match.hidden_variance={self.hidden_variance:g}"
 
 
 @dataclass(frozen=True)
 class MatchHorizon:
-    """σ_w in inverse proportion to the horizon: σ_w·T stays the same however long the network is.
+    """σ_w inversely proportional to the horizon: σ_w·T = γ for every horizon.
 
-    The flow of σ_w/c on [0, cT] is that of σ_w on [0, T] in another unit of time, so that every horizon gives
-    one and the same network.
+    The flow with σ_w/c on [0, cT] is the flow with σ_w on [0, T] in another unit of time, so every horizon
+    gives the same network.
 
     Args:
         gamma: σ_w·T.
         sigma_v: σ_v.
 
     Raises:
-        ValueError: one of them is not positive.
+        ValueError: gamma or sigma_v is not positive.
     """
 
     gamma: float = 1.0
@@ -235,10 +258,10 @@ class MatchHorizon:
         positive("match.sigma_v", self.sigma_v)
 
     def scales(self, network: Network) -> Scales:
-        """σ_w = γ/T, and σ_v as given.
+        """σ_w = γ/T and the given σ_v.
 
         Raises:
-            BlowUpError: there is no limit at this γ.
+            BlowUpError: the limits diverge at this γ.
         """
         limits = network.limits(self.gamma)
         squared = self.sigma_v**2
@@ -251,26 +274,20 @@ class MatchHorizon:
         )
 
 
-def _scales(network: Network, gamma: float, output_variance: float) -> Scales:
-    limits = network.limits(gamma)
-    squared = output_variance / limits.nngp
-    return Scales(gamma / network.horizon, squared**0.5, output_variance, squared * limits.ntk, limits.hidden)
-
-
 def _root(network: Network, value: Callable[[MeanLimits], float], target: float, label: str) -> float:
-    """The smallest γ at which `value` of the limits is the target."""
-    seen: list[tuple[float, float]] = []
+    """Smallest γ at which `value` of the limits is the target."""
+    tried: list[tuple[float, float]] = []
     for gamma in GAMMAS:
         try:
-            seen.append((gamma, value(network.limits(gamma))))
+            tried.append((gamma, value(network.limits(gamma))))
         except BlowUpError:
             break
-        (before, low), (_, high) = seen[-2:] if len(seen) > 1 else (seen[0], seen[0])
-        if min(low, high) <= target <= max(low, high) and len(seen) > 1:
+        (before, low), (_, high) = tried[-2:] if len(tried) > 1 else (tried[0], tried[0])
+        if min(low, high) <= target <= max(low, high) and len(tried) > 1:
             root = brentq(lambda g: value(network.limits(g)) - target, before, gamma, xtol=1e-8, rtol=1e-8)
             return float(root)
-    values = [v for _, v in seen]
+    values = [v for _, v in tried]
     raise UnreachableTarget(
         f"{label} cannot be reached by activation {network.activation.name!r}: with σ_w·T from 0 to "
-        f"{seen[-1][0]:g} it lies between {min(values):.3g} and {max(values):.3g}"
+        f"{tried[-1][0]:g} it lies between {min(values):.3g} and {max(values):.3g}"
     )

@@ -1,4 +1,4 @@
-"""The infinite-width limit of a network as it stands: its activation, scales and solver."""
+"""Infinite-width limit of a given network: its activation, scales and solver."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from ntkode.ntk.empirical.precision import REPRODUCIBLE_BYTES
 from ntkode.ntk.infinite_width.kernels import Kernels, infinite_width_kernels
 from ntkode.ntk.infinite_width.time_rules import RungeKutta
 
-# Stages beyond which the exact flow takes a Runge–Kutta solve's place: the cost grows as their square,
-# for a difference of (1/12)⁴ for RK4, (1/24)² for the midpoint rule, each times a small constant.
+# Largest number of stages of a Runge–Kutta solve; above it the exact flow replaces the solve. The cost grows
+# as its square; the difference is (1/12)⁴ for RK4 and (1/24)² for the midpoint rule, times a small constant.
 MOST_STAGES = 48
 
 
 def network_limit(model: NeuralODE, x: Tensor, *, tolerance: float = 1e-8) -> Kernels:
-    """NNGP and NTK, as n → ∞, of the network that the model's solver (its `fixed_twin`) defines.
+    """NNGP and NTK, as n → ∞, of the network discretised by the model's solver (its `fixed_twin`).
 
-    Against the exact flow a distance would not fall below the solver's error; against this limit what is
-    left is due to the width alone. Only where a Runge–Kutta solve has more than `MOST_STAGES` stages, its
-    limit is that of the exact flow.
+    The distance of a finite network from this limit is due to the width alone; the distance from the limit of
+    the exact flow would include the solver's error. A Runge–Kutta solve with more than `MOST_STAGES` stages
+    is replaced by the exact flow.
 
     Args:
-        model: the network; its weights play no part.
+        model: the network; its weights are not used.
         x: inputs of shape (N, d).
         tolerance: see `infinite_width_kernels`.
 
     Raises:
-        ValueError: a solver without a tableau (implicit_adams), or inputs that are not finite or zero.
-        BlowUpError: the limit is infinite before the horizon.
+        ValueError: the solver has no tableau (implicit_adams), or an input is zero or not finite.
+        BlowUpError: the limit diverges before the horizon.
     """
     solver = model.solver.fixed_twin(model.scaled_horizon)
     euler = solver.method == "euler"

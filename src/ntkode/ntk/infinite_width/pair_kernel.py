@@ -1,4 +1,4 @@
-"""What all infinite-width kernels share: pairs of inputs known by their norms and cosine."""
+"""Base class of infinite-width kernels, as functions of the norms and cosines of pairs of inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Limits:
-    """Kernels for σ_v = 1, shape (P,), and an estimate of the error of either, shape (P,)."""
+    """NNGP and NTK for σ_v = 1, and their estimated error; each of shape (P,), float64."""
 
     nngp: Tensor
     ntk: Tensor
@@ -20,10 +20,10 @@ class Limits:
 
 
 class PairKernel(ABC):
-    """NNGP and NTK of pairs given by q = K0(x, x), q' and their cosine.
+    """NNGP and NTK of pairs of inputs with given q = K0(x, x), q' and cosine.
 
-    What two inputs share with each other needs the variances K(t, t) of both first, their *curves*; these are
-    solved once for each distinct q.
+    The kernel of a pair needs the variances K(t, t) of both inputs, their *curves*, which are solved once for
+    each distinct q.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class PairKernel(ABC):
         return self.solve_diagonal(q)[0]
 
     def prepare(self, q: Tensor) -> None:
-        """Solve and keep the curves of these q, so that `pairs` finds them."""
+        """Solve and store the curves of these q, for `pairs`."""
         distinct = torch.unique(q)
         self._known_q, self._known_curves = distinct, self.solve_diagonal(distinct)[1]
 
@@ -61,8 +61,8 @@ class PairKernel(ABC):
 def in_chunks(
     solve: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Tensor], numbers: int
 ) -> tuple[Tensor, ...]:
-    """`solve` on chunks of the arguments' first axis, such that an array of `numbers` a pair stays small."""
-    # A core's caches hold an array of 1 MB and its temporaries; an accelerator wants larger ones.
+    """`solve` on chunks of the first axis, so that arrays of `numbers` entries per pair stay small."""
+    # A core's caches hold an array of 1 MB and its temporaries; an accelerator needs larger arrays.
     most = 2**17 if arguments[0].device.type == "cpu" else 2**23
     size = max(1, most // numbers)
     parts = [solve(*chunk) for chunk in zip(*(a.split(size) for a in arguments), strict=True)]

@@ -2,7 +2,7 @@
 
     K = K0 + γ² ∫∫ Φ(K),    Θ = K0 + γ² ∫∫ [Φ(K) + Φ'(K)·Θ],    γ = σ_w·T.
 
-The sweeps' errors fall as γ^{2k}/(k!)², as for every Volterra equation in two variables.
+The error after k sweeps falls as γ^{2k}/(k!)², as for every Volterra equation in two variables.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Dual = Callable[[Tensor], tuple[Tensor, Tensor]]
 Integral = Callable[[Tensor], Tensor]
 
 MOST_SWEEPS = 400
-# At a kink of Φ' near ρ = ±1, rounding ε of K is √ε in Φ': there changes stop falling before the tolerance.
+# Near a kink of Φ' at ρ = ±1, rounding ε of K causes √ε in Φ', so changes may not reach the tolerance.
 _NOISE = 1e-7
-_OVERFLOW = 1e100  # far beyond any kernel, and its powers up to the third can still be formed
+_OVERFLOW = 1e100  # far above any kernel; its third power is still finite
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """K and Θ at the nodes, with what they integrate: all of shape (P, …nodes).
+    """K and Θ at the nodes, with their integrands; all of shape (P, …nodes).
 
-    NaN where the iteration did not converge, as beyond a blow-up.
+    NaN if the iteration did not converge, as beyond a blow-up.
     """
 
     kernel: Tensor
@@ -36,7 +36,7 @@ class Trajectories:
     slope: Tensor
 
     def limits(self, k0: Tensor, gamma: float, total: Integral) -> tuple[Tensor, Tensor]:
-        """K(1, 1) and Θ(1, 1), shape (P,), by a rule's `total`."""
+        """K(1, 1) and Θ(1, 1), each (P,), by the `total` of a rule."""
         k = k0 + gamma**2 * total(self.phi)
         return k, k0 + gamma**2 * total(self.phi + self.slope * self.tangent)
 
@@ -48,14 +48,14 @@ def iterate(
     integrate: Integral,
     tolerance: float,
 ) -> Trajectories:
-    """The fixed point, K and Θ together, Θ one sweep behind.
+    """Fixed point of K and Θ, iterated together; Θ lags one sweep.
 
     Args:
         k0: K0 broadcast to (P, …nodes).
         gamma: σ_w·T.
         dual: K ↦ (Φ, Φ') at the nodes.
-        integrate: the rule's double integral up to the nodes.
-        tolerance: on the change in a sweep, absolute for values below one, else relative.
+        integrate: double integral up to the nodes, by the rule.
+        tolerance: bound on the change per sweep: absolute below one, relative above.
     """
     kernel = tangent = k0
     previous, idle = math.inf, 0
@@ -77,5 +77,5 @@ def iterate(
 
 
 def _change(new: Tensor, old: Tensor) -> float:
-    # NaN compares as no convergence.
+    # NaN counts as no convergence.
     return float(((new - old).abs() / new.abs().clamp_min(1.0)).max())

@@ -1,6 +1,6 @@
 """Rules for the double integral ∫₀ˢ∫₀ᵗ g(a, b) db da over unit time, from the values of g at nodes (s, t).
 
-A rule's `integrate` maps g at the nodes to the integrals up to the nodes, its `total` to that over [0, 1]².
+`integrate` maps values at the nodes to the integrals up to each node, `total` to the integral over [0, 1]².
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """`steps` equal steps of a Runge–Kutta method: coefficients a (r, r), weights b (r,), nested tuples.
+    """`steps` equal steps of a Runge–Kutta method with coefficients a (r, r) and weights b (r,), as tuples.
 
     Raises:
-        ValueError: a is not square of b's size, an entry is not finite, or the weights do not add up to 1.
+        ValueError: the shapes do not match, an entry is not finite, or the weights do not sum to 1.
     """
 
     a: tuple[tuple[float, ...], ...]
@@ -45,15 +45,15 @@ class RungeKutta:
 
     @classmethod
     def of(cls, solver: Solver) -> RungeKutta:
-        """The method and steps of a fixed-step `Solver` (torchdiffeq's `rk4` is the 3/8 rule).
+        """Tableau and steps of a fixed-step `Solver` (torchdiffeq's `rk4` is the 3/8 rule).
 
         Raises:
-            ValueError: an adaptive solver or `implicit_adams`, whose networks have no such limit.
+            ValueError: the solver is adaptive or `implicit_adams`, which have no tableau here.
         """
         if solver.method not in TABLEAUX or solver.steps is None:
             raise ValueError(
                 f"{solver} is none of {', '.join(TABLEAUX)}, whose infinite-width limits are exact: "
-                "take solver=rk4, or leave the tableau out for the limit of the exact flow"
+                "use solver=rk4, or omit the tableau for the limit of the exact flow"
             )
         a, b = TABLEAUX[solver.method]
         return cls(a, b, solver.steps)
@@ -68,7 +68,7 @@ class RungeKutta:
 
 @dataclass(frozen=True)
 class TensorRule:
-    """Nodes (s_i, s_j), and the double integral as A g Aᵀ: Runge–Kutta with stage matrix A and weights b.
+    """Runge–Kutta rule with stage matrix A and weights b: nodes (s_i, s_j), double integral A g Aᵀ.
 
     Attributes:
         matrix: A, shape (S, S).
@@ -80,16 +80,16 @@ class TensorRule:
 
     @property
     def times(self) -> Tensor:
-        """The node of each stage in [0, 1]: s = A·1, shape (stages,)."""
+        """Times of the stages in [0, 1]: s = A·1, shape (S,)."""
         return self.matrix.sum(1)
 
     def integrate(self, g: Tensor) -> Tensor:
-        """A g Aᵀ, shape (P, S, S)."""
+        """Integrals up to the nodes, A g Aᵀ, shape (P, S, S)."""
         matrix = self.matrix.to(g.device)
         return matrix @ g @ matrix.T
 
     def total(self, g: Tensor) -> Tensor:
-        """bᵀ g b, shape (P,)."""
+        """Integral over [0, 1]², bᵀ g b, shape (P,)."""
         weights = self.weights.to(g.device)
         return g @ weights @ weights
 
@@ -107,17 +107,17 @@ def gauss_rule(nodes: int) -> TensorRule:
 class TriangleRule:
     """Spectral collocation on 0 ≤ t ≤ s ≤ 1, for g that is smooth there and has a kink across s = t.
 
-    In coordinates (s, τ = t/s), g is a polynomial through Radau nodes, 1 among them, so the last node is
-    (1, 1). These coordinates resolve a conical point at (0, 0) too. A function on the square is two
+    In the coordinates (s, τ = t/s), g is interpolated at Radau nodes, which include 1, so the last node is
+    (1, 1). The coordinates also resolve a conical point at (0, 0). A function on the square is a pair of
     functions on the triangle, g and its mirror image ĝ(s, t) = g(t, s):
 
         ∫₀ˢ∫₀ᵗ g = ∫∫_{b<a<t} (g + ĝ) + ∫ₜˢ da ∫₀ᵗ db g = square·(g + ĝ) + strip·g.
 
     Attributes:
-        s: shape (n,), n = m².
-        t: shape (n,).
-        square: shape (n, n).
-        strip: shape (n, n).
+        s: first coordinate of the nodes, shape (n,), n = m².
+        t: second coordinate of the nodes, shape (n,).
+        square: matrix of the integral over b < a < t, shape (n, n).
+        strip: matrix of the integral over t < a < s, b < t, shape (n, n).
         curve_times: 0 and the Radau nodes, shape (m + 1,): the times of v(s) = K(s, s).
         on_diagonal: indices of the nodes with t = s, shape (m,).
         at_t: interpolation from the curve's times to t, shape (n, m + 1).
@@ -137,7 +137,7 @@ class TriangleRule:
         return g @ strip.T + (g.sum(1, keepdim=True) @ square.T)
 
     def integrate_symmetric(self, g: Tensor) -> Tensor:
-        """The same for g = ĝ of shape (P, n)."""
+        """Integrals up to the nodes, for g = ĝ of shape (P, n)."""
         return g @ (2 * self.square + self.strip).T.to(g.device)
 
 
@@ -153,7 +153,7 @@ def triangle_rule(m: int) -> TriangleRule:
     inner = t[:, None] * unit  # a ∈ [0, t]
     moments = np.einsum("pq,pqk->pk", t[:, None] * weights * inner, _lagrange(nodes, inner))
     square = moments[:, :, None] * whole
-    # a = t·eᵘ turns (t/a)ˡ, steep at a = t, into entire functions of u ∈ [0, log 1/τ].
+    # With a = t·eᵘ, (t/a)ˡ, steep at a = t, becomes an entire function of u ∈ [0, log 1/τ].
     reach = -np.log(nodes)
     outer = np.exp(reach[:, None] * unit)  # a/t, shape (m, Q), by τ
     fraction = 1 / outer
@@ -176,12 +176,12 @@ def triangle_rule(m: int) -> TriangleRule:
 
 
 def interpolation(curve_times: Tensor, times: Tensor) -> Tensor:
-    """Matrix from values of a polynomial at `curve_times` to its values at `times`."""
+    """Matrix that maps values of a polynomial at `curve_times` to its values at `times`."""
     return _tensor(_lagrange(curve_times.numpy(), times.numpy()))
 
 
 def _radau_nodes(m: int) -> Array:
-    """Gauss–Radau nodes in (0, 1], 1 included."""
+    """The m Gauss–Radau nodes in (0, 1], which include 1."""
     return np.append((1 + roots_jacobi(m - 1, 1, 0)[0]) / 2, 1.0)
 
 

@@ -77,12 +77,12 @@ def test_dual_equals_resolved_quadrature(label):
     va, vb, c = arguments()
     value, derivative = dual_activation(activation)(va, vb, c)
     expected, expected_derivative = PairQuadrature(activation)(va, vb, c)
-    # Quadrature is exact to 1e-11 where φ is as steep as softplus(4); elsewhere both to rounding.
+    # Quadrature is accurate to 1e-11 if φ is as steep as softplus(4); otherwise both are exact to rounding.
     assert torch.allclose(value, expected, rtol=1e-10, atol=1e-11)
     assert torch.allclose(derivative, expected_derivative, rtol=1e-10, atol=1e-11)
 
 
-# One of every kind of formula, with and without kinks.
+# One activation for each kind of formula, with and without kinks.
 @pytest.mark.parametrize("label", ["tanh", "gelu", "relu", "softsign", "cubic", "cos"])
 def test_dual_equals_conditional_quadrature(label):
     activation = activation_of(label)
@@ -90,7 +90,7 @@ def test_dual_equals_conditional_quadrature(label):
     value, derivative = dual_activation(activation)(va, vb, c)
     for k in range(len(c)):
         expected = moments(activation, float(va[k]), float(vb[k]), float(c[k]))
-        # Panels graded to 1e-9 leave a kink an error of the order of its square.
+        # With panels graded to 1e-9, a kink causes an error of the order of its square.
         assert (float(value[k]), float(derivative[k])) == pytest.approx(expected, rel=1e-9, abs=1e-10)
 
 
@@ -100,7 +100,7 @@ def test_derivative_is_that_of_the_value(label):
     dual = dual_activation(activation_of(label))
     h = 1e-4
     slope = (dual(va, vb, c + h)[0] - dual(va, vb, c - h)[0]) / (2 * h)
-    # Central differences err by h²/6·Φ''' and rounding/h.
+    # Central differences have an error of h²/6·Φ''' plus rounding/h.
     assert torch.allclose(slope, dual(va, vb, c)[1], rtol=1e-6, atol=1e-6)
 
 
@@ -111,7 +111,7 @@ def test_equal_arguments_are_exact(label):
     value, derivative = dual_activation(activation)(v, v, v)
     for k, variance in enumerate(v.tolist()):
         expected = moments(activation, variance, variance, variance)
-        # A correlation that is 1 but for rounding would err by 1e-8.
+        # A correlation of 1 with a rounding error would cause 1e-8.
         assert (float(value[k]), float(derivative[k])) == pytest.approx(expected, rel=1e-10, abs=1e-11)
 
 
@@ -122,7 +122,7 @@ def test_closed_forms_equal_the_series(name):
     for one, two in zip(
         closed_form(activation)(va, vb, c), HermiteSeries(activation, 1e-13)(va, vb, c), strict=True
     ):
-        # The series' coefficients carry the rounding of their quadrature.
+        # The coefficients of the series have the rounding error of their quadrature.
         assert torch.allclose(one, two, rtol=1e-11, atol=1e-12)
 
 
@@ -151,7 +151,7 @@ def test_arguments_broadcast():
         value, derivative = dual_activation(name)(va[:, None], vb[None, :], grid)
         one, slope = dual_activation(name)(va[2], vb[5], grid[2, 5])
         assert value.shape == derivative.shape == (9, 9)
-        # Series are cut off at 1e-12, by the largest correlation present.
+        # Series are truncated at 1e-12, for the largest correlation in the argument.
         assert float(value[2, 5]) == pytest.approx(float(one), abs=1e-11)
         assert float(derivative[2, 5]) == pytest.approx(float(slope), abs=1e-11)
 

@@ -1,7 +1,7 @@
-"""Closed forms of the dual activations Φ and Φ' = ∂Φ/∂c, each beside the φ that it belongs to.
+"""Closed forms of the dual activations Φ and Φ' = ∂Φ/∂c, registered by φ.
 
-All take va, vb > 0 and c as float64 tensors that broadcast, |c| ≤ √(va·vb), and return (Φ, Φ') of the
-broadcast shape. Where nothing else is cited, Φ follows from Gaussian integration by parts (Stein).
+All take float64 tensors va, vb > 0 and c, |c| ≤ √(va·vb), that broadcast, and return (Φ, Φ') of the broadcast
+shape. Without a citation, Φ follows from Gaussian integration by parts (Stein).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def dual_of(function: Callable[..., Tensor]) -> Callable[[ClosedForm], ClosedFor
 
 
 def closed_form(activation: Activation) -> Callable[[Tensor, Tensor, Tensor], Pair] | None:
-    """(va, vb, c) ↦ (Φ, Φ') with the activation's parameters bound, or None where no formula is known."""
+    """(va, vb, c) ↦ (Φ, Φ') with the activation's parameters bound; None if no formula is known."""
     bound = activation.function
     function, given = (bound.func, bound.keywords) if isinstance(bound, partial) else (bound, {})
     dual = _CLOSED_FORMS.get(function)
@@ -42,20 +42,20 @@ def closed_form(activation: Activation) -> Callable[[Tensor, Tensor, Tensor], Pa
 
 
 def correlation(va: Tensor, vb: Tensor, c: Tensor) -> Tensor:
-    """ρ = c/√(va·vb) in [−1, 1]; exactly 1 where c = va = vb, since IEEE √(v·v) is exactly v."""
+    """ρ = c/√(va·vb) in [−1, 1]; exactly 1 if c = va = vb, since IEEE √(v·v) is exactly v."""
     return (c / (va * vb).sqrt()).clamp_(-1.0, 1.0)
 
 
 @dual_of(functions.identity)
 def identity(va: Tensor, vb: Tensor, c: Tensor) -> Pair:
-    """Φ = c, Φ' = 1."""
+    """Dual of x: Φ = c, Φ' = 1."""
     value = c + torch.zeros_like(va * vb)
     return value, torch.ones_like(value)
 
 
 @dual_of(functions.quadratic)
 def quadratic(va: Tensor, vb: Tensor, c: Tensor) -> Pair:
-    """Φ = va·vb + 2c², Φ' = 4c."""
+    """Dual of x²: Φ = va·vb + 2c², Φ' = 4c."""
     return va * vb + 2 * c.square(), 4 * c + torch.zeros_like(va * vb)
 
 
@@ -79,7 +79,7 @@ def leaky_relu(va: Tensor, vb: Tensor, c: Tensor, *, negative_slope: float) -> P
     scale = (va * vb).sqrt()
     rho = (c / scale).clamp_(-1.0, 1.0)
     rest = math.pi - torch.acos(rho)  # π − θ
-    # (1 − ρ)(1 + ρ), unlike 1 − ρ², keeps its relative accuracy at ρ → ±1.
+    # Unlike 1 − ρ², (1 − ρ)(1 + ρ) keeps its relative accuracy as ρ → ±1.
     sine = ((1 - rho) * (1 + rho)).sqrt_()
     return alpha * c + share * scale * (sine + rest * rho), alpha + share * rest
 

@@ -20,22 +20,22 @@ __all__ = ["DualActivation", "dual_activation", "dual_of"]
 DualActivation = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(va, vb, c) ↦ (Φ, Φ'), elementwise on float64 tensors that broadcast, with va, vb > 0, |c| ≤ √(va·vb).
 
-Where c = va = vb, ρ is exactly 1.
+If c = va = vb, ρ is exactly 1.
 """
 
 
 def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> DualActivation:
-    """The dual of an activation: a closed form where one is known, else a Hermite series.
+    """The dual of an activation: a closed form if one is known, otherwise a Hermite series.
 
-    Formulas exist for the functions marked by `dual_of`, for polynomials up to degree 12 and for continuous
-    piecewise linear φ, user-defined ones included.
+    Closed forms exist for the functions registered by `dual_of`, for polynomials up to degree 12, and for
+    continuous piecewise linear φ, including user-defined ones.
 
     Args:
         activation: φ, or its registered name.
-        tolerance: absolute error of Φ and Φ' where a series is cut off, for |φ| and |φ'| of order one.
+        tolerance: absolute error of Φ and Φ' by truncation of a series, for |φ| and |φ'| of order one.
 
     Raises:
-        ValueError: an unknown name, a tolerance that is not positive, or φ that jumps, for which
+        ValueError: the name is unknown, the tolerance is not positive, or φ jumps, so that
             E[φ'(a)φ'(b)] does not exist.
     """
     positive("tolerance", tolerance)
@@ -57,7 +57,7 @@ def dual_activation(activation: Activation | str, tolerance: float = 1e-12) -> D
 
 
 def slow_dual(activation: Activation) -> bool:
-    """Whether the dual is a series that a kink away from 0 makes slow: kernels then take minutes."""
+    """Whether the dual is a slow series, because φ has a kink away from 0; kernels then take minutes."""
     if activation.profile.smoothness < 0 or all(abs(at) < 1e-9 for at, _ in activation.profile.breakpoints):
         return False
     return isinstance(dual_activation(activation), HermiteSeries)

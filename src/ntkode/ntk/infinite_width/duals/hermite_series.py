@@ -1,7 +1,7 @@
 """Φ and Φ' of any φ by the Hermite series Φ = Σ_k c_k(va) c_k(vb) ρᵏ, summed by Horner's rule.
 
-c_k(v) = E[φ(√v Z) He_k(Z)]/√k! (Daniely et al. 2016, Lemma 11). It is tabulated once an octave of v.
-Where φ has a kink at 0, the products s_k(va) s_k(vb) of its `KinkPart` are taken off and its dual is added.
+c_k(v) = E[φ(√v Z) He_k(Z)]/√k! (Daniely et al. 2016, Lemma 11). They are tabulated once per octave of v.
+If φ has a kink at 0, the products s_k(va) s_k(vb) of its `KinkPart` are subtracted and its dual is added.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ntkode.ntk.infinite_width.duals.closed_form import Pair, correlation
 from ntkode.ntk.infinite_width.duals.kink_part import KinkPart, unit_coefficients
 from ntkode.ntk.infinite_width.duals.pair_quadrature import PairQuadrature
 
-# Terms computed: the first is enough off the diagonal, the last for tanh at ρ = 1 and variance 30.
+# Numbers of terms: the first suffices off the diagonal, the last for tanh at ρ = 1 and variance 30.
 LADDER = (64, 256, 1024, 4096)
-_OCTAVE_NODES = 20  # Chebyshev nodes in log₂ v an octave: c_k is analytic in v > 0
+_OCTAVE_NODES = 20  # Chebyshev nodes in log₂ v per octave; c_k is analytic in v > 0
 _PANELS = 96
 _REACH = 12.0
 
@@ -30,12 +30,12 @@ _REACH = 12.0
 class HermiteSeries:
     """The dual of an activation by its Hermite series, truncated to a tolerance.
 
-    Entries so near to ρ = ±1 that `LADDER` does not reach the tolerance (kinks; very steep φ) are left to
-    `PairQuadrature`.
+    Entries so close to ρ = ±1 that the most terms of `LADDER` do not reach the tolerance (kinks, very steep
+    φ) use `PairQuadrature`.
 
     Args:
         activation: φ.
-        tolerance: bound on the tails of Φ and Φ' that are cut off.
+        tolerance: bound on the truncated tails of Φ and Φ'.
     """
 
     def __init__(self, activation: Activation, tolerance: float) -> None:
@@ -44,7 +44,7 @@ class HermiteSeries:
         self._breakpoints = [location for location, _ in activation.profile.breakpoints]
         self._kink = KinkPart.of(activation)
         self._quadrature = PairQuadrature(activation)
-        self._cell = cache(self._tabulate)
+        self._octave = cache(self._tabulate)
 
     def __call__(self, va: Tensor, vb: Tensor, c: Tensor) -> Pair:
         """(Φ, Φ') of the broadcast shape."""
@@ -71,11 +71,11 @@ class HermiteSeries:
         for k in range(terms - 1, -1, -1):
             slope.mul_(rho).add_(value)
             value.mul_(rho).addcmul_(first[k], second[k]).addcmul_(kink1[k], kink2[k], value=-1)
-        own_value, own_slope = self._kink(va, vb, rho)
-        return value + own_value, slope.div_((va * vb).sqrt()) + own_slope
+        kink_value, kink_slope = self._kink(va, vb, rho)
+        return value + kink_value, slope.div_((va * vb).sqrt()) + kink_slope
 
     def _split(self, va: Tensor, vb: Tensor, c: Tensor, rho: Tensor, tails: np.ndarray) -> Pair:
-        """The series where it reaches the tolerance, quadrature elsewhere."""
+        """The series if it reaches the tolerance at an entry, otherwise quadrature."""
         limit = max((r for r in np.linspace(0, 1, 101) if _terms(tails, r, self._tolerance)), default=0.0)
         inside = rho.abs() <= limit
         value, slope = torch.empty_like(rho), torch.empty_like(rho)
@@ -93,14 +93,14 @@ class HermiteSeries:
         for index in torch.unique(interval).tolist():
             here = (interval == index).nonzero()[:, 0]
             basis = _chebyshev_values(2 * (position[here] - index) - 1)
-            result[:, here] = self._cell(int(index), available)[:terms].to(v.device) @ basis
+            result[:, here] = self._octave(int(index), available)[:terms].to(v.device) @ basis
         return result.reshape(terms, *v.shape)
 
     def _tails(self, intervals: list[int], available: int) -> np.ndarray:
-        """Bounds on the terms over the intervals, shape (available + 1,); the last for all later ones."""
+        """Bounds on the terms over the intervals, (available + 1,); the last bounds all further terms."""
         largest = np.zeros(available)
         for index in intervals:
-            nodes = self._cell(index, available) @ torch.from_numpy(_chebyshev_values_at_nodes())
+            nodes = self._octave(index, available) @ torch.from_numpy(_chebyshev_values_at_nodes())
             bound = nodes.square()
             if self._kink is not None:
                 v = 2.0 ** torch.from_numpy(index + (1 + chebyshev.chebpts1(_OCTAVE_NODES)) / 2)
@@ -119,7 +119,7 @@ class HermiteSeries:
 
     def _at(self, v: float, available: int) -> Tensor:
         root = math.sqrt(v)
-        # 0 is an edge of the rule's panels already.
+        # 0 is already an edge of the rule's panels.
         inside = tuple(b / root for b in self._breakpoints if 0 < abs(b / root) < _REACH)
         z, weighted_basis = _common_basis(available) if not inside else _weighted_basis(available, inside)
         return weighted_basis @ self._activation(root * z).detach()
@@ -136,16 +136,16 @@ def _unit_coefficients(available: int) -> Tensor:
 
 
 def _weighted_basis(available: int, breakpoints: tuple[float, ...]) -> Pair:
-    """Nodes z and w(z)·He_k(z)/√k!, shape (available, nodes), by which E[φ(√v Z)He_k(Z)]/√k! is a product."""
+    """Nodes z, and w(z)·He_k(z)/√k!, (available, nodes), which map φ(√v z) to E[φ(√v Z)He_k(Z)]/√k!."""
     z, weights = _normal_rule(breakpoints)
     return z, hermite_functions(z, available).mul_(weights)
 
 
 def _terms(bounds: np.ndarray, rho: float, tolerance: float) -> int | None:
-    """The fewest terms whose tails of Φ and Φ' at ρ are below the tolerance; None if there are too few."""
+    """Smallest number of terms with tails of Φ and Φ' below the tolerance; None if there are too few."""
     available = len(bounds) - 1
     k = np.arange(available)
-    # Past the table: as if c_k² stayed at its last bound for another 1/(1 − ρ) or `available` terms.
+    # Beyond the table, c_k² counts with its last bound for another min(1/(1 − ρ), `available`) terms.
     more = available if rho >= 1 - 1 / available else 1 / (1 - rho)
     beyond = bounds[-1] * available * rho**available * more
     tail = np.cumsum((bounds[:-1] * np.maximum(k, 1) * rho ** np.maximum(k - 1, 0))[::-1])[::-1] + beyond
@@ -158,7 +158,7 @@ def _intervals(v: Tensor) -> set[int]:
 
 
 def _chebyshev_values(x: Tensor) -> Tensor:
-    """T_j(x), j < _OCTAVE_NODES, shape (_OCTAVE_NODES, len(x))."""
+    """Chebyshev polynomials T_j(x), j < _OCTAVE_NODES, shape (_OCTAVE_NODES, len(x))."""
     rows = [torch.ones_like(x), x]
     for _ in range(_OCTAVE_NODES - 2):
         rows.append(2 * x * rows[-1] - rows[-2])
@@ -171,7 +171,7 @@ def _chebyshev_values_at_nodes() -> np.ndarray:
 
 
 def _normal_rule(breakpoints: tuple[float, ...]) -> Pair:
-    """Gauss–Legendre panels on [−12, 12] for the normal density, with edges at the breakpoints.
+    """Nodes and weights of Gauss–Legendre panels on [−12, 12] for the normal density; edges at breakpoints.
 
     Panels of 1/4 with 20 nodes resolve the oscillations of He_k, of wave number √k, up to k = 4096.
     """

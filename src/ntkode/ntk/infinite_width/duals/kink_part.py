@@ -1,4 +1,4 @@
-"""The part of φ that a kink at 0 makes: its dual has a closed form, the rest a short Hermite series.
+"""Splitting of a kink at 0 from φ: its dual has a closed form, and the rest a short Hermite series.
 
 S(x) = Σ_j J_j max(x, 0)ʲ/j!, where J_j is the jump of φ^(j) at 0, j = 1, …, 6.
 """
@@ -18,25 +18,26 @@ from ntkode.activations.smoothness import derivatives
 from ntkode.ntk.infinite_width.duals.closed_form import Pair
 
 ORDERS = 6
-# Rounding of S's dual stays in the result: orders whose part of S at variance 2 is larger are left out.
+# Bound on the size at variance 2 of one order of S, whose rounding enters the result; larger orders and
+# those above them are omitted.
 _LARGEST = 100.0
-# Where one-sided derivatives are taken: breakpoints are located to 1e-9, this one is 0 itself.
+# Point of one-sided derivatives; breakpoints are located to 1e-9, and this one is 0.
 _BESIDE = 1e-13
 
 
 @dataclass(frozen=True)
 class KinkPart:
-    """S and its dual.
+    """The kink part S of φ, and its dual.
 
     Attributes:
-        jumps: J_1, …, J_6; 0 from the first on that is too large to be taken off.
+        jumps: J_1, …, J_6; 0 from the first one that is too large to subtract.
     """
 
     jumps: tuple[float, ...]
 
     @classmethod
     def of(cls, activation: Activation) -> KinkPart | None:
-        """φ's part, if its derivatives jump at 0 and nowhere else."""
+        """Kink part of φ, if its derivatives jump at 0 and nowhere else; otherwise None."""
         if [location for location, _ in activation.profile.breakpoints] != [0.0]:
             return None
         sides = derivatives(activation.function, torch.tensor([-_BESIDE, _BESIDE]).double(), ORDERS)
@@ -50,7 +51,7 @@ class KinkPart:
         return cls(tuple(jump if j < orders and abs(jump) > 1e-9 else 0.0 for j, jump in enumerate(jumps)))
 
     def __call__(self, va: Tensor, vb: Tensor, rho: Tensor) -> Pair:
-        """(E[S(a)S(b)], E[S'(a)S'(b)]), of the shape of ρ."""
+        """(E[S(a)S(b)], E[S'(a)S'(b)]), of the shape of ρ, float64."""
         moments = _truncated_moments(rho)
         value, slope = torch.zeros_like(rho), torch.zeros_like(rho)
         ra, rb = va.sqrt(), vb.sqrt()
@@ -70,7 +71,7 @@ class KinkPart:
 
 
 def unit_coefficients(z: Tensor, weighted_basis: Tensor) -> Tensor:
-    """E[max(Z, 0)ʲ/j! · He_k(Z)]/√k!, shape (terms, 6), by the rule of a Hermite series."""
+    """E[max(Z, 0)ʲ/j! · He_k(Z)]/√k!, shape (terms, 6), by the quadrature rule of the Hermite series."""
     powers = [torch.relu(z) ** j / factorial(j) for j in range(1, ORDERS + 1)]
     return weighted_basis @ torch.stack(powers, dim=1)
 

@@ -1,12 +1,12 @@
-"""Φ and Φ' of any φ by two-dimensional quadrature that resolves its breakpoints: slow, exact at every ρ.
+"""Φ and Φ' of any φ by two-dimensional quadrature that resolves its breakpoints: slow, accurate at every ρ.
 
 With ρ = cos θ and independent standard normals y, z,
 
-    a = √va (z cos θ/2 + y sin θ/2),    b = √vb (z cos θ/2 − y sin θ/2),
+    a = √va (z cos θ/2 + y sin θ/2),    b = √vb (z cos θ/2 − y sin θ/2).
 
-so that at given y the integrand in z is smooth but where a or b meets a breakpoint of φ, and the integral as
-a function of y is smooth but where two of these meet. Gauss–Legendre panels between them see no layer,
-however close ρ is to ±1.
+At fixed y the integrand in z is smooth except where a or b is a breakpoint of φ; its integral is smooth in y
+except where two of these points coincide. Gauss–Legendre panels between these points have smooth integrands
+for every ρ, however close to ±1.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor
 from ntkode.activations import Activation
 from ntkode.ntk.infinite_width.duals.closed_form import Pair, correlation
 
-REACH = 9.0  # of the standard normals: mass 2e-19 beyond
+REACH = 9.0  # range of the standard normals; the mass beyond is 2e-19
 _POINTS_A_PANEL = 16
 _POINTS_AT_ONCE = 2**20
 
 
 class PairQuadrature:
-    """The dual of an activation by quadrature; about two milliseconds a value.
+    """The dual of an activation by quadrature; about two milliseconds per value.
 
-    Exact to 1e-11 for φ as smooth, between its breakpoints, as tanh of arguments up to 4x (4 = √variance).
+    Accurate to 1e-11 for φ that is as smooth between its breakpoints as tanh(4x).
     """
 
     def __init__(self, activation: Activation) -> None:
@@ -74,7 +74,7 @@ class PairQuadrature:
 
 def _panels(base: Tensor, breaks: Tensor) -> Pair:
     """Nodes and weights (times the normal density) between `base` and `breaks`, along the last axis."""
-    # Breaks at infinity, and 0/0 for one that is nowhere, become empty panels at the end.
+    # Breaks at infinity, and 0/0 for a missing one, become empty panels at the end.
     breaks = breaks.nan_to_num(nan=REACH).clamp(-REACH, REACH)
     edges = torch.cat([base.to(breaks).expand(*breaks.shape[:-1], -1), breaks], -1).sort(-1).values
     unit, weights = (torch.from_numpy(a).to(breaks) for a in np.polynomial.legendre.leggauss(_POINTS_A_PANEL))

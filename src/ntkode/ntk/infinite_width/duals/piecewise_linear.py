@@ -45,10 +45,10 @@ def _quadrant_moments(h: Tensor, k: Tensor, rho: Tensor) -> Pair:
     E = (ρ + hk)L − h n(k)Q(h') − k n(h)Q(k') + s n(h)n(k'), by parts.
     """
     sine = ((1 - rho) * (1 + rho)).sqrt()
-    # At h = 0 or k = 0 these are limits, which a tiny number in place of zero gives to rounding.
+    # At h = 0 or k = 0 these are limits; a tiny number in place of zero gives them up to rounding.
     tiny = torch.full_like(h, 1e-150)
     h, k = torch.where(h == 0, tiny, h), torch.where(k == 0, tiny, k)
-    # 0/0 stands at ρ = ±1 with h = ±k, where the limit is 0.
+    # 0/0 occurs at ρ = ±1 with h = ±k, where the limit is 0.
     h_given_k = ((h - rho * k) / sine).nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
     k_given_h = ((k - rho * h) / sine).nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
     opposite = (h.sign() != k.sign()).to(h.dtype)

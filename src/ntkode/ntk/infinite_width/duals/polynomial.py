@@ -19,17 +19,17 @@ from ntkode.ntk.infinite_width.duals.closed_form import Pair
 class Polynomial:
     """The dual of φ(x) = Σ_j p_j xʲ: Φ = Σ_k k! e_k(va) e_k(vb) cᵏ.
 
-    He_k's coefficient in φ(√v Z) is √vᵏ e_k(v), e_k(v) = Σ_i p_{k+2i} (k + 2i)!/(k! i! 2ⁱ) vⁱ.
+    The coefficient of He_k in φ(√v Z) is √vᵏ e_k(v), e_k(v) = Σ_i p_{k+2i} (k + 2i)!/(k! i! 2ⁱ) vⁱ.
 
     Attributes:
-        coefficients: p_0, p_1, …
+        coefficients: p_0, p_1, …, ascending in the power.
     """
 
     coefficients: tuple[float, ...]
 
     @classmethod
     def of(cls, activation: Activation) -> Polynomial | None:
-        """The dual of φ, or None unless its profile shows a polynomial."""
+        """The dual of φ if its profile is that of a polynomial, otherwise None."""
         degree = activation.profile.polynomial_degree
         if degree is None:
             return None
@@ -39,7 +39,7 @@ class Polynomial:
         monomials = np.zeros(degree + 1)
         powers = hermite_e.herme2poly(series)
         monomials[: len(powers)] = powers
-        # What vanishes in exact arithmetic comes out as rounding noise.
+        # Coefficients that vanish in exact arithmetic are rounding noise.
         monomials[np.abs(monomials) < 1e-12 * np.abs(monomials).max()] = 0.0
         return cls(tuple(monomials.tolist()))
 
