@@ -155,6 +155,9 @@ def student_interval(values: np.ndarray) -> tuple[float, float]:
 
     Args:
         values: float64 (n,), n ≥ 2, independent and finite.
+
+    >>> [round(end, 3) for end in student_interval(np.array([0.9, 1.0, 1.1]))]
+    [0.752, 1.248]
     """
     with warnings.catch_warnings():
         # scipy warns of values that differ by rounding alone; callers decide what to do with these.

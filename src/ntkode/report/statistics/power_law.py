@@ -59,6 +59,10 @@ def fit_power_law(points: pd.DataFrame) -> PowerLaw:
 
     Args:
         points: columns `x`, `y` (both positive) and `seed`.
+
+    >>> points = pd.DataFrame({"x": [1, 2, 4], "y": [3.0, 1.5, 0.75], "seed": 0})
+    >>> round(fit_power_law(points).slope, 6)
+    -1.0
     """
     logs = pd.DataFrame({"x": np.log(points["x"]), "y": np.log(points["y"]), "seed": points["seed"]})
     least = float(points["x"].min())
