@@ -65,6 +65,44 @@ def test_the_verdict_says_where_the_interval_lies(expectation, expected):
     assert verdict(ERROR, expectation, FIVE).verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("expectation", "low", "high", "contains", "excludes"),
+    [
+        (Within(0, 1), 0, 1, True, False),  # closed: the bounds are expected values
+        (Within(0, 1), 1, 2, False, False),
+        (Within(0, 1), -1, 0, False, False),
+        (Within(0, 1), 1.1, 2, False, True),
+        (Within(0, 1), -1, -0.1, False, True),
+        (Within(0, 1), -1, 2, False, False),
+        (Above(0), 0.1, 1, True, False),
+        (Above(0), 0, 1, False, False),  # open: the bound is not expected
+        (Above(0), -1, 0, False, True),
+        (Below(0), -1, -0.1, True, False),
+        (Below(0), -1, 0, False, False),
+        (Below(0), 0, 1, False, True),
+    ],
+)
+def test_bounds_belong_to_ranges_but_not_to_half_lines(expectation, low, high, contains, excludes):
+    assert expectation.contains(low, high) == contains
+    assert expectation.excludes(low, high) == excludes
+
+
+def test_expectations_as_text():
+    texts = [str(expectation) for expectation in (Within(-1.25, 1 / 3), Above(-2 / 3), Below(0.95))]
+    assert texts == ["−1.25 … 0.333", "> −0.667", "< 0.95"]
+
+
+def test_a_judgement_holds_its_claim_and_estimate():
+    positions = [(Above(0.8), "inside"), (Above(1.2), "outside"), (Above(1), "crosses a bound")]
+    for expectation, position in positions:
+        small = claim(ERROR, expectation)
+        judged = small.judge(FIVE)
+        assert (judged.claim, judged.estimate) == (small, ERROR(FIVE))
+        assert position in judged.reason
+        assert judged.estimate.basis in judged.reason
+    assert [str(verdict) for verdict in Verdict] == ["supported", "not supported", "inconclusive"]
+
+
 def test_more_seeds_can_decide_what_few_cannot():
     values = 1.04 + 0.1 * np.resize([-1, 0, 1], 30)
     assert verdict(ERROR, Above(1), made_up(values[:3])).verdict == Verdict.INCONCLUSIVE
@@ -215,5 +253,10 @@ def test_the_table_holds_verdict_and_numbers():
 def test_bad_claims_are_refused():
     with pytest.raises(ValueError, match="is empty"):
         Within(1, 0)
+    with pytest.raises(ValueError, match=r"Within\(1, 1\)"):
+        Within(1, 1)
     with pytest.raises(ValueError, match="must be unique"):
         Claims("study", (claim(ERROR, Above(0)), claim(ERROR, Below(0))))
+    names = [Claim(name, "", "", "", ERROR, Above(0)) for name in "abcbad"]
+    with pytest.raises(ValueError, match="study: two claims are named a, b;"):
+        Claims("study", tuple(names))

@@ -1,0 +1,112 @@
+"""Verdicts as a table, as text in the terminal, and as part of a report."""
+
+import io
+import math
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from ntkode.report.base import Report
+from ntkode.report.claims.claims import Above, Below, Claim, Claims, Within
+from ntkode.report.claims.verdicts import WithVerdicts, numbers, render_verdicts, verdict_table
+from ntkode.report.statistics.intervals import Estimate
+
+DECIDED = Estimate(1.5, 1.25, 1 / 0.6, 7, "the interval of [made-up] numbers")
+UNDECIDED = Estimate(2.0, math.nan, math.nan, 4, lacking="only [4] replicates")
+
+
+def claim(name, estimate, expectation):
+    return Claim(
+        name,
+        f"{name} in [0, 1]",
+        f"source of {name}",
+        f"quantity[{name}]",
+        lambda runs: estimate,
+        expectation,
+    )
+
+
+CLAIMS = Claims(
+    "study",
+    (
+        claim("small", DECIDED, Below(2)),
+        claim("large", DECIDED, Above(2)),
+        claim("near", DECIDED, Within(1.5, 2)),
+        claim("known", UNDECIDED, Below(5)),
+        claim("tiny", DECIDED, Below(1)),
+        claim("positive", DECIDED, Above(0)),
+        claim("below", DECIDED, Below(3)),
+    ),
+)
+RUNS = pd.DataFrame()
+
+
+def printed(rendering):
+    console = Console(file=io.StringIO(), width=150)
+    console.print(rendering)
+    return console.file.getvalue()
+
+
+def test_a_row_of_the_table_holds_all_of_a_judgement():
+    table = verdict_table("study", CLAIMS.judge(RUNS))
+    assert table["claim"].tolist() == [claim.name for claim in CLAIMS.claims]
+    row = table.iloc[1].to_dict()
+    reason = row.pop("reason")
+    assert row == {
+        "study": "study",
+        "claim": "large",
+        "verdict": "not supported",
+        "estimate": 1.5,
+        "low": 1.25,
+        "high": 1 / 0.6,
+        "replicates": 7,
+        "expected": "> 2",
+        "quantity": "quantity[large]",
+        "statement": "large in [0, 1]",
+        "source": "source of large",
+    }
+    assert reason.startswith(DECIDED.basis)
+    assert table["reason"][3] == UNDECIDED.lacking
+    assert list(table)[-1] == "reason"
+    assert list(verdict_table("study", [])) == list(table)
+
+
+def test_the_terminal_shows_each_claim_and_why_a_verdict_is_open():
+    text = printed(render_verdicts(CLAIMS.judge(RUNS)))
+    for content in ("large in [0, 1]", "quantity[large]", "1.5 (1.25 … 1.67)", "7", "> 2", "not supported"):
+        assert content in text
+    assert "near: the interval of [made-up] numbers crosses" in text
+    assert "known: only [4] replicates" in text
+    assert "large: " not in text
+    assert "small: " not in text
+    assert text.endswith("verdicts: 3 supported, 2 not supported, 2 inconclusive\n")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(-0.998, -1.012, -0.985, 3), "−0.998 (−1.01 … −0.985)"),
+        (Estimate(-2 / 3, math.nan, math.nan, 3), "−0.667"),
+        (Estimate(math.nan, math.nan, math.nan, 0), "–"),
+        (Estimate(2.0, 1.0, math.inf, 3), "2 (1 … inf)"),
+    ],
+)
+def test_an_estimate_as_text(estimate, text):
+    assert numbers(estimate) == text
+
+
+def test_verdicts_are_added_to_the_report_of_a_study(tmp_path):
+    kept = pd.DataFrame({"rate": [0.5]})
+
+    def report(runs, results_dir):
+        return Report("rates", {"rates": kept}, f"rates in {results_dir.name}")
+
+    extended = WithVerdicts(report, CLAIMS)(RUNS, tmp_path)
+    assert list(extended.tables) == ["rates", "study_verdicts"]
+    assert extended.tables["rates"] is kept
+    assert extended.tables["study_verdicts"].equals(verdict_table("study", CLAIMS.judge(RUNS)))
+    assert (extended.name, extended.judgements) == ("rates", tuple(CLAIMS.judge(RUNS)))
+    text = printed(extended.rendering)
+    assert text.startswith(f"rates in {tmp_path.name}\n\n")
+    assert "verdicts: 3 supported" in text
