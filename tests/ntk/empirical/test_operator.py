@@ -6,7 +6,7 @@ from torch import nn
 
 from ntkode.integrate import Solver
 from ntkode.models import MLPODE, NeuralODE
-from ntkode.ntk import AutogradOperator, FactoredOperator, empirical_ntk, kernel_operator
+from ntkode.ntk import AutogradOperator, FactoredOperator, KernelOperator, empirical_ntk, kernel_operator
 
 TINY = 1_000  # bytes: nothing fits, so that products go through autograd
 
@@ -112,6 +112,45 @@ def test_largest_eigenvalue_and_trace(model):
     assert estimate.standard_error < 0.2 * float(kernel.trace())
     with pytest.raises(ValueError, match="probes=1"):
         operator.trace(probes=1)
+
+
+class Matrix(KernelOperator):
+    """An operator of a known matrix."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, matrix, samples, outputs):
+        self.matrix, self.samples, self.outputs = matrix, samples, outputs
+
+    def __call__(self, vector):
+        return (self.matrix @ vector.flatten()).view(self.samples, self.outputs)
+
+
+def test_random_signs_know_the_trace_of_a_diagonal_kernel_without_error():
+    diagonal = torch.linspace(1, 5, 12, dtype=torch.float64)
+    estimate = Matrix(diagonal.diag(), 4, 3).trace(probes=2)
+    assert estimate.value == pytest.approx(float(diagonal.sum()), rel=1e-14)
+    assert estimate.standard_error < 1e-13
+
+
+def test_the_standard_error_of_a_trace_is_that_of_its_mean():
+    root = torch.randn(12, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    kernel, probes = root @ root.T, 400
+    estimate = Matrix(kernel, 4, 3).trace(probes=probes)
+    # Hutchinson: the variance of one probe is twice the squares beside the diagonal.
+    variance = 2 * float(kernel.square().sum() - kernel.diagonal().square().sum())
+    # The spread of 400 probes knows it to some five percent.
+    assert estimate.standard_error == pytest.approx((variance / probes) ** 0.5, rel=0.2)
+    assert abs(estimate.value - float(kernel.trace())) < 4 * estimate.standard_error
+
+
+@pytest.mark.parametrize("max_bytes", [None, TINY])
+def test_a_float32_model_is_solved_in_the_precision_that_is_asked_for(model, max_bytes):
+    x, v = problem()
+    single = model.float()
+    product = kernel_operator(single, x.float(), dtype=torch.float64, max_bytes=max_bytes)(v)
+    expected = empirical_ntk(single.double(), x.float().double(), outputs="full") @ v.flatten()
+    assert torch.allclose(product.flatten(), expected, rtol=1e-11, atol=1e-11 * float(expected.abs().max()))
 
 
 def test_scipy_accepts_the_operator(model):

@@ -94,6 +94,15 @@ BROKEN_UP = {
         lambda: Model(lambda m, x: x[:, :3] * (torch.arange(3.0, dtype=x.dtype) * m.p), p=()),
         "depend on one another",
     ),
+    "times a number without dimensions": (
+        lambda: Model(lambda m, x: x * (torch.tensor(2.0, dtype=x.dtype) * m.p), p=(6,)),
+        "'p' is used by mul",
+    ),
+    "as many dimensions as the batch": (lambda: Model(lambda m, x: x * m.p, p=(1, 6)), "'p' is used by"),
+    "transposed, elementwise": (
+        lambda: Model(lambda m, x: (x[:, :, None] * m.W.T).sum(1), W=(4, 6)),
+        "'W' is used by",
+    ),
     "PReLU": (lambda: nn.Sequential(linear(6, 4), nn.PReLU(4), linear(4)), r"module '1' \(PReLU\)"),
     "no_grad": (lambda: Model(gradientless, W=(2, 6), V=(2, 6)), "'W' is used by linear without gradients"),
     "autograd.Function": (
