@@ -1,6 +1,6 @@
 """The registered activations: one function each, with a closed form of φ' where it is faster than autograd.
 
-φ is called on large matrices thousands of times, so torch's fused kernels are used wherever they can be
+φ is called on large matrices thousands of times, so torch's fused kernels are used if they can be
 differentiated at least three times. To add one, write a function here under `@register` and a file
 ``conf/activation/<name>.yaml``; a function elsewhere needs only a YAML (`ntkode.activations.from_callable`).
 """
@@ -127,7 +127,7 @@ def silu_derivative(x: Tensor) -> Tensor:
 @register
 def mish(x: Tensor) -> Tensor:
     """φ(x) = x · tanh(log(1 + eˣ)) (Misra, 2019)."""
-    # The second derivative of torch's own mish is NaN for x > 88 in float32; this is also faster.
+    # The second derivative of torch's mish is NaN for x > 88 in float32; this is also faster.
     return x * torch.tanh(F.softplus(x, threshold=40.0))
 
 
@@ -189,7 +189,7 @@ def hardtanh(x: Tensor) -> Tensor:
 @register
 def hard_sigmoid(x: Tensor) -> Tensor:
     """φ(x) = min(max(x/6 + 1/2, 0), 1)."""
-    return F.relu6(x + 3) / 6  # torch's own hardsigmoid cannot be differentiated twice
+    return F.relu6(x + 3) / 6  # torch's hardsigmoid cannot be differentiated twice
 
 
 @register

@@ -57,7 +57,7 @@ class Coincidences:
         """Log a warning for each kind that occurs, with its effect on the kernel of the data set `name`."""
         if len(self.duplicates):
             log.warning(
-                "dataset=%s: %s of equal training rows (%s): the NTK is singular, whatever the activation, "
+                "dataset=%s: %s of equal training rows (%s): the NTK is singular for every activation, "
                 "and where their targets differ the loss cannot reach 0",
                 name,
                 _counted(self.duplicates),

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 
 from ntkode.data.errors import DataError
+from ntkode.data.module import DataModule
 from ntkode.data.sources import sha256
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,28 @@ class HubDataset:
         commit = paths[0].parts[paths[0].parts.index("snapshots") + 1]
         count = len(self.train)
         return SplitFiles(f"hub:{self.repository}@{commit}", paths[:count], paths[count:])
+
+
+class HubModule(DataModule):
+    """A data set whose samples are in parquet files on the Hugging Face hub, or in a folder.
+
+    Args:
+        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; replaces the hub. A
+            missing source is an error: no other source is used in its place.
+        revision: branch, tag or commit of the hub's data set.
+        **common: arguments of every data set (`DataModule`).
+    """
+
+    hub: HubDataset
+
+    def __init__(self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any) -> None:
+        super().__init__(**common)
+        self.data_dir = data_dir
+        self.revision = revision
+
+    def files(self) -> SplitFiles:
+        """The files of `data_dir` if it is given, else of the hub; raises `DataError`."""
+        return self.hub.files(self.data_dir, self.revision)
 
 
 def parquet_files(directory: str | Path, split: str) -> list[Path]:

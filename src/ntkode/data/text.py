@@ -1,13 +1,12 @@
 """Text sets: documents as low-dimensional TF–IDF vectors, fitted to the training documents alone."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkode.checks import whole_number
 from ntkode.data.errors import DataError
-from ntkode.data.hub import HubDataset
+from ntkode.data.hub import HubDataset, HubModule
 from ntkode.data.module import DataModule
 from ntkode.data.parquet import read_parquet_texts
 from ntkode.data.preprocessing import Floats
@@ -81,16 +80,14 @@ class TextModule(DataModule):
         }
 
 
-class AGNews(TextModule):
+class AGNews(HubModule, TextModule):
     """Titles and first sentences of news, 4 classes (world, sports, business, science and technology).
 
     120,000 training and 7,600 test documents of the Hugging Face hub, or of a folder with the same layout.
 
     Args:
-        data_dir: a folder with train*.parquet and test*.parquet laid out as on the hub; replaces the hub. A
-            missing source is an error: no other source is used in its place.
-        revision: branch, tag or commit of the hub's data set.
-        **common: `components` (`TextModule`) and arguments of every data set (`DataModule`).
+        **common: `data_dir` and `revision` (`HubModule`), `components` (`TextModule`) and arguments of every
+            data set (`DataModule`).
     """
 
     name = "ag_news"
@@ -106,12 +103,7 @@ class AGNews(TextModule):
         ("data/test-00000-of-00001.parquet",),
     )
 
-    def __init__(self, *, data_dir: str | Path | None = None, revision: str = "main", **common: Any) -> None:
-        super().__init__(**common)
-        self.data_dir = data_dir
-        self.revision = revision
-
     def read(self) -> Source:
         """The documents of `data_dir` if it is given, else of the hub."""
-        files = self.hub.files(self.data_dir, self.revision)
+        files = self.files()
         return Source(files.origin, read_parquet_texts(files.train), read_parquet_texts(files.test))

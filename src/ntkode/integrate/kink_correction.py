@@ -13,7 +13,7 @@ from ntkode.activations import Activation, PiecewiseLinear
 from ntkode.integrate.fields import CountedField, LayeredField
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
-from ntkode.integrate.stepping import Steps
+from ntkode.integrate.stepping import Steps, require_one_step
 from ntkode.integrate.tableaux import TABLEAUX
 
 
@@ -45,11 +45,7 @@ class KinkCorrected:
             ValueError: the field or the solver is of another kind.
         """
         pieces_of(layers_of(field).activation)
-        if solver.method not in TABLEAUX:
-            raise ValueError(
-                f"gradient=kink_averaged needs a one-step method with fixed steps, not {solver}: "
-                f"use solver={', solver='.join(TABLEAUX)}, or gradient=backprop"
-            )
+        require_one_step(solver, "kink_averaged", "backprop")
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]

@@ -15,8 +15,7 @@ from ntkode.integrate.fields import CountedField
 from ntkode.integrate.first_order import first_order_only
 from ntkode.integrate.gradient import GradientMethod
 from ntkode.integrate.solver import Solver
-from ntkode.integrate.stepping import Steps
-from ntkode.integrate.tableaux import TABLEAUX
+from ntkode.integrate.stepping import Steps, require_one_step
 
 # Bound on ε·c^(−steps), the relative rounding error of the states reconstructed in the backward pass (ε:
 # machine epsilon of the dtype, c: coupling). Beyond it `Reversible.flow` refuses.
@@ -64,11 +63,7 @@ class Unrolled:
         Raises:
             ValueError: the solver is of another kind.
         """
-        if solver.method not in TABLEAUX:
-            raise ValueError(
-                f"gradient=reversible needs a one-step method with fixed steps, not {solver}: "
-                f"use solver={', solver='.join(TABLEAUX)}, or gradient=adjoint"
-            )
+        require_one_step(solver, "reversible", "adjoint")
 
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]

@@ -64,3 +64,21 @@ class Steps:
 
     def _evaluate(self, t: Tensor, h: Tensor, **_: Any) -> Tensor:
         return self._field(t, h)
+
+
+def require_one_step(solver: Solver, name: str, alternative: str) -> None:
+    """Check that the solver is a one-step method with fixed steps.
+
+    Args:
+        solver: the solver.
+        name: name in conf/gradient of the method that needs it, for the message.
+        alternative: gradient method that the message suggests.
+
+    Raises:
+        ValueError: the solver is of another kind.
+    """
+    if solver.method not in TABLEAUX:
+        raise ValueError(
+            f"gradient={name} needs a one-step method with fixed steps, not {solver}: "
+            f"use solver={', solver='.join(TABLEAUX)}, or gradient={alternative}"
+        )

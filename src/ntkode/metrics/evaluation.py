@@ -41,7 +41,7 @@ class OutputVariance(Metric):
         super().__init__(every)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`output/variance`."""
+        """The only logged name, `output/variance`."""
         return {"output/variance"}
 
     @torch.no_grad()

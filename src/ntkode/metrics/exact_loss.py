@@ -22,7 +22,7 @@ class ExactLoss(Metric):
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`loss/exact` and `loss/exact_ratio`."""
+        """The two logged names, `loss/exact` and `loss/exact_ratio`."""
         return {"loss/exact", "loss/exact_ratio"}
 
     def prepare(self, module: TrainingModule) -> None:

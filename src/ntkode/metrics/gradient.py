@@ -32,7 +32,7 @@ class GradientError(ReferenceMetric):
     """The gradient as trained against float64 references, on the probe.
 
     `gradient/relative_error` = ‖g − g*‖/‖g*‖, `gradient/relative_error/<parameter>` and `gradient/cosine`
-    compare the gradient g with the gradient g* of the continuous flow, whose own relative error is
+    compare the gradient g with the gradient g* of the continuous flow, whose relative error is
     `gradient/reference_error`. `gradient/relative_error/vs_discrete` compares g with the exact derivative of
     the discrete solve.
     """
@@ -94,7 +94,7 @@ class ReverseDrift(ProbeMetric):
         return module.model.gradient.reversing(module.model.solver) is not None
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`gradient/reverse_drift`."""
+        """The only logged name, `gradient/reverse_drift`."""
         return {"gradient/reverse_drift"}
 
     @torch.no_grad()
@@ -118,7 +118,7 @@ class KinkCrossings(ProbeMetric):
         return bool(module.model.activation.profile.kinks)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`gradient/kink_crossings`."""
+        """The only logged name, `gradient/kink_crossings`."""
         return {"gradient/kink_crossings"}
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ class GradientCost(ProbeMetric):
     """
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`cost/gradient_seconds` and `cost/gradient_memory`."""
+        """The two logged names, `cost/gradient_seconds` and `cost/gradient_memory`."""
         return {"cost/gradient_seconds", "cost/gradient_memory"}
 
     def measure(self, module: TrainingModule) -> Values:

@@ -54,7 +54,7 @@ class LimitDistance(ProbeMetric):
         return has_limit(module)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`ntk/limit_distance`."""
+        """The only logged name, `ntk/limit_distance`."""
         return {"ntk/limit_distance"}
 
     def prepare(self, module: TrainingModule) -> None:
@@ -89,7 +89,7 @@ class LimitPrediction(LossMetric):
         return module.descends_gradient and has_limit(module) and len(module.data.train.x) <= self.max_rows
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`loss/predicted_ratio_limit` and `loss/predicted_rate_limit`."""
+        """The two logged names, `loss/predicted_ratio_limit` and `loss/predicted_rate_limit`."""
         return {"loss/predicted_ratio_limit", "loss/predicted_rate_limit"}
 
     def prepare(self, module: TrainingModule) -> None:

@@ -32,7 +32,7 @@ class DecayRate(LossMetric):
         super().__init__(every=1)
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`loss/decay_rate`."""
+        """The only logged name, `loss/decay_rate`."""
         return {"loss/decay_rate"}
 
     def measure(self, module: TrainingModule) -> Values:
@@ -95,7 +95,7 @@ class LocalRate(Metric):
         return module.descends_gradient
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`loss/local_rate`."""
+        """The only logged name, `loss/local_rate`."""
         return {"loss/local_rate"}
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:

@@ -73,7 +73,7 @@ class GuaranteedRate(Metric):
         return module.descends_gradient and fits
 
     def names(self, module: TrainingModule) -> set[str]:
-        """`loss/guaranteed_rate`."""
+        """The only logged name, `loss/guaranteed_rate`."""
         return {"loss/guaranteed_rate"}
 
     def prepare(self, module: TrainingModule) -> None:

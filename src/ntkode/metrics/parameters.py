@@ -12,7 +12,7 @@ from ntkode.training import TrainingModule
 class ParameterDistance(Metric):
     """`params/distance` = ‖θ_k − θ₀‖ / ‖θ₀‖ over all parameters; `params/distance/<name>` of each parameter.
 
-    A parameter that is zero at initialisation has no value of its own.
+    A parameter that is zero at initialisation has no separate value.
     """
 
     def names(self, module: TrainingModule) -> set[str]:

@@ -81,8 +81,8 @@ def test_the_tail_and_the_probes_estimate_the_error(activation):
     for tolerance in TOLERANCES[:3]:
         basis = compression.fit(compression.samples(calls), tolerance)
         true = error(basis, calls)
-        # The tail knows nothing of the samples left out. The error is nearly of one mode, which the samples
-        # share, so that their estimates do not average: 16 products of two normals give a norm to a half.
+        # The tail does not depend on the omitted samples. The error is nearly of one mode, common to all
+        # samples, so their estimates do not average: 16 products of normals give a norm to a factor of 1.5.
         assert true / 5 < basis.tail < 2 * true
         estimate = compression.error(calls, basis(calls))
         assert true / 2 < estimate.rms < 2 * true

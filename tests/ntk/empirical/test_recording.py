@@ -1,4 +1,4 @@
-"""Recorded kernels are exact."""
+"""Recorded kernels equal those by plain autograd."""
 
 import pytest
 import torch

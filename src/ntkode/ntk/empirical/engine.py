@@ -169,7 +169,7 @@ class Engine:
         return self.layout.arranged(kernel, self.k)
 
     def stop_compressing(self, reason: CompressionFailed) -> None:
-        """Continue with uncompressed calls."""
+        """Continue with uncompressed calls, and log the reason."""
         assert isinstance(self.factors, RecordedFactors)
         logger.info("%s: the calls are used without compression", reason)
         self.factors = self.factors.without_compression(self.x1[self._share])

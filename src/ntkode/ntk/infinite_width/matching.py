@@ -38,7 +38,7 @@ class UnreachableTarget(ValueError):
         remedy: the override to try.
     """
 
-    remedy = "a target in that range, or match=none for the model's own scales"
+    remedy = "a target in that range, or match=none to keep the model's scales"
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class MatchNTK(VarianceMatch):
         return self.output_variance * limits.ntk / limits.nngp
 
     def target(self) -> tuple[float, str]:
-        """`ntk_diagonal`; it is reachable for some output variances only."""
+        """Target `ntk_diagonal`, and the overrides that determine whether it can be reached."""
         label = f"match.ntk_diagonal={self.ntk_diagonal:g}"
         return self.ntk_diagonal, f"{label} with match.output_variance={self.output_variance:g}"
 
@@ -227,11 +227,11 @@ class MatchHidden(VarianceMatch):
     hidden_variance: float = 1.5
 
     def quantity(self, limits: MeanLimits) -> float:
-        """Hidden variance K(T, T)."""
+        """Mean hidden variance K(T, T) over the inputs."""
         return limits.hidden
 
     def target(self) -> tuple[float, str]:
-        """`hidden_variance`."""
+        """Target `hidden_variance`, and its override."""
         return self.hidden_variance, f"match.hidden_variance={self.hidden_variance:g}"
 
 
