@@ -20,7 +20,7 @@ STYLES = {Verdict.SUPPORTED: "green", Verdict.NOT_SUPPORTED: "red", Verdict.INCO
 
 @dataclass(frozen=True)
 class WithVerdicts:
-    """The report of a study, extended by the verdicts on its claims and the table `<claims.name>_verdicts`.
+    """The report of a study with the verdicts on its claims (see `with_verdicts`), as a `StudyReport`.
 
     Attributes:
         report: makes the report without verdicts.
@@ -32,17 +32,18 @@ class WithVerdicts:
 
     def __call__(self, runs: pd.DataFrame, results_dir: Path) -> Report:
         """The report of these runs (see `StudyReport`) with its verdicts."""
-        base = self.report(runs, results_dir)
-        judgements = self.claims.judge(runs)
-        return replace(
-            base,
-            tables={
-                **base.tables,
-                f"{self.claims.name}_verdicts": verdict_table(self.claims.name, judgements),
-            },
-            rendering=Group(base.rendering, "", render_verdicts(judgements)),
-            judgements=tuple(judgements),
-        )
+        return with_verdicts(self.report(runs, results_dir), self.claims, runs)
+
+
+def with_verdicts(report: Report, claims: Claims, runs: pd.DataFrame) -> Report:
+    """The report, extended by the verdicts on the claims and the table `<claims.name>_verdicts`."""
+    judgements = claims.judge(runs)
+    return replace(
+        report,
+        tables={**report.tables, f"{claims.name}_verdicts": verdict_table(claims.name, judgements)},
+        rendering=Group(report.rendering, "", render_verdicts(judgements)),
+        judgements=tuple(judgements),
+    )
 
 
 def verdict_table(study: str, judgements: Sequence[Judgement]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
-from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.claims.verdicts import with_verdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_name, legend
 from ntkode.report.figures.style import DECAY_RATE_FORMULA, GRADIENT_ERROR_FORMULA, frame, styles_of
 from ntkode.report.statistics.intervals import GeometricMean, Statistic
@@ -69,7 +69,9 @@ PANELS: Sequence[tuple[str, str, str, bool]] = (
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `activation` (one row per run), `activation_medians` and the verdicts; the figure."""
     runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
-    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+    keys = {ACTIVATION: "activation", MATCH: "scales"}
+    base = median_report(NAME, runs, keys, MEASURES, figure(runs))
+    return with_verdicts(base, claims(runs), runs)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
@@ -114,11 +116,6 @@ def _largest(where: dict[str, object], tried: set[str]) -> Statistic:
         return pd.concat(columns, axis=1).max(axis=1, skipna=False) if columns else pd.Series(dtype=float)
 
     return measured
-
-
-def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    keys = {ACTIVATION: "activation", MATCH: "scales"}
-    return median_report(NAME, runs, keys, MEASURES, figure(runs))
 
 
 def figure(runs: pd.DataFrame) -> Figure:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Claim, Claims
-from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.claims.verdicts import with_verdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, finish_losses, legend
 from ntkode.report.figures.style import GRADIENT_ERROR_FORMULA, frame, styles_of
 from ntkode.report.statistics.intervals import GeometricMean
@@ -46,7 +46,10 @@ MEASURES = (
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `activation_gradient` (one row per run), medians and verdicts; the figure."""
     history = load_history(results_dir, runs["run_id"])
-    return WithVerdicts(_numbers, claims(runs))(with_gap(runs, history), results_dir)
+    runs = with_gap(runs, history)
+    keys = {ACTIVATION: "activation", MATCH: "scales", METHOD: "gradient"}
+    base = median_report(NAME, runs, keys, MEASURES, figure(runs, history))
+    return with_verdicts(base, claims(runs), runs)
 
 
 def with_gap(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -100,12 +103,6 @@ def claims(runs: pd.DataFrame) -> Claims:
                 ),
             ]
     return Claims(NAME, tuple(tested))
-
-
-def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    keys = {ACTIVATION: "activation", MATCH: "scales", METHOD: "gradient"}
-    history = load_history(results_dir, runs["run_id"])
-    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:

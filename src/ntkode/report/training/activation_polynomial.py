@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims
-from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.claims.verdicts import with_verdicts
 from ntkode.report.figures.paper_panels import blank, draw_curves, finish_losses, legend
 from ntkode.report.figures.style import DECAY_RATE_FORMULA, frame, grid, styles_of
 from ntkode.report.statistics.intervals import GeometricMean, Mean
@@ -46,8 +46,10 @@ MEASURES = (
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `activation_polynomial` (one row per run), medians and verdicts; the figure."""
+    history = load_history(results_dir, runs["run_id"])
     runs = with_resolved(runs)
-    return WithVerdicts(_numbers, claims())(runs, results_dir)
+    base = median_report(NAME, runs, {ACTIVATION: "activation"}, MEASURES, figure(runs, history))
+    return with_verdicts(base, claims(), runs)
 
 
 def with_resolved(runs: pd.DataFrame) -> pd.DataFrame:
@@ -118,12 +120,6 @@ def claims() -> Claims:
             ),
         ),
     )
-
-
-def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    keys = {ACTIVATION: "activation"}
-    history = load_history(results_dir, runs["run_id"])
-    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import Claim, Claims
-from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.claims.verdicts import with_verdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_name, draw_curves, legend
 from ntkode.report.figures.style import (
     DECAY_RATE_FORMULA,
@@ -42,8 +42,11 @@ MEASURES = (*CONVERGENCE_COLUMNS, GRADIENT_ERROR_COLUMN, *TEST_COLUMNS)
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `datasets` (one row per run), `datasets_medians` and the verdicts; the figure."""
-    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
-    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+    history = load_history(results_dir, runs["run_id"])
+    runs = with_ratios(runs, history)
+    keys = {DATASET: "data", ACTIVATION: "activation"}
+    base = median_report(NAME, runs, keys, MEASURES, figure(runs, history))
+    return with_verdicts(base, claims(runs), runs)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
@@ -57,12 +60,6 @@ def claims(runs: pd.DataFrame) -> Claims:
             stays_positive(name, where, least(SHARE, runs, ACTIVATION, {DATASET: name}), needs),
         ]
     return Claims(NAME, tuple(tested))
-
-
-def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    keys = {DATASET: "data", ACTIVATION: "activation"}
-    history = load_history(results_dir, runs["run_id"])
-    return median_report(NAME, runs, keys, MEASURES, figure(runs, history))
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:

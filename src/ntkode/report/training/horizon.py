@@ -8,18 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Group
 
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Above, Below, Claim, Claims, Within
-from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.claims.verdicts import with_verdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_size, legend
 from ntkode.report.figures.style import GRADIENT_ERROR_FORMULA, frame, styles_of
 from ntkode.report.statistics.intervals import GeometricMean, Mean, Statistic
 from ntkode.report.statistics.replicates import done_values, of_each
-from ntkode.report.tables.comparison import Column, comparison, failures
+from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
-from ntkode.report.tables.medians import medians, render_medians
+from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION, MATCH
 from ntkode.report.training.claims import RATE
 from ntkode.report.training.columns import (
@@ -69,7 +68,10 @@ PANELS = (
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `horizon` (one row per run), `horizon_medians` and the verdicts; the figure."""
-    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+    scales = runs[MATCH].map(lambda match: SCALES.get(match, match))
+    keys = {ACTIVATION: "activation", "scales": "scales", HORIZON: "T", "config.solver.steps": "steps"}
+    base = median_report(NAME, runs.assign(scales=scales), keys, MEASURES, figure(runs))
+    return with_verdicts(base, claims(runs), runs)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
@@ -154,15 +156,6 @@ def farthest(
         return float(ratios[np.abs(np.log(np.maximum(ratios, TINY))).argmax()])
 
     return of_each(ratio, where)
-
-
-def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    table = comparison(runs, MEASURES)
-    keys = {ACTIVATION: "activation", MATCH: "scales", HORIZON: "T", "config.solver.steps": "steps"}
-    summary = medians(runs, keys, MEASURES)
-    summary["scales"] = summary["scales"].map(lambda match: SCALES.get(match, match))
-    rendering = Group(render_medians(summary, MEASURES, "medians over seeds"), *failures(table))
-    return Report(NAME, {NAME: table, f"{NAME}_medians": summary}, rendering, figure(runs))
 
 
 def figure(runs: pd.DataFrame) -> Figure:

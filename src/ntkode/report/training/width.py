@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ntkode.report.base import Report
 from ntkode.report.claims.claims import PAPER, Below, Claim, Claims
-from ntkode.report.claims.verdicts import WithVerdicts
+from ntkode.report.claims.verdicts import with_verdicts
 from ntkode.report.figures.paper_panels import blank, draw_by_size, draw_curves, finish_losses, legend
 from ntkode.report.figures.style import DECAY_RATE_FORMULA, DRIFT_FORMULA, Styles, frame, styles_of
 from ntkode.report.statistics.intervals import Mean
@@ -60,8 +60,12 @@ FALLING = {
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `training_width` (one row per run), `training_width_medians` and verdicts; the figure."""
-    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
-    return WithVerdicts(_numbers, claims(runs))(runs, results_dir)
+    history = load_history(results_dir, runs["run_id"])
+    runs = with_ratios(runs, history)
+    keys = {ACTIVATION: "activation", WIDTH: "width"}
+    title = "medians over seeds; rates over the last window"
+    base = median_report(NAME, runs, keys, MEASURES, figure(runs, history), title)
+    return with_verdicts(base, claims(runs), runs)
 
 
 def claims(runs: pd.DataFrame) -> Claims:
@@ -86,14 +90,6 @@ def claims(runs: pd.DataFrame) -> Claims:
             for column, (short, statement, bound) in FALLING.items()
         ]
     return Claims(NAME, tuple(tested))
-
-
-def _numbers(runs: pd.DataFrame, results_dir: Path) -> Report:
-    keys = {ACTIVATION: "activation", WIDTH: "width"}
-    history = load_history(results_dir, runs["run_id"])
-    return median_report(
-        NAME, runs, keys, MEASURES, figure(runs, history), "medians over seeds; rates over the last window"
-    )
 
 
 def figure(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
