@@ -7,14 +7,10 @@ from pathlib import Path
 
 from conf_files import Choice, Key, choices, default_choices, groups, read_choice
 from markdown_text import code, escaped, table
+from ntkode.cli.choices import BASIC
 
 # Groups whose files are shown in full, because the file is easier to read than a list of keys.
-SHOWN_WHOLE = ("experiment",)
-# Choices built into Hydra, which have no file.
-BUILT_IN = {
-    "hydra/launcher": "one job after the other, started by this process",
-    "hydra/sweeper": "the grid of all axes",
-}
+IN_FULL = ("experiment",)
 
 
 def reference(conf: Path) -> str:
@@ -48,15 +44,15 @@ def _group(conf: Path, group: str, default: str | None) -> str:
     rows = [
         [_marked(choice.name, default), escaped(choice.line), _builds(choice)] for choice in group_choices
     ]
-    if group in BUILT_IN:
-        rows.append([_marked("basic", default), BUILT_IN[group], ""])
+    if group in BASIC:
+        rows.append([_marked("basic", default), BASIC[group], ""])
     if not any(row[2] for row in rows):
         rows = [row[:2] for row in rows]
     parts = [f"## `{group}` {{#{_anchor(group)}}}\n"]
     if default is None:
         parts.append("None by default.\n")
     parts.append(table(["choice", "description", "builds"][: len(rows[0])], rows))
-    if group in SHOWN_WHOLE:
+    if group in IN_FULL:
         parts += [_whole(choice) for choice in group_choices]
         return "\n".join(parts)
     parts += [_begins(choice) for choice in group_choices if choice.begins_with]

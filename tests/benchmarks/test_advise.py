@@ -70,19 +70,19 @@ def test_a_budget_chooses_steps_that_fit_and_what_is_measured(script):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["activation=tanh"], "activation=tanh: advise chooses this itself, leave it out; activations="),
-        (["model=resnet"], "the theory speaks of model=neural_ode alone"),
-        (["loss=cross_entropy"], "the theory speaks of loss=squared alone"),
+        (["activation=tanh"], "activation=tanh: advise sets this key, leave it out; activations="),
+        (["model=resnet"], "the theory covers model=neural_ode only"),
+        (["loss=cross_entropy"], "the theory covers loss=squared only"),
         (["dataset=digits,mnist"], "one setting at a time, such as dataset=digits"),
-        (["activations=tahn"], "activations=tahn: there is no such choice"),
-        (["budget=soon"], "budget=soon is no number"),
+        (["activations=tahn"], "activations=tahn: no such choice"),
+        (["budget=soon"], "budget=soon is not a number"),
         (["rows=50.5"], "rows=50.5 must be an integer"),
         (["rows=3"], "rows=3 is too few"),
         (["gammas=100"], "gammas=100: no gradient was measured beyond"),
-        (["+study=width_limit"], "study=width_limit: advise chooses this itself"),
-        (["model.subtract_initial_output=false"], "speaks of model.subtract_initial_output=true alone"),
-        (["activatons=tanh"], "activatons=tanh: there is no such key, is it activations=tanh?"),
-        (["+buget=3"], "is it budget=3"),
+        (["+study=width_limit"], "study=width_limit: advise sets this key"),
+        (["model.subtract_initial_output=false"], "covers model.subtract_initial_output=true only"),
+        (["activatons=tanh"], "activatons=tanh: no such key .did you mean activations=tanh"),
+        (["+buget=3"], "did you mean budget=3"),
         (["trainer=ddp"], "trainer=ddp: costs are measured on the CPU"),
         (["trainer.devices=2"], "trainer.devices=2: costs are measured on the CPU"),
         (["model.horizon=0"], "model.horizon=0 must be a positive number"),
@@ -115,7 +115,7 @@ def test_every_data_set_composes(script, dataset):
 
 def test_evidence_needs_runs_of_every_part(script):
     done = script("advice_evidence", "results=nowhere", "out=evidence.json")
-    assert "make evidence runs them" in done.stderr
+    assert "run make evidence, or name other sweeps" in done.stderr
     assert not Path("evidence.json").exists()
 
 
@@ -124,7 +124,7 @@ def test_a_trial_is_on_other_draws_than_the_advice(script):
     advice |= {"asked": {"widths": [64], "activations": ["tanh"], "gammas": [1], "horizon": 1}}
     Path("advice.json").write_text(json.dumps(advice | {"given": ["dataset=digits"]}))
     done = script("advise_trial", "advice=advice.json")
-    assert "seeds=2 is the draw that the advice was made on" in done.stderr
+    assert "seeds=2 is the draw used for the advice" in done.stderr
     fixed = advice | {"given": ["dataset=digits", "dataset.seed=2"]}
     Path("advice.json").write_text(json.dumps(fixed))
     assert "seeds=1 is the draw" in script("advise_trial", "advice=advice.json").stderr

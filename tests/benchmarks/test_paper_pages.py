@@ -56,7 +56,7 @@ def test_a_page_holds_verdicts_reasons_and_provenance(pages, tmp_path):
     assert "| it grows<br>*a\\|b* | 1.5 (1.25 … 1.75) | 3 | > 1 | **supported** |" in text
     assert "it \\*falls\\*<br>*λ\\_min*" in text
     assert "- `b`: no replicate" in text
-    assert "1 runs (1 done), 2 core minutes in all, at n_train=256, steps=100; commit" in text
+    assert "1 runs (1 done), 2 core minutes in total, at n_train=256, steps=100; commit" in text
     assert "commit 0123456789; C1" in text
     assert "[horizon_verdicts.csv](horizon_verdicts.csv), [horizon_medians.csv](horizon_medians.csv)" in text
     assert (pages.PAGES / "horizon_medians.csv").read_text() == "width,loss\n64,0.5\n"

@@ -149,5 +149,5 @@ def test_dashboard_makes_a_view_and_a_report(tmp_path):
         assert all(line.startswith(f"{server.url}/me/p") for line in made.stdout.splitlines())
         none = dashboard(tmp_path, server.url, "sweep=t")
         assert none.returncode == 1
-        assert "me/ntkode has no run of sweep=t: send them first, make sync" in none.stderr
+        assert "me/ntkode has no run of sweep=t: run make sync first" in none.stderr
         assert len(server.views) == 2

@@ -140,7 +140,7 @@ def test_stored_runs_are_kept_and_reported(again):
     process, before, after = again
     assert after == before
     assert len(re.findall("✓ stored", process.stdout)) == 2
-    assert "2 of these failed earlier and did not run again: rerun=failed" in process.stdout
+    assert "2 of these failed earlier and were not run again: rerun=failed" in process.stdout
     assert process.returncode == 1
 
 
@@ -273,7 +273,7 @@ def test_a_read_only_results_folder_is_one_line(entry, monkeypatch, capsys, tmp_
     assert entry.main() == 2
     [error] = capsys.readouterr().err.splitlines()
     assert "cannot be written to" in error
-    assert "name another" in error
+    assert "set another" in error
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,7 @@ STUDIES = sorted((ROOT / "conf" / "experiment" / "paper").glob("*.yaml"))
 def test_decimals_in_the_text_of_a_study_are_in_its_verdicts(path):
     """New runs regenerate the verdicts of a page but keep its text, whose decimals must match them."""
     folder = ROOT / "docs" / "paper"
-    text, marker, generated = (
-        (folder / f"{path.stem}.md").read_text().partition("<!-- Above: written by hand")
-    )
+    text, marker, generated = (folder / f"{path.stem}.md").read_text().partition("<!-- Above: hand-written")
     assert marker
     assert "## Verdicts" in generated
     assert f"experiment=paper/{path.stem}\n" in text

@@ -95,7 +95,7 @@ def test_a_search_in_which_every_job_fails_is_reported(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stdout.count("diverged") >= 3
-    assert "the search found nothing: no job has a finite value of its objective" in done.stdout
+    assert "the search has no result: no job has a finite objective" in done.stdout
 
 
 def test_search(tmp_path):

@@ -1,7 +1,7 @@
 """Print the profile of the activations and draw φ, φ' and φ''.
 
-python benchmarks/activations.py                       all of them, into outputs/activations
-python benchmarks/activations.py tanh softplus relu    some of them
+python benchmarks/activations.py                       all activations, into outputs/activations
+python benchmarks/activations.py tanh softplus relu    only these
 """
 
 import argparse
@@ -28,11 +28,11 @@ TABLE_WIDTH = 112
 Y_RANGE = (-1.75, 2.75)
 
 
-def profile_table(chosen: Sequence[Activation]) -> Table:
-    """One row an activation."""
+def profile_table(selected: Sequence[Activation]) -> Table:
+    """A table with one row per activation: smoothness, jumps, Lipschitz constants, Hermite coefficients."""
     table = Table(
-        caption="jumps: the first derivative that jumps, and where · |φ⁽ᵏ⁾|: supremum over the real line, "
-        "which is the Lipschitz constant of φ⁽ᵏ⁻¹⁾ · deg: polynomial degree · ≥2: share of E φ(Z)² in "
+        caption="jumps: the first discontinuous derivative, and its locations · |φ⁽ᵏ⁾|: supremum over "
+        "the real line, the Lipschitz constant of φ⁽ᵏ⁻¹⁾ · deg: polynomial degree · ≥2: share of E φ(Z)² in "
         "Hermite orders ≥ 2 · cₖ: normalised Hermite coefficients of φ(Z), Z ~ N(0, 1)",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -47,7 +47,7 @@ def profile_table(chosen: Sequence[Activation]) -> Table:
     table.add_column("parity", no_wrap=True)
     for heading in ("≥2", "c₀", "c₁", "c₂", "c₃"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for activation in chosen:
+    for activation in selected:
         profile = activation.profile
         degree = "–" if profile.polynomial_degree is None else str(profile.polynomial_degree)
         table.add_row(
@@ -63,15 +63,15 @@ def profile_table(chosen: Sequence[Activation]) -> Table:
     return table
 
 
-def draw(chosen: Sequence[Activation]) -> Figure:
-    """Small multiples, one panel an activation: φ, φ', φ'' and dotted lines where a derivative jumps."""
-    columns = min(5, len(chosen))
-    rows = math.ceil(len(chosen) / columns)
+def draw(selected: Sequence[Activation]) -> Figure:
+    """Small multiples, one panel per activation: φ, φ', φ'' and dotted lines where a derivative jumps."""
+    columns = min(5, len(selected))
+    rows = math.ceil(len(selected) / columns)
     figure = Figure(figsize=(2.5 * columns + 0.6, 2.1 * rows + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-    for axis, activation in zip(axes, chosen, strict=False):
+    for axis, activation in zip(axes, selected, strict=False):
         _panel(axis, activation)
-    for axis in axes[len(chosen) :]:
+    for axis in axes[len(selected) :]:
         axis.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="0.45", linestyle=":", linewidth=1.1))
@@ -81,7 +81,7 @@ def draw(chosen: Sequence[Activation]) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the arguments, print the table, write the figure and print where it is."""
+    """Parse the arguments, print the table, save the figure and print its paths."""
     parser = argparse.ArgumentParser(description="Profile table and picture of the activations.")
     parser.add_argument("names", nargs="*", help="registered names (default: all)")
     parser.add_argument(
@@ -89,13 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
-        chosen = [activations.get(name) for name in options.names or activations.names()]
+        selected = [activations.get(name) for name in options.names or activations.names()]
     except ValueError as error:
         parser.error(str(error))
     console = Console()
-    Console(width=max(console.width, TABLE_WIDTH)).print(profile_table(chosen))
+    Console(width=max(console.width, TABLE_WIDTH)).print(profile_table(selected))
     options.out.mkdir(parents=True, exist_ok=True)
-    figure = draw(chosen)
+    figure = draw(selected)
     for suffix in ("png", "pdf"):
         path = options.out / f"activations.{suffix}"
         figure.savefig(path, dpi=150)
@@ -134,7 +134,7 @@ def _panel(axis: Axes, activation: Activation) -> None:
 
 
 def _jumps(profile: Profile) -> str:
-    """For example ``φ′ −1, 1``."""
+    """The first discontinuous derivative and its locations, for example ``φ′ −1, 1``."""
     if not profile.breakpoints:
         return "–"
     first = min(order for _, order in profile.breakpoints)

@@ -1,9 +1,9 @@
-"""Condense stored sweeps into the evidence that benchmarks/advise.py goes by.
+"""Condense stored sweeps into the evidence used by benchmarks/advise.py.
 
     python benchmarks/advice_evidence.py [results=FOLDER,…] [sweeps=NAME,…] [perf=FILE] [out=FILE]
 
-By default the sweeps are those of conf/experiment/advice, which `make evidence` runs first, and the package's
-own file, src/ntkode/advice/advice_data.json, is written anew.
+Defaults: the sweeps of conf/experiment/advice (`make evidence` runs them first), and the packaged file
+src/ntkode/advice/advice_data.json, which is overwritten.
 """
 
 import json
@@ -23,15 +23,15 @@ PERF = ROOT / "docs" / "perf" / "gradients.json"
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment" / "advice").glob("*.yaml"))
 SWEEPS = tuple(sweep_name([f"experiment=advice/{name}"]) for name in EXPERIMENTS)
 KEYS = {
-    "results": "the results folders, results by default",
-    "sweeps": f"which of their sweeps; {', '.join(SWEEPS)} by default",
-    "perf": "times of the gradient methods; docs/perf/gradients.json by default",
-    "out": "the file to write; the package's own by default",
+    "results": "results folders (default: results)",
+    "sweeps": f"sweeps to read (default: {','.join(SWEEPS)})",
+    "perf": "times of the gradient methods (default: docs/perf/gradients.json)",
+    "out": "file to write (default: the packaged advice_data.json)",
 }
 
 
 def main(arguments: list[str]) -> None:
-    """Read the runs and write the evidence; exits with a message where there is none."""
+    """Read the runs and write the evidence; exits with a message if the runs give none."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments)
     wanted = settings["sweeps"].split(",") if "sweeps" in settings else SWEEPS
     folders = settings.get("results", "results").split(",")
@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> None:
     missing = [name for name, size in sizes.items() if not size]
     if missing:
         sys.exit(
-            f"advice_evidence: no done run of {', '.join(wanted)} gives {', '.join(missing)}: make evidence "
-            "runs them, or name others by sweeps=…"
+            f"advice_evidence: no done run of {', '.join(wanted)} gives {', '.join(missing)}: run make "
+            "evidence, or name other sweeps by sweeps=…"
         )
     out = Path(settings.get("out", PACKAGED))
     write_atomically(out, text(replace(evidence, costs=costs)))
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
 
 
 def text(evidence: AdviceData) -> str:
-    """As JSON, a line a row."""
+    """The evidence as JSON, one line per row."""
     parts = [
         f'"{part}": [\n' + ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows) + "\n ]"
         for part, rows in evidence.plain().items()

@@ -2,8 +2,8 @@
 
     python benchmarks/advise.py dataset=digits [budget=SECONDS] [size=small] [out=results/advice.json]
 
-From the infinite-width theory, computed on the training split, and from stored runs. It ends with a command
-to paste. No training is run to its end; the first dozen steps of the recommended one are timed.
+Advice rests on infinite-width theory, evaluated on the training split, and on stored runs. The output ends
+with a ready-to-run command. Nothing is trained, but the first dozen steps of the recommendation are timed.
 """
 
 import difflib
@@ -35,25 +35,23 @@ from ntkode.integrate import SolverFailure
 from ntkode.results import NoResults, load, write_atomically
 from ntkode.training import Diverged
 
-# Without elu, whose infinite-width kernel takes a minute or more at long horizons.
+# elu is omitted: its infinite-width kernel takes a minute or more at long horizons.
 ACTIVATIONS = ("tanh", "softplus", "relu", "gelu", "silu", "erf", "sin")
 GAMMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 KEYS = {
-    "budget": "seconds that the training may take on this machine; any unless given",
-    "memory": "MiB that a gradient may allocate; any unless given",
-    "activations": f"among which to choose; {','.join(ACTIVATIONS)} by default",
-    "gammas": (
-        f"sigma_w * T among which to choose, none above 4; {','.join(f'{g:g}' for g in GAMMAS)} by default"
-    ),
-    "rows": "training samples that the theory is computed on, at most; 500 by default",
-    "distance": "of the kernel from its infinite-width limit that the width is to keep; 0.3 by default",
-    "evidence": "a file of benchmarks/advice_evidence.py in place of the package's own",
-    "results": "a folder of stored runs that are evidence beside it",
-    "out": "a JSON file for the advice and its reasons",
+    "budget": "most seconds of training on this machine (default: no limit)",
+    "memory": "most MiB that a gradient may allocate (default: no limit)",
+    "activations": f"candidate activations (default: {','.join(ACTIVATIONS)})",
+    "gammas": f"candidate values of sigma_w * T, at most 4 (default: {','.join(f'{g:g}' for g in GAMMAS)})",
+    "rows": "most training samples used by the theory (default: 500)",
+    "distance": "largest relative distance of the kernel from its infinite-width limit (default: 0.3)",
+    "evidence": "file of benchmarks/advice_evidence.py (default: the packaged one)",
+    "results": "folder of stored runs, used as additional evidence",
+    "out": "JSON file for the advice and its reasons",
 }
-OTHERS = "any override of benchmarks/run.py that is not advised on: dataset=…, size=…, n_train=…, dtype=…"
+OTHERS = "any override of benchmarks/run.py that is not advised: dataset=…, size=…, n_train=…, dtype=…"
 REFUSALS = (OSError, ValueError, NoResults, SolverFailure, Diverged, HydraException, OmegaConfBaseException)
-# What the theory has no word on, or what is advised.
+# Keys that the advice sets, or that the theory does not cover.
 ADVISED = (
     "activation",
     "width",
@@ -71,7 +69,7 @@ NEEDED = {"model": "neural_ode", "loss": "squared", "model.subtract_initial_outp
 
 
 def main(arguments: list[str]) -> None:
-    """Print the advice; exits with a message where none can be given."""
+    """Print the advice; exits with a message if none can be given."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments, others=OTHERS)
     given = [f"{key}={value}" for key, value in settings.items() if key not in KEYS]
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
@@ -88,21 +86,21 @@ def main(arguments: list[str]) -> None:
         if "results" in settings:
             evidence = evidence.joined(collect(load(settings["results"])))
         with composer(CONF, given) as compose:
-            advice = advise(request, compose, evidence, notes.print, watched(notes))
+            advice = advise(request, compose, evidence, notes.print, progress_bar(notes))
     except REFUSALS as error:
         sys.exit(f"advise: {error}")
     console.print(shown(advice, evidence))
     if out is not None:
         write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
         console.print(f"\n{out}")
-    print(f"\n{command(advice, given)}")  # in one line, however narrow the terminal: it is to be pasted
+    print(f"\n{command(advice, given)}")  # one line, so that it can be pasted from a narrow terminal
 
 
 def check_writable(out: Path) -> None:
-    """Find out before the work, not after it.
+    """Check before the computation that `out` can be written.
 
     Raises:
-        ValueError: a file of that name cannot be written.
+        ValueError: it cannot.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,13 +113,13 @@ def check_writable(out: Path) -> None:
 
 
 def quiet_lightning() -> None:
-    """Keep its notices on devices and environments out of the advice."""
+    """Silence Lightning's notices on devices and environments."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
 
 
-def watched(notes: Console) -> Callable[[Sequence[Candidate]], Iterable[Candidate]]:
-    """A progress bar over the candidates; gone once they are done."""
+def progress_bar(notes: Console) -> Callable[[Sequence[Candidate]], Iterable[Candidate]]:
+    """An iterator over the candidates with a progress bar, removed at the end."""
 
     def bar(candidates: Sequence[Candidate]) -> Iterable[Candidate]:
         text = f"infinite-width theory, {len(candidates)} candidates"
@@ -131,18 +129,16 @@ def watched(notes: Console) -> Callable[[Sequence[Candidate]], Iterable[Candidat
 
 
 def requested(settings: dict[str, str]) -> Request:
-    """What the pairs ask for.
+    """The request that the command line describes.
 
     Raises:
-        ValueError: a value that is none.
+        ValueError: an unknown activation, or a value that is not a number.
     """
     activations = tuple(settings.get("activations", ",".join(ACTIVATIONS)).split(","))
     known = sorted(path.stem for path in (CONF / "activation").glob("*.yaml"))
     unknown = [name for name in activations if name not in known]
     if unknown:
-        raise ValueError(
-            f"activations={','.join(unknown)}: there is no such choice; one of {', '.join(known)}"
-        )
+        raise ValueError(f"activations={','.join(unknown)}: no such choice; available: {', '.join(known)}")
     widths = sorted(int(path.stem.removeprefix("w")) for path in (CONF / "width").glob("w*.yaml"))
     limits: dict[str, Any] = {
         key: number(key, settings[key]) for key in ("budget", "memory", "distance") if key in settings
@@ -156,19 +152,19 @@ def requested(settings: dict[str, str]) -> Request:
 
 
 def number(key: str, text: str) -> float:
-    """The positive number that `text` is."""
+    """The value of `key` as a positive number."""
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f"{key}={text} is no number, as in {key}=1") from None
+        raise ValueError(f"{key}={text} is not a number; try {key}=1") from None
     return positive(key, value)
 
 
 def check(settings: dict[str, str]) -> None:
-    """Refuse overrides of what is advised, and models and losses that the theory says nothing about.
+    """Refuse overrides of advised keys, and models and losses that the theory does not cover.
 
     Raises:
-        ValueError: there are such.
+        ValueError: an override of either kind.
     """
     for given, value in settings.items():
         if given in KEYS:
@@ -176,21 +172,21 @@ def check(settings: dict[str, str]) -> None:
         key = given.lstrip("+~")
         if any(key == name or key.startswith(f"{name}.") for name in ADVISED):
             hint = {
-                "activation": "; activations=… says among which",
-                "model.sigma_w": "; gammas=… says among which",
+                "activation": "; activations=… sets the candidates",
+                "model.sigma_w": "; gammas=… sets the candidates",
             }
-            raise ValueError(f"{key}={value}: advise chooses this itself, leave it out{hint.get(key, '')}")
+            raise ValueError(f"{key}={value}: advise sets this key, leave it out{hint.get(key, '')}")
         meant = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.8)
         if meant:
-            raise ValueError(f"{given}={value}: there is no such key, is it {meant[0]}={value}?")
+            raise ValueError(f"{given}={value}: no such key (did you mean {meant[0]}={value}?)")
         if key in NEEDED and value != NEEDED[key]:
-            raise ValueError(f"{key}={value}: the theory speaks of {key}={NEEDED[key]} alone, leave it out")
+            raise ValueError(f"{key}={value}: the theory covers {key}={NEEDED[key]} only, leave it out")
         if key == "trainer" or key.startswith("trainer."):
             raise ValueError(
-                f"{given}={value}: costs are measured on the CPU, in this process: leave it out, and add it "
-                "to the command"
+                f"{given}={value}: costs are measured on the CPU, in this process: leave it out here and add "
+                "it to the printed command"
             )
         if "," in value and not value.startswith("["):
             raise ValueError(
-                f"{key}={value}: advice is for one setting at a time, such as {key}={value.split(',')[0]}"
+                f"{key}={value}: advise takes one setting at a time, such as {key}={value.split(',')[0]}"
             )

@@ -1,9 +1,9 @@
-"""Put advice to the test: train as recommended, by default, and by random choices, and compare test errors.
+"""Test advice: train the recommended, the default and random configurations, and compare test errors.
 
     python benchmarks/advise_trial.py advice=FILE [random=6] [seeds=1,2,3] [draw=0] [out=FILE]
 
-All take the same number of steps at 1/λ_max, on the same draws of the data. That of the advice is none of
-them, but draws overlap. The runs are stored as a sweep, advice_DATASET.
+All train for the same number of steps at 1/λ_max, on the same draws of the data. The draw used for the advice
+is excluded, but draws share samples. The runs are stored as the sweep advice_DATASET.
 """
 
 import json
@@ -24,22 +24,22 @@ from ntkode.cli.resolvers import register_resolvers
 from ntkode.results import NoResults, write_atomically
 
 KEYS = {
-    "advice": "what benchmarks/advise.py wrote with out=…",
-    "random": "random configurations to compare with; 6 by default",
-    "seeds": "of draw and initialisation; 1,2,3 by default",
-    "draw": "the seed of the random configurations; 0 by default",
-    "results": "the results folder",
-    "out": "a JSON file for the comparison",
+    "advice": "file written by benchmarks/advise.py with out=…",
+    "random": "number of random configurations (default: 6)",
+    "seeds": "seeds of data draw and initialisation (default: 1,2,3)",
+    "draw": "seed of the random configurations (default: 0)",
+    "results": "results folder (default: results)",
+    "out": "JSON file for the comparison",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Train, print the comparison; the exit code is 0 where the advised runs are all done."""
+    """Train and print the comparison; the exit code is 0 if all advised runs are done."""
     given, _ = parse_pairs(__doc__, KEYS, arguments)
     register_resolvers()
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     if "advice" not in given:
-        sys.exit("advise_trial: advice=FILE is missing: make it by python benchmarks/advise.py … out=FILE")
+        sys.exit("advise_trial: advice=FILE is missing; python benchmarks/advise.py … out=FILE writes it")
     try:
         advice = read_advice(Path(given["advice"]))
         seeds = [whole_pair("seeds", seed, least=0) for seed in given.get("seeds", "1,2,3").split(",")]
@@ -48,20 +48,20 @@ def main(arguments: list[str]) -> int:
         with composer(CONF, advice["given"]) as compose:
             for seed in seeds:
                 if compose([f"seed={seed}"])["dataset"].get("seed") == advice["draw"]:
-                    raise ValueError(f"seeds={seed} is the draw that the advice was made on: leave it out")
+                    raise ValueError(f"seeds={seed} is the draw used for the advice: leave it out")
             results = given.get("results", "results")
             runs = run_trial(settings, seeds, compose, results, f"advice_{advice['dataset']}")
     except (OSError, ValueError, NoResults, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"advise_trial: {error}")
     console.print(trial_table(runs))
     if "out" in given:
-        told = {
+        comparison = {
             "advice": advice,
             "runs": runs.to_dict("records"),
             "verdicts": [asdict(v) for v in verdicts(runs)],
         }
         write_atomically(
-            Path(given["out"]), json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n"
+            Path(given["out"]), json.dumps(comparison, indent=1, ensure_ascii=False, default=str) + "\n"
         )
         console.print(given["out"])
     advised = runs[runs["setting"] == "advised"]
@@ -69,10 +69,10 @@ def main(arguments: list[str]) -> int:
 
 
 def read_advice(path: Path) -> dict[str, Any]:
-    """What benchmarks/advise.py wrote.
+    """The advice that benchmarks/advise.py stored at `path`.
 
     Raises:
-        ValueError: it did not.
+        ValueError: the file cannot be read or holds no advice.
     """
     try:
         advice = json.loads(path.read_text())
@@ -80,5 +80,5 @@ def read_advice(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"advice={path} cannot be read ({error})") from error
     if missing or not isinstance(advice, dict):
-        raise ValueError(f"advice={path} is not what benchmarks/advise.py writes with out=…")
+        raise ValueError(f"advice={path} holds no advice of benchmarks/advise.py: write it with out=…")
     return advice

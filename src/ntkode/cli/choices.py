@@ -5,17 +5,17 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[3]
-"""The checkout: ntkode is installed from it, editable."""
+"""Root of the checkout (editable installation)."""
 CONF = ROOT / "conf"
-# Choices that are Hydra's own, and so have no file here.
+# Hydra's built-in choices, which have no file here.
 BASIC = {
-    "hydra/launcher": "one job after the other, started by this process",
+    "hydra/launcher": "runs the jobs one after the other",
     "hydra/sweeper": "the grid of all axes",
 }
 
 
 def choices_help() -> str:
-    """The groups of conf/ and a line on each choice: the first comment of its file."""
+    """The groups of conf/ with one line per choice: the first comment of its file."""
     defaults = {
         str(group).removeprefix("override "): choice
         for entry in OmegaConf.load(CONF / "config.yaml").defaults
@@ -35,7 +35,7 @@ def choices_help() -> str:
 
 
 def choice_files(group: str) -> dict[str, Path]:
-    """The files of a group by choice (`paper/depth_output` in a folder), numbers within names by size."""
+    """The files of a group by choice (subfolders as `paper/depth_output`), in natural order of names."""
     folder = CONF / group
     files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
     return dict(
@@ -44,6 +44,6 @@ def choice_files(group: str) -> dict[str, Path]:
 
 
 def description(path: Path) -> str:
-    """The first comment of a config file that is no directive to Hydra."""
+    """The first comment of a config file that is not a Hydra directive."""
     comments = (line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#"))
     return next((comment for comment in comments if not comment.startswith("@")), "")

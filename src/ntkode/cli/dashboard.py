@@ -1,9 +1,9 @@
-"""Build a W&B workspace and a W&B report on the runs of a project.
+"""Build a W&B workspace and a W&B report for the runs of a project.
 
     python benchmarks/dashboard.py [project=ntkode] [sweep=NAME] [entity=TEAM] [--dry-run]
 
-The runs must be there (logger.mode=online, or `make sync` later), and a key: WANDB_API_KEY, or what `wandb
-login` stored. --dry-run needs neither.
+The runs must be on the server (logger.mode=online, or `make sync` later). The API key is WANDB_API_KEY or the
+one stored by `wandb login`. --dry-run needs neither.
 """
 
 import json
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     import wandb
 
 KEYS = {
-    "project": "the W&B project; ntkode by default, as conf/logger/wandb.yaml has it",
-    "sweep": "only the runs of this sweep (a W&B group); all by default",
-    "entity": "the W&B user or team; the account's own by default",
-    "out": "where --dry-run writes; dashboard.json by default",
+    "project": "W&B project (default: ntkode, as in conf/logger/wandb.yaml)",
+    "sweep": "only the runs of this sweep, a W&B group (default: all runs)",
+    "entity": "W&B user or team (default: that of the account)",
+    "out": "file written by --dry-run (default: dashboard.json)",
 }
-FLAGS = {"--dry-run": "write the specification to a file, and send nothing"}
+FLAGS = {"--dry-run": "write the specification to a file and send nothing"}
 REMEDY = "--dry-run writes the specification to a file"
 
 
 def main(arguments: list[str]) -> int:
-    """Build what `arguments` ask for; the exit code is 0 where it is there."""
+    """Build workspace and report; the exit code is 0 on success."""
     settings, flags = parse_pairs(__doc__, KEYS, arguments, flags=FLAGS)
     project, sweep = settings.get("project", "ntkode"), settings.get("sweep")
     try:
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def write(planned: Dashboard, path: Path) -> int:
-    """Write the specification, as W&B would be sent it."""
+    """Write the specification that would be sent to W&B."""
     write_atomically(path, json.dumps(planned.specification(), indent=1, ensure_ascii=False) + "\n")
     print(f"would make the {planned.told()}")
     print(path)
@@ -59,7 +59,7 @@ def write(planned: Dashboard, path: Path) -> int:
 
 
 def save(project: str, sweep: str | None, entity: str | None) -> int:
-    """Make workspace and report on the server, and print their addresses."""
+    """Create workspace and report on the server and print their addresses."""
     import wandb
 
     try:
@@ -67,7 +67,7 @@ def save(project: str, sweep: str | None, entity: str | None) -> int:
         entity = entity or account.default_entity
         if not runs_there(account, f"{entity}/{project}", sweep):
             wanted = f"sweep={sweep}" if sweep else f"project={project}"
-            sys.exit(f"dashboard: {entity}/{project} has no run of {wanted}: send them first, make sync")
+            sys.exit(f"dashboard: {entity}/{project} has no run of {wanted}: run make sync first")
         print(*dashboard(project, sweep, entity or "").save(), sep="\n")
     except (wandb.Error, ValueError, RuntimeError) as error:
         wanted = " ".join(f"{key}={value}" for key, value in (("project", project), ("entity", entity)))
@@ -76,5 +76,5 @@ def save(project: str, sweep: str | None, entity: str | None) -> int:
 
 
 def runs_there(account: "wandb.Api", path: str, sweep: str | None) -> bool:
-    """Whether the project has a run, of that sweep where one is given."""
+    """Whether the project has a run (of `sweep`, if given)."""
     return len(account.runs(path, filters={"group": sweep} if sweep else None, per_page=1)) > 0

@@ -1,9 +1,9 @@
-"""Copy the runs of results folders, of other machines say, into one.
+"""Copy the runs of several results folders, such as those of other machines, into one.
 
     python benchmarks/merge.py SOURCE [SOURCE …] into=results
 
-Whole records alone are copied; the sources stay as they are. Of two records of one run the done one stays.
-What is corrupt, and runs whose numbers differ from those of the same run, are named; the exit code is then 1.
+Only complete records are copied; the sources are not changed. If a run is stored twice, the done record is
+kept. Corrupt records, and runs whose stored numbers differ, are listed, and the exit code is 1.
 """
 
 import argparse
@@ -13,16 +13,16 @@ from ntkode.results import NoResults, merge
 
 
 def main(arguments: list[str]) -> int:
-    """Merge what `arguments` name; the exit code is 0 where every record was whole and none in conflict."""
+    """Merge the folders; the exit code is 0 if every record is complete and none conflicts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a results folder")
-    parser.add_argument("target", metavar="into=DIR", help="the folder to copy into")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="results folder")
+    parser.add_argument("target", metavar="into=DIR", help="folder to copy into")
     parsed = parser.parse_args(arguments)
     key, _, target = parsed.target.partition("=")
     if key != "into" or not target:
-        parser.error(f"the last argument is the folder to copy into, as into=results; got {parsed.target!r}")
+        parser.error(f"the last argument must be into=DIR, such as into=results; got {parsed.target!r}")
     try:
         merged = merge(parsed.sources, target)
     except (NoResults, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The overrides of a command line: read, and refused with the nearest valid one before Hydra starts."""
+"""The overrides of a command line, parsed and checked before Hydra starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from ntkode.cli.choices import CONF, choice_files
 
 RERUN = ("none", "failed", "all")
-# Choices that need a package of an extra: choice → (the package's plugin, the extra).
+# Choices that need an optional package: choice → (plugin module, name of the extra).
 EXTRAS = {
     "hydra/launcher=slurm": ("hydra_submitit_launcher", "slurm"),
     "hydra/launcher=ray_node": ("hydra_ray_launcher", "ray"),
@@ -25,7 +25,7 @@ EXTRAS = {
 
 
 def is_override(argument: str) -> bool:
-    """Whether it is `key=value`, `+key=value` or `~key`, and no flag nor a flag's value."""
+    """Whether `argument` is `key=value`, `+key=value` or `~key`, rather than a flag or a flag's value."""
     return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
@@ -36,7 +36,7 @@ def given(key: str, overrides: Sequence[str]) -> str | None:
         return None
     try:
         value = OverridesParser.create().parse_override(typed[-1]).value()
-    except HydraException:  # Hydra will say so
+    except HydraException:  # Hydra reports it
         return None
     if not isinstance(value, str | int | float | bool):  # an axis of a sweep, or null
         return None
@@ -44,9 +44,9 @@ def given(key: str, overrides: Sequence[str]) -> str | None:
 
 
 def unknown(arguments: Sequence[str]) -> str | None:
-    """What is wrong with an override whose first key, or whose choice, there is not, with the nearest one."""
+    """An error message for the first override with an unknown key or choice; None if all are known."""
     if any(a.startswith(("--config-", "-cd", "-cn", "-cp", "hydra.searchpath")) for a in arguments):
-        return None  # other folders may hold it
+        return None  # the key may be defined in another config folder
     size_keys = OmegaConf.load(CONF / "size" / "default.yaml")
     keys = {str(key) for key in [*OmegaConf.load(CONF / "config.yaml"), *size_keys]} | {"width", "hydra"}
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
@@ -54,7 +54,7 @@ def unknown(arguments: Sequence[str]) -> str | None:
         path, _, value = argument.lstrip("+~").partition("=")
         key = re.split(r"[./@]", path)[0]
         if key not in keys | groups:
-            return f"{argument}: there is no key {key}{nearest(key, keys | groups)}; --help shows the groups"
+            return f"{argument}: no key {key}{nearest(key, keys | groups)}; --help shows the groups"
         names = [*choice_files(path)] if path in groups else []
         for choice in value.split(",") if names else []:
             if re.fullmatch(r"[a-z][\w/]*", choice) and choice not in (*names, "null"):
@@ -64,43 +64,43 @@ def unknown(arguments: Sequence[str]) -> str | None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A question after the most similar name, if one is similar."""
+    """`(did you mean …?)` with the most similar name; empty if none is similar."""
     similar = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {similar[0]}?)" if similar else ""
 
 
 def misused(arguments: Sequence[str]) -> str | None:
-    """What is wrong with an override that Hydra would refuse in terms of its own, or silently misread."""
+    """An error message for overrides that Hydra would misread or reject obscurely; else None."""
     axes = [argument.split("=")[0].split(".")[0] for argument in arguments]
     if given("model", arguments) == "resnet" and {"solver", "gradient"} & set(axes):
         return (
-            "model=resnet is Euler with model.depth steps and has one exact gradient: leave out solver and "
-            "gradient, or take model=neural_ode"
+            "model=resnet is the Euler method with model.depth steps and has a single, exact gradient: leave "
+            "out solver and gradient, or use model=neural_ode"
         )
     for argument in arguments:
         key, _, value = argument.partition("=")
         choices = value.split(",")
         if key == "data_root" and value != "null" and not Path(value).expanduser().is_dir():
-            return f"{argument}: there is no such folder; it is to hold a folder a data set, such as mnist/"
+            return f"{argument}: no such folder; it must hold one folder per data set, such as mnist/"
         if key == "model.match":
-            return f"{argument}: what scales are matched to is a group of its own, as in match={choices[0]}"
+            return f"{argument}: matching is a config group: write match={choices[0]}"
         if key == "rerun" and value not in RERUN:
-            return f"{argument}: what to run again is one of {', '.join(RERUN)}, as in rerun=failed"
+            return f"{argument}: rerun takes one of {', '.join(RERUN)}, as in rerun=failed"
         if not key.isidentifier() or not (CONF / key).is_dir():
             continue
         if key == "experiment" and len(choices) > 1:
             one = f"experiment={choices[0]}"
-            return f"{argument}: each experiment has a grid of its own, so run one at a time: {one}"
+            return f"{argument}: each experiment defines its grid, so run one at a time: {one}"
         if all(choice.strip().isdigit() for choice in choices):
             known = ", ".join(choice_files(key))
-            hint = f"; for any other number write model.width={value}" if key == "width" else ""
+            hint = f"; for other widths write model.width={value}" if key == "width" else ""
             example = "width=w256" if key == "width" else f"{key}=NAME"
-            return f"{argument}: the choices of this group are names, as in {example} (one of {known}){hint}"
+            return f"{argument}: this group takes names, as in {example} (one of {known}){hint}"
     return None
 
 
 def missing_extra(arguments: Sequence[str]) -> str | None:
-    """Which package a launcher or sweeper on the command line needs, where it is not installed."""
+    """An error message if a launcher or sweeper needs a package that is not installed; else None."""
     for argument in arguments:
         plugin, extra = EXTRAS.get(argument, (None, None))
         if plugin is not None and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:

@@ -17,18 +17,18 @@ def parse_pairs(
     """The `key=value` pairs among `arguments`; exits with a message on anything else.
 
     Args:
-        about: what `--help` tells first.
-        keys: what each key means.
+        about: the first part of the `--help` text.
+        keys: meaning of each key.
         arguments: the command line.
-        flags: what each `--flag` means.
-        others: what keys beyond `keys` mean; None: there are none.
+        flags: meaning of each `--flag`.
+        others: meaning of keys outside `keys`; None if these are refused.
 
     Returns:
-        Values by key, and the flags.
+        The values by key, and the flags.
     """
-    told = "\n".join(f"  {key}=…  {meaning}" for key, meaning in keys.items())
+    key_lines = "\n".join(f"  {key}=…  {meaning}" for key, meaning in keys.items())
     parser = argparse.ArgumentParser(
-        description=f"{about.strip()}\n\n{told}" + (f"\n  KEY=…  {others}" if others else ""),
+        description=f"{about.strip()}\n\n{key_lines}" + (f"\n  KEY=…  {others}" if others else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("pairs", nargs="*", metavar="key=value", help=f"any of {', '.join(keys)}")
@@ -45,9 +45,9 @@ def parse_pairs(
 
 
 def whole_pair(key: str, text: str, *, least: int = 1) -> int:
-    """The whole number that `text`, the value of `key`, is.
+    """The value `text` of `key` as an integer.
 
     Raises:
-        ValueError: it is none, or less than `least`.
+        ValueError: it is not an integer, or is less than `least`.
     """
     return count(key, int(text) if text.isdecimal() else text, least=least)

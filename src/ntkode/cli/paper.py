@@ -1,10 +1,10 @@
-"""Run the paper's experiments one after the other, and end with all their verdicts.
+"""Run the paper's experiments in turn and print all their verdicts.
 
     python benchmarks/paper.py [only=NAME,NAME] [KEY=VALUE ...]
 
-Each is `python benchmarks/run.py experiment=paper/NAME KEY=VALUE ...`. The same command again goes on where
-it stopped: runs that are done are kept. The exit code is 0 where every experiment came to its verdicts,
-whichever way they went; runs that diverge, or whose ODE cannot be solved, are results.
+Each is `python benchmarks/run.py experiment=paper/NAME KEY=VALUE ...`. The same command again resumes: runs
+that are done are kept. The exit code is 0 if every experiment has its verdicts, supported or not. Runs that
+diverge, or whose ODE cannot be solved, count as results.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import RunRecord, Status, SweepIndex, sweep_name
 
 RUN = ROOT / "benchmarks" / "run.py"
-KEYS = {"only": "which experiments, in this order; all by default"}
+KEYS = {"only": "experiments to run, in this order (default: all)"}
 EXPERIMENTS = tuple(sorted(path.stem for path in (CONF / "experiment" / "paper").glob("*.yaml")))
-# Seconds of a job at default size on one core, measured: a first guess, until this machine's own are known.
+# Measured seconds of a job at default size on one core: the estimate until jobs have ended on this machine.
 JOB_SECONDS = {
     "activation": 10.0,
     "activation_gradient": 9.0,
@@ -56,17 +56,17 @@ JOB_SECONDS = {
     "width_ntk": 1.2,
 }
 OTHER_JOB_SECONDS = 8.0
-# Ends that say something of the model. With any other, the experiment is not what it was meant to be.
+# Statuses that are results. A run with another status leaves the experiment incomplete.
 RESULTS = (Status.DONE, Status.DIVERGED, Status.SOLVER_FAILED)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One of `conf/experiment/paper`, with what is added to it.
+    """An experiment of `conf/experiment/paper` with the user's overrides.
 
     Attributes:
-        name: its file's.
-        overrides: what the command line adds.
+        name: stem of its file.
+        overrides: overrides from the command line.
     """
 
     name: str
@@ -74,12 +74,12 @@ class Experiment:
 
     @property
     def arguments(self) -> list[str]:
-        """Of benchmarks/run.py."""
+        """The arguments passed to benchmarks/run.py."""
         return [f"experiment=paper/{self.name}", *self.overrides]
 
     @cached_property
     def jobs(self) -> int:
-        """How many there are: the product of what the axes of the grid list.
+        """Number of jobs: the product of the lengths of the grid's axes.
 
         Raises:
             HydraException: the overrides do not compose.
@@ -92,27 +92,31 @@ class Experiment:
 
     @cached_property
     def index(self) -> SweepIndex:
-        """Of its sweep, which has the name that benchmarks/run.py gives it."""
+        """The index of its sweep, under the name that benchmarks/run.py uses."""
         results_dir = given("results_dir", self.overrides) or OmegaConf.load(CONF / "config.yaml").results_dir
         return SweepIndex(results_dir, sweep_name(self.arguments))
 
     def records(self) -> list[RunRecord]:
-        """Of the jobs that have begun."""
+        """The records of the jobs that have begun."""
         results_dir = self.index.directory.parent.parent
         return [RunRecord.open(results_dir, run_id) for run_id in self.index.runs().values()]
 
     def seconds(self) -> list[float]:
-        """Of each run that has ended."""
-        told = (record.status or {} for record in self.records())
-        return [_between(t["started"], t["finished"]) for t in told if t.get("started") and t.get("finished")]
+        """Wall-clock seconds of each run that has ended."""
+        statuses = (record.status or {} for record in self.records())
+        return [
+            _between(status["started"], status["finished"])
+            for status in statuses
+            if status.get("started") and status.get("finished")
+        ]
 
     @property
     def guess(self) -> float:
-        """Seconds of a job, before any is known."""
+        """Estimated seconds of a job, used until jobs have ended."""
         return JOB_SECONDS.get(self.name, OTHER_JOB_SECONDS)
 
     def trouble(self) -> str:
-        """Why it has not come to its verdicts; empty where it has."""
+        """Why the experiment has no verdicts yet; empty if it has them."""
         counts = pd.Series([str(r.standing) for r in self.records()], dtype=str).value_counts()
         bad = [f"{number} {status}" for status, number in counts.items() if status not in RESULTS]
         if not counts.sum():
@@ -120,7 +124,7 @@ class Experiment:
         return ", ".join(bad) or ("" if self.verdicts() else "no verdicts")
 
     def verdicts(self) -> list[pd.DataFrame]:
-        """The tables that its report has left."""
+        """The verdict tables that its report stored."""
         return [pd.read_csv(path) for path in sorted(self.index.directory.glob("*_verdicts.csv"))]
 
 
@@ -132,10 +136,10 @@ def main(arguments: list[str]) -> int:
     for name in only:
         if name not in EXPERIMENTS:
             known = ", ".join(EXPERIMENTS)
-            sys.exit(f"only={name}: no such experiment{nearest(name, EXPERIMENTS)}; there are {known}")
+            sys.exit(f"only={name}: no such experiment{nearest(name, EXPERIMENTS)}; available: {known}")
     for key in ("experiment", "sweep"):
         if key in settings:
-            sys.exit(f"{key}={settings[key]}: each experiment has its own; only=NAME,NAME chooses among them")
+            sys.exit(f"{key}={settings[key]}: set by paper.py; select experiments by only=NAME,NAME")
     overrides = tuple(f"{key}={value}" for key, value in settings.items())
     experiments = [Experiment(name, overrides) for name in only]
     console = report_console()
@@ -145,29 +149,29 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"paper: {error}")
     except KeyboardInterrupt:
         show_verdicts(experiments, console)
-        console.print("interrupted: the same command goes on with what is not done")
+        console.print("interrupted: the same command runs the rest")
         return INTERRUPTED
     show_verdicts(experiments, console)
     return 1 if show_troubles(experiments, console) else 0
 
 
 def run_all(experiments: Sequence[Experiment], console: Console) -> None:
-    """One after the other, each in a process of its own, with the time that is left before each."""
+    """Run the experiments in turn, each in a separate process; print the estimated time before each."""
     for number, experiment in enumerate(experiments):
         after = experiments[number + 1 :]
-        told = (
+        progress = (
             f"{number + 1} of {len(experiments)}: {experiment.jobs} jobs, {left([experiment], experiments)}"
         )
-        together = f"; with those after it {left([experiment, *after], experiments)}" if after else ""
-        console.rule(f"paper/{experiment.name}, {told}{together}", characters="─")
+        total = f"; in all {left([experiment, *after], experiments)}" if after else ""
+        console.rule(f"paper/{experiment.name}, {progress}{total}", characters="─")
         run_one(experiment)
 
 
 def run_one(experiment: Experiment) -> None:
-    """Run it to its end; what became of it, its records say.
+    """Run one experiment; the outcome is in its records.
 
     Raises:
-        KeyboardInterrupt: the user has interrupted; the sweep, which was told so too, has ended in order.
+        KeyboardInterrupt: the user interrupted, and the sweep has ended cleanly.
     """
     process = subprocess.Popen([sys.executable, str(RUN), *experiment.arguments])
     try:
@@ -179,11 +183,11 @@ def run_one(experiment: Experiment) -> None:
         raise KeyboardInterrupt
 
 
-def left(those: Sequence[Experiment], all_of_them: Sequence[Experiment]) -> str:
-    """How long `those` will take from now on: their jobs, at the pace of all jobs that have ended."""
-    expected = sum(e.guess * len(e.seconds()) for e in all_of_them)
-    pace = sum(sum(e.seconds()) for e in all_of_them) / expected if expected else 1.0
-    waiting = sum(e.guess * max(0, e.jobs - len(e.seconds())) for e in those)
+def left(remaining: Sequence[Experiment], experiments: Sequence[Experiment]) -> str:
+    """Estimated time for the jobs of `remaining`, scaled by the pace of the ended jobs of `experiments`."""
+    expected = sum(e.guess * len(e.seconds()) for e in experiments)
+    pace = sum(sum(e.seconds()) for e in experiments) / expected if expected else 1.0
+    waiting = sum(e.guess * max(0, e.jobs - len(e.seconds())) for e in remaining)
     minutes = pace * waiting / workers(1) / 60
     if waiting == 0:
         return "nothing left to compute"
@@ -191,20 +195,20 @@ def left(those: Sequence[Experiment], all_of_them: Sequence[Experiment]) -> str:
 
 
 def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
-    """The verdicts of all experiments that have come to some, in one table."""
-    tables = [table for experiment in experiments for table in experiment.verdicts()]
-    if not tables:
+    """Print the verdicts of all experiments that have some, in one table."""
+    stored = [verdicts for experiment in experiments for verdicts in experiment.verdicts()]
+    if not stored:
         return
-    verdicts = pd.concat(tables, ignore_index=True)
-    shown = terminal_table(title="the verdicts of all studies")
+    verdicts = pd.concat(stored, ignore_index=True)
+    table = terminal_table(title="the verdicts of all studies")
     for header in ("study", "claim", "measured (95 % interval)", "expected", "verdict"):
-        shown.add_column(header, overflow="fold", no_wrap=header in ("study", "verdict"))
+        table.add_column(header, overflow="fold", no_wrap=header in ("study", "verdict"))
     for _, row in verdicts.iterrows():
         verdict = Verdict(row["verdict"])
         estimate = Estimate(row["estimate"], row["low"], row["high"], row["replicates"])
-        told = (row["study"], row["statement"], numbers(estimate), row["expected"])
-        shown.add_row(*map(escape, told), f"[{STYLES[verdict]}]{verdict}[/]")
-    console.print(shown)
+        values = (row["study"], row["statement"], numbers(estimate), row["expected"])
+        table.add_row(*map(escape, values), f"[{STYLES[verdict]}]{verdict}[/]")
+    console.print(table)
     counts = verdicts["verdict"].value_counts()
     console.print(
         ", ".join(f"{counts.get(str(verdict), 0)} {verdict}" for verdict in Verdict), highlight=False
@@ -212,15 +216,15 @@ def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
 
 
 def show_troubles(experiments: Sequence[Experiment], console: Console) -> bool:
-    """What keeps experiments from their verdicts; whether there is anything."""
+    """Print why experiments lack verdicts; returns whether any does."""
     troubles = {experiment.name: trouble for experiment in experiments if (trouble := experiment.trouble())}
     for name, trouble in troubles.items():
-        console.print(f"paper/{name}: {trouble}; rerun=failed runs what failed again", style="red")
+        console.print(f"paper/{name}: {trouble}; rerun=failed runs the failed jobs again", style="red")
     return bool(troubles)
 
 
 def _choices(override: str) -> list[str]:
-    """What an axis lists; nothing where the override is none."""
+    """The values of a sweep axis; empty if the override is not an axis."""
     parsed = OverridesParser.create().parse_override(override)
     return list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else []
 

@@ -1,10 +1,10 @@
-"""Show stored results, computing nothing: a sweep's table and picture, and a page over all sweeps.
+"""Report stored results without computing anything: a sweep's table and picture, and a page over all sweeps.
 
     python benchmarks/report.py [results=results] [sweeps=NAME,NAME] [out=DIR]
     python benchmarks/report.py sweep=NAME [results=results] [out=DIR]
 
-The first redraws table and picture of the newest sweep into its own folder, and writes the page: one HTML
-file that needs nothing else to be viewed, with figures and tables beside it. The second redraws one sweep.
+The first form redraws the table and picture of the newest sweep into that sweep's folder and writes the page:
+one self-contained HTML file, with figures and tables as separate files. The second form redraws one sweep.
 """
 
 import sys
@@ -18,18 +18,18 @@ from ntkode.report.page import write_page
 from ntkode.results import PAGE, NoResults, SweepIndex
 
 KEYS = {
-    "sweep": "redraw this sweep alone, and write no page",
-    "sweeps": "which sweeps the page shows; by default the newest of each experiment or study",
-    "results": "the results folder",
-    "out": f"where files go; by default the page to RESULTS/{PAGE}, a sweep's to the sweep's own folder",
+    "sweep": "redraw only this sweep, and write no page",
+    "sweeps": "sweeps on the page (default: the newest of each experiment or study)",
+    "results": "results folder (default: results)",
+    "out": f"output folder (default: RESULTS/{PAGE} for the page, the sweep's folder for a sweep)",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Report what `arguments` name; exits with a message where there is nothing to report.
+    """Write the report; exits with a message if there is nothing to report.
 
     Returns:
-        The exit code: 1 where the page lacks a study or runs.
+        The exit code: 1 if the page lacks a study or runs.
     """
     settings, _ = parse_pairs(__doc__ or "", KEYS, arguments)
     results, out = settings.get("results", "results"), settings.get("out")
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         names = settings["sweeps"].split(",") if "sweeps" in settings else []
         newest = SweepIndex.newest(results)
         if newest is None:
-            raise NoResults(f"no sweep is stored in {results!r}; make one first: make run")
+            raise NoResults(f"no sweep is stored in {results!r}: run make run first")
         if not names:
             report_sweep(results, newest, console)
         return page(results, Path(out) if out else Path(results) / PAGE, names, console)
@@ -54,14 +54,14 @@ def main(arguments: list[str]) -> int:
 
 
 def page(results: str, out: Path, sweeps: list[str], console: Console) -> int:
-    """Write the page and say what is on it, and what is not."""
-    written = write_page(results, out, sweeps)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in written.verdicts.items() if count)
-    studies = f"{written.sections} {'study' if written.sections == 1 else 'studies'}"
-    console.print(f"the page: {studies}{'; claims: ' + told if told else ''}", highlight=False)
-    console.print(str(written.path), style="dim", highlight=False, soft_wrap=True)
-    for omission in written.omissions:
+    """Write the page and print a summary of its contents and omissions; the exit code."""
+    contents = write_page(results, out, sweeps)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in contents.verdicts.items() if count)
+    studies = f"{contents.sections} {'study' if contents.sections == 1 else 'studies'}"
+    console.print(f"the page: {studies}{'; claims: ' + verdicts if verdicts else ''}", highlight=False)
+    console.print(str(contents.path), style="dim", highlight=False, soft_wrap=True)
+    for omission in contents.omissions:
         console.print(
             f"left out: {omission.what}: {omission.why}", style="red", highlight=False, markup=False
         )
-    return 1 if written.omissions else 0
+    return 1 if contents.omissions else 0

@@ -1,4 +1,4 @@
-"""The resolvers that conf/ uses: functions of config values, such as the jobs that run at a time."""
+"""The resolvers that conf/ uses: functions of config values, such as the number of concurrent jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkode.execution.gpus import visible_gpus
 
 
 def register_resolvers() -> None:
-    """Make known the resolvers that conf/ uses."""
+    """Register the resolvers that conf/ uses."""
     OmegaConf.register_new_resolver("ntkode_workers", workers, replace=True)
     OmegaConf.register_new_resolver("ntkode_cores", cores, replace=True)
     OmegaConf.register_new_resolver("ntkode_gpus", gpus, replace=True)
@@ -24,7 +24,7 @@ def register_resolvers() -> None:
 
 
 def workers(threads: Any, processes: Any = 1, accelerator: str = "cpu") -> int:
-    """Jobs at a time: the cores that this process may use, by those of a job; likewise the GPUs."""
+    """Number of concurrent jobs: usable cores over cores per job, likewise for GPUs; at least 1."""
     fitting = len(os.sched_getaffinity(0)) // cores(threads, processes)
     taken = gpus(accelerator, processes)
     if isinstance(taken, int) and taken > 0:
@@ -33,30 +33,32 @@ def workers(threads: Any, processes: Any = 1, accelerator: str = "cpu") -> int:
 
 
 def cores(threads: Any, processes: Any = 1) -> int:
-    """Cores of a job: the threads of each of its processes."""
+    """Cores per job: threads times processes."""
     counts = [count for count in (threads, processes) if isinstance(count, int)]
-    return max(1, math.prod(counts))  # a number that is none: the job itself says so
+    return max(1, math.prod(counts))  # the job reports an invalid number
 
 
 def gpus(accelerator: str, devices: Any) -> int | None:
-    """GPUs of a job; None where the CPU trains."""
+    """GPUs per job; None for training on the CPU."""
     return devices if accelerator in ("gpu", "cuda") else None
 
 
 def steps_over(horizon: float, per_unit: float) -> int:
-    """Solver steps over [0, horizon] of 1/per_unit each, the last one no longer; at least one."""
-    return max(1, math.ceil(round(horizon * per_unit, 9)))  # 0.7 * 10 is 7, rounding aside
+    """Number of solver steps over [0, horizon] with steps of at most 1/per_unit; at least 1."""
+    return max(1, math.ceil(round(horizon * per_unit, 9)))  # rounded: 0.7 * 10 counts as 7
 
 
 def data_dir(root: str | None, name: str) -> str | None:
-    """The folder `name` of `root`; None, for the data set's own source, where there is none.
+    """The folder `name` in `root`; None, which means the data set's default source, if it does not exist.
 
     Raises:
-        NotADirectoryError: `root` is no folder.
+        NotADirectoryError: `root` is not a folder.
     """
     if root is None:
         return None
     if not Path(root).expanduser().is_dir():
-        raise NotADirectoryError(f"data_root={root} is not a folder: data_root=PATH of one with {name}/")
+        raise NotADirectoryError(
+            f"data_root={root} is not a folder: set data_root=PATH to a folder that holds {name}/"
+        )
     folder = Path(root).expanduser() / name
     return str(folder) if folder.is_dir() else None

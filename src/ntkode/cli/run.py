@@ -17,24 +17,24 @@ from ntkode.results import RunRecord, Status, job_name, run_id
 
 
 def run_config(config: DictConfig) -> float:
-    """Run the job of a composed config; returns the value that an adaptive search compares."""
+    """Run the job of a composed config; returns the value that an adaptive search optimises."""
     plain = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     about = HydraConfig.get()
     groups = about.runtime.choices.items()
     plain["choices"] = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
     number = OmegaConf.select(cast(DictConfig, about), "job.num") or 0  # missing in a single run
     status = run_job(plain, job_name(about.overrides.task), number)
-    found = objective(plain) if status is Status.DONE else None
-    return worst(cast(DictConfig, about)) if found is None else found
+    value = objective(plain) if status is Status.DONE else None
+    return worst(cast(DictConfig, about)) if value is None else value
 
 
 def worst(about: DictConfig) -> float:
-    """What a job without a value counts as in a search, which could not end without any value."""
+    """The value of a job without a finite objective: a search needs a value from every job."""
     return -math.inf if OmegaConf.select(about, "sweeper.direction") == "maximize" else math.inf
 
 
 def objective(config: Mapping[str, Any]) -> float | None:
-    """The stored value of the metric that the config calls its `objective`; None where it is not finite."""
+    """The stored value of the metric named by the config's `objective`; None if it is not finite."""
     summary = RunRecord.open(config["results_dir"], run_id(config)).summary() or {}
     value = summary.get(config["objective"])
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,7 +1,7 @@
 """`benchmarks/run.py`: a run or a sweep, `python benchmarks/run.py -m activation=tanh,softplus,relu`.
 
-Hydra composes one config per job; each job runs in a process of its own and leaves a record in `results/`.
-This process shows their progress, then the table and the picture, all from the records.
+Hydra composes one config per job; each job runs in a separate process and stores a record in `results/`.
+This process prints progress, then the table and the picture, all read from the records.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from ntkode.results import (
 )
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells expect
-SEARCHED = "optimization_results.yaml"  # where an adaptive search leaves its best, in the sweep's folder
-# Hydra's flags that show something instead of running.
+SEARCHED = "optimization_results.yaml"  # best parameters of an adaptive search, in the sweep's folder
+# Hydra's flags that print something instead of running.
 INFORMATIVE = (
     "-h",
     "--help",
@@ -54,7 +54,7 @@ compose_and_run = hydra.main(version_base="1.3", config_path=str(CONF), config_n
 
 
 def main() -> int:
-    """Run what the command line asks for; the exit code is 0 where every job is done."""
+    """Run the command line; the exit code is 0 if every job is done."""
     register_resolvers()
     arguments = sys.argv[1:]
     complaint = unknown(arguments) or misused(arguments) or missing_extra(arguments)
@@ -70,7 +70,7 @@ def main() -> int:
     if sweep is None:
         sweep = sweep_name(overrides)
         overrides.append(f"sweep={sweep}")
-    # Hydra takes the overrides on one side of its flags only.
+    # Hydra accepts overrides on one side of its flags only.
     sys.argv[1:] = [*(argument for argument in arguments if not is_override(argument)), *overrides]
     try:
         index = SweepIndex(results_dir, sweep)
@@ -82,23 +82,23 @@ def main() -> int:
         with tempfile.TemporaryFile(dir=results_dir) as probe:
             probe.write(b"?")
     except OSError as error:
-        print(f"results_dir={results_dir} cannot be written to ({error}): name another", file=sys.stderr)
+        print(f"results_dir={results_dir} cannot be written to ({error}): set another", file=sys.stderr)
         return 2
-    return run_sweep(results_dir, sweep, index, anew=given("rerun", overrides) == "all")
+    return run_sweep(results_dir, sweep, index, rerun_all=given("rerun", overrides) == "all")
 
 
-def run_sweep(results_dir: str, sweep: str, index: SweepIndex, anew: bool) -> int:
-    """Run all jobs under a progress display, then show what the records say; the exit code.
+def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) -> int:
+    """Run all jobs with a progress display, then print a summary of the records; the exit code.
 
     Args:
         results_dir: the results folder.
         sweep: the sweep's name.
         index: its index.
-        anew: whether every job was to be computed from the start.
+        rerun_all: whether every job is to be recomputed.
     """
     since, began, console = index.size(), utc_now(), report_console()
     (index.directory / SEARCHED).unlink(missing_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends a sweep as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends a sweep like Ctrl-C
     interrupted = False
     try:
         with SweepMonitor(results_dir, console) as monitor:
@@ -118,62 +118,62 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, anew: bool) -> in
     failed = [status for status in statuses if status.get("status") != Status.DONE]
     kept = sum((status.get("finished") or began) < began for status in failed)
     if kept:
-        console.print(f"{kept} of these failed earlier and did not run again: rerun=failed runs them")
-    older = [status for status in statuses if anew and (status.get("finished") or began) < began]
+        console.print(f"{kept} of these failed earlier and were not run again: rerun=failed runs them")
+    older = [status for status in statuses if rerun_all and (status.get("finished") or began) < began]
     if older:
         console.print(
-            f"{len(older)} of these could not be computed anew, and are as they were: log.txt in a run's "
-            "folder ends with the reason",
+            f"{len(older)} of these could not be recomputed; the stored results are unchanged: the reason is "
+            "at the end of log.txt in the run's folder",
             style="red",
         )
     stale = [run_id for run_id in jobs.values() if computed_by_other_code(results_dir, run_id, began)]
     if stale:
         console.print(
-            f"{len(stale)} of these were stored by other code than the present (ntkode's sources have "
-            "changed since): rerun=all computes them anew"
+            f"{len(stale)} of these were computed by an earlier version of ntkode's sources: rerun=all "
+            "recomputes them"
         )
     if interrupted:
-        console.print("interrupted: the same command goes on with what is not done")
+        console.print("interrupted: the same command runs the rest")
         return INTERRUPTED
     return 0 if jobs and not failed and not older else 1
 
 
 def computed_by_other_code(results_dir: str, run_id: str, began: str) -> bool:
-    """Whether a run that was stored before `began` is of other code."""
+    """Whether a run stored before `began` was computed by other sources than the present ones."""
     record = RunRecord.open(results_dir, run_id)
     if ((record.status or {}).get("finished") or began) >= began:
         return False
-    told = record.provenance()  # missing where the run failed before it came to that
-    return told is not None and told.get("sources_sha256") != SOURCES_SHA256
+    provenance = record.provenance()  # missing if the run failed early
+    return provenance is not None and provenance.get("sources_sha256") != SOURCES_SHA256
 
 
 def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:
-    """Write the end of runs whose worker is gone, and has taken their process along."""
+    """Record the status of runs whose worker, and with it their process, has died."""
     status, message = Status.KILLED, "the worker that ran it is gone"
     if interrupted:
         status, message = Status.INTERRUPTED, "by the user"
     for name in run_ids:
-        with suppress(OSError, RecordUnreadable):  # the job itself has said so
+        with suppress(OSError, RecordUnreadable):  # the job has reported it
             settle(RunRecord.open(results_dir, name), status, message)
 
 
 def show(results_dir: str, sweep: str, console: Console) -> None:
-    """The sweep's table and picture; a sweep of which nothing can be read is said to be so."""
+    """Print the sweep's table and draw its picture; prints an error if no record can be read."""
     try:
         report_sweep(results_dir, sweep, console)
-    except NoResults as nothing:
-        console.print(str(nothing), style="red")
+    except NoResults as error:
+        console.print(str(error), style="red")
     except OSError as error:
         console.print(f"the sweep's table and picture cannot be written: {error}", style="red")
 
 
 def show_best(index: SweepIndex, console: Console) -> None:
-    """What an adaptive search found, where the sweep was one."""
+    """Print the best parameters if the sweep was an adaptive search."""
     path = index.directory / SEARCHED
     if path.exists():
-        found = OmegaConf.load(path)
-        parameters = " ".join(f"{key}={value}" for key, value in found.best_params.items())
-        if math.isfinite(found.best_value):
-            console.print(f"best of the search: {found.best_value:.4g} at {parameters}")
+        best = OmegaConf.load(path)
+        parameters = " ".join(f"{key}={value}" for key, value in best.best_params.items())
+        if math.isfinite(best.best_value):
+            console.print(f"best of the search: {best.best_value:.4g} at {parameters}")
         else:
-            console.print("the search found nothing: no job has a finite value of its objective", style="red")
+            console.print("the search has no result: no job has a finite objective", style="red")
