@@ -1,4 +1,4 @@
-"""Costs of a training, measured on its first steps."""
+"""Time and memory of a training, measured on its first steps."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_what_is_timed_is_the_training_itself(composed):
     cost = measure_cost(config, data)
     assert min(cost.step, cost.evaluation, cost.start) > 0
     assert (cost.width, cost.every) == (16, config["metrics"]["evaluation"]["every"])
-    # It is the run's own λ_max, by the run's own seed.
+    # λ_max is that of the run, with the run's seed.
     seed_everything(config)
     model = build_model(config, data, data.train.x.device)
     module = training_module(config, data, model, "auto")
@@ -34,5 +34,5 @@ def test_a_wider_network_takes_more_memory(composed):
     for width in (16, 256):
         config = composed(*GIVEN, f"model.width={width}")
         taken.append(measure_memory(config, read_data(config)))
-    # The states and stages of 40 samples alone are 16 times as many.
+    # The states and stages of 40 samples are 16 times as large.
     assert taken[1] > 4 * taken[0] > 0

@@ -1,4 +1,4 @@
-"""Evidence from runs."""
+"""Evidence condensed from the records of stored runs."""
 
 import json
 import math
@@ -33,8 +33,8 @@ def runs(study, rows):
 
 def solve(steps=5, seed=0, first=0.01, last=0.01, **more):
     error = "gradient/relative_error"
-    own = {f"{error}.first": first, error: last, "cost/nfe_forward": 20.0}
-    return {"config.solver.steps": steps, "config.seed": seed} | own | more
+    errors = {f"{error}.first": first, error: last, "cost/nfe_forward": 20.0}
+    return {"config.solver.steps": steps, "config.seed": seed} | errors | more
 
 
 def errors(frame):
@@ -65,11 +65,17 @@ def test_runs_that_failed_or_of_other_models_do_not_count():
 
 def test_a_gradient_error_is_the_worst_over_seeds_and_moments():
     rows = [solve(last=0.02), solve(seed=1, first=0.03), solve(math.nan, first=9.0)]  # the last is adaptive
-    (found,) = collect(runs("gradient_accuracy", rows)).gradient
-    assert (found.solver, found.steps, found.error, found.evaluations, found.runs) == ("rk4", 5, 0.03, 20, 2)
+    (stored,) = collect(runs("gradient_accuracy", rows)).gradient
+    assert (stored.solver, stored.steps, stored.error, stored.evaluations, stored.runs) == (
+        "rk4",
+        5,
+        0.03,
+        20,
+        2,
+    )
 
 
-def test_what_training_bears_is_read_off_the_final_losses():
+def test_tolerated_errors_are_read_off_the_final_losses():
     rows = [
         {
             "config.solver.steps": 5,
@@ -84,7 +90,7 @@ def test_what_training_bears_is_read_off_the_final_losses():
     assert (one.enough, one.too_much) == (0.02, 0.1)
 
 
-def test_costs_are_ratios_to_backprop_of_ntkodes_own_methods(tmp_path):
+def test_costs_are_ratios_to_backprop_of_ntkode_methods(tmp_path):
     def contestant(name, seconds):
         return {"contestant": name, "status": "done", "seconds": seconds}
 
@@ -97,5 +103,5 @@ def test_costs_are_ratios_to_backprop_of_ntkodes_own_methods(tmp_path):
     costs = {cost.gradient: (cost.seconds, cost.problems) for cost in gradient_costs(path)}
     assert costs == {"backprop": (1.0, 2), "adjoint": (1.8, 2)}
     path.write_text("{}")
-    with pytest.raises(ValueError, match="is no measurement"):
+    with pytest.raises(ValueError, match="is not a record"):
         gradient_costs(path)

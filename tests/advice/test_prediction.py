@@ -47,12 +47,12 @@ def test_held_out_errors_are_those_of_gradient_descent_step_by_step(name, reques
     kernel = infinite_width_kernels(problem.x, activation="tanh", tolerance=1e-6).ntk
     outputs = torch.zeros_like(problem.y)
     for held, kept in problem.folds:
-        own, cross = kernel[np.ix_(kept, kept)], kernel[np.ix_(held, kept)]
-        rate = 1 / torch.linalg.eigvalsh(own)[-1]
+        square, cross = kernel[np.ix_(kept, kept)], kernel[np.ix_(held, kept)]
+        rate = 1 / torch.linalg.eigvalsh(square)[-1]
         residual = problem.y[kept].clone()
         for _ in range(7):
             outputs[held] += rate * cross @ residual
-            residual = residual - rate * own @ residual
+            residual = residual - rate * square @ residual
     loss = 0.5 * (outputs - problem.y).square().sum(1)
     # `learned` divides by eigenvalues down to N·ε·λ_max: rounding of 1e-16 over small ones differs.
     assert prediction.losses[7] == pytest.approx(float(loss.mean()), rel=1e-6)
@@ -94,7 +94,7 @@ def test_windows_that_overlap_a_held_one_are_not_trained_on():
         assert len(kept) in (32 - 2, 32 - 4)  # two rows on one side, or on both
 
 
-def test_one_sample_more_is_a_tie_whatever_the_rounding(digits):
+def test_one_more_wrong_sample_is_a_tie_despite_rounding(digits):
     template = predict(digits, TANH, [5])
     for n in range(1, 60, 7):
         fewer = [1.0] * n + [0.0] * (60 - n)
@@ -106,13 +106,13 @@ def test_one_sample_more_is_a_tie_whatever_the_rounding(digits):
         assert rank(digits, predictions, 5, [5], lambda _: 0)[0].prediction.candidate == TANH
 
 
-def test_what_blows_up_is_refused_with_the_reason(digits):
+def test_a_limit_that_blows_up_is_refused_with_the_reason(digits):
     outcome = predict(digits, Candidate(activations.get("quadratic"), 2.0), [5])
     assert isinstance(outcome, Refused)
     assert "blows up" in outcome.reason
 
 
-def test_a_rank_deficient_kernel_is_told_by_its_resolution(sine, digits):
+def test_a_rank_deficient_kernel_is_below_its_resolution(sine, digits):
     linear = predict(sine, Candidate(activations.get("identity"), 1.0), [5])
     assert linear.spectrum.below_resolution  # of rank 2, the number of features
     assert not predict(digits, Candidate(activations.get("relu"), 1.0), [5]).spectrum.below_resolution
@@ -121,7 +121,7 @@ def test_a_rank_deficient_kernel_is_told_by_its_resolution(sine, digits):
 def test_too_few_samples_are_refused_with_a_remedy():
     data = Digits(n_train=10, n_test=50, seed=0, steps=1)
     data.setup()
-    with pytest.raises(ValueError, match=r"rows=9 is too few .* advice needs 10"):
+    with pytest.raises(ValueError, match=r"rows=9 is too few .* advice needs at least 10"):
         Problem.of(data.train, range(10), 9)
 
 
@@ -140,9 +140,9 @@ def test_the_order_is_noise_then_smoothness_then_width_then_loss(digits):
     few, many = [0.0] * 59 + [1.0], [0.0] * 30 + [1.0] * 30
     predictions = [
         made(digits, "relu", [0.0] * 60, template=template),  # the least error
-        made(digits, "gelu", few, loss=0.5, template=template),  # not told from it, and smooth
-        made(digits, "tanh", few, loss=0.6, template=template),  # likewise, and narrower
-        made(digits, "sin", few, loss=0.4, template=template),  # as narrow as gelu, of less loss
+        made(digits, "gelu", few, loss=0.5, template=template),  # within noise of it, and smooth
+        made(digits, "tanh", few, loss=0.6, template=template),  # also within noise, and narrower
+        made(digits, "sin", few, loss=0.4, template=template),  # as wide as gelu, with less loss
         made(digits, "softplus", many, template=template),  # worse beyond noise, however smooth
     ]
     widths = {"gelu": 512, "sin": 512, "tanh": 256, "relu": 64, "softplus": 64}
@@ -155,7 +155,7 @@ def test_the_order_is_noise_then_smoothness_then_width_then_loss(digits):
 def test_noise_is_the_larger_of_samples_and_folds(digits):
     template = predict(digits, TANH, [5])
     whole_fold = np.zeros(60)
-    whole_fold[digits.folds[0][0]] = 1.0  # what differs is one fold: neighbours are no independent samples
+    whole_fold[digits.folds[0][0]] = 1.0  # one fold differs: neighbours are not independent samples
     one = made(digits, "gelu", whole_fold.tolist(), template=template)
     other = made(digits, "tanh", [0.0] * 60, template=template)
     by_folds = np.std([1, 0, 0, 0, 0], ddof=1) / math.sqrt(5)
@@ -173,13 +173,13 @@ def test_no_more_steps_than_noise_can_tell(digits):
     assert fewest_steps(digits, [prediction], [10]) == 10
 
 
-def test_a_candidate_is_tied_with_the_best_of_all_steps_not_of_its_own(digits):
-    """Noise is not added to noise: few steps for it, then a smooth candidate for it."""
+def test_a_candidate_is_compared_with_the_best_over_all_steps(digits):
+    """One standard error decides steps and candidate together, not once for each."""
     template = predict(digits, TANH, [5])
     tanh, relu = (np.zeros((2, 60)) for _ in range(2))
     relu[1, digits.folds[0][0][:3]] = 1.0  # the best of all
-    relu[0, digits.folds[1][0][:4]] = 1.0  # other samples, hardly more of them: within noise of it
-    tanh[0] = relu[1]  # what it gets wrong, and one more in every fold: beyond noise of it, not of the other
+    relu[0, digits.folds[1][0][:4]] = 1.0  # other samples, one more of them: within noise of the best
+    tanh[0] = relu[1]  # the same and one more in every fold: beyond noise of the best
     for fold, _ in digits.folds:
         tanh[0, fold[-1]] = 1.0
         tanh[1, fold[:6]] = 1.0

@@ -1,4 +1,4 @@
-"""What a trial compares, and how."""
+"""The settings that a trial compares, and its comparison."""
 
 import math
 
@@ -44,8 +44,8 @@ def runs(**errors):
             "loss": error,
             "seconds": 1.0,
         }
-        for name, own in errors.items()
-        for seed, error in enumerate(own)
+        for name, values in errors.items()
+        for seed, error in enumerate(values)
     ]
     return pd.DataFrame(rows)
 
@@ -57,7 +57,7 @@ def test_a_verdict_is_paired_by_seed():
     assert (verdict.wins, verdict.seeds) == (3, 3)
 
 
-def test_a_default_that_wins_is_told_to_win():
+def test_a_default_with_less_error_wins():
     (verdict,) = verdicts(runs(advised=[0.3, 0.2], default=[0.1, 0.1]))
     assert verdict.difference == pytest.approx(0.15)
     assert verdict.wins == 0
@@ -67,4 +67,4 @@ def test_a_run_that_is_not_done_counts_on_neither_side():
     (verdict,) = verdicts(runs(advised=[0.1, 0.3], default=[math.nan, 0.4]))
     assert (verdict.difference, verdict.seeds) == (pytest.approx(-0.1), 1)
     table = trial_table(runs(advised=[0.1, 0.3], default=[math.nan, 0.4]))
-    assert [cell.split(" ± ")[0] for cell in table.columns[1].cells] == ["0.2", "0.4"]  # of what is done
+    assert [text.split(" ± ")[0] for text in table.columns[1].cells] == ["0.2", "0.4"]  # done runs

@@ -8,18 +8,18 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import empirical_ntk, infinite_width_kernels
 
 
-def test_the_law_asks_for_the_width_at_which_the_distance_is_kept():
+def test_the_law_gives_the_width_at_the_distance():
     need = WidthNeed(KernelDistance(100, (0.3, 0.3)), distance=0.2)
     assert need.constant == pytest.approx(3.0)
     assert need.width == 225
     assert need.at(225) == pytest.approx(0.2)
-    assert need.thin == ""
+    assert need.caveat == ""
 
 
-def test_initialisations_that_differ_much_are_told():
+def test_initialisations_that_differ_much_are_flagged():
     need = WidthNeed(KernelDistance(100, (0.1, 0.4)), distance=0.2)
     assert need.measured.mean == pytest.approx((0.17 / 2) ** 0.5)
-    assert "0.10 to 0.40 at n = 100" in need.thin
+    assert "0.10 to 0.40 at n = 100" in need.caveat
 
 
 def networks(x, outputs, width, seeds):
@@ -55,6 +55,6 @@ def test_it_falls_as_one_over_the_root_of_the_width_and_grows_with_the_outputs(x
         (k, n): kernel_distance(networks(x, k, n, 12), n, x, limit).mean * n**0.5
         for k, n in ((1, 64), (8, 64), (8, 512))
     }
-    # Twelve initialisations tell a mean square to some 40 %, its root to 20 %.
+    # Twelve initialisations determine a mean square to about 40 %, its root to 20 %.
     assert c[8, 512] == pytest.approx(c[8, 64], rel=0.25)
     assert c[8, 64] > 1.5 * c[1, 64]

@@ -1,7 +1,7 @@
-"""What advice rests on: numbers of stored runs, with the runs that they come from.
+"""The evidence for advice: numbers from stored runs, with their provenance.
 
-`evidence.json` beside this file is made by `make evidence`: sweeps of conf/experiment/advice, condensed by
-benchmarks/advice_evidence.py.
+`make evidence` runs the sweeps of conf/experiment/advice; benchmarks/advice_evidence.py condenses them into
+`advice_data.json`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ PACKAGED = Path(__file__).with_name("advice_data.json")
 
 
 class EvidenceUnreadable(ValueError):
-    """The file holds no advice data, or other fields."""
+    """The file cannot be read as advice data."""
 
 
 @dataclass(frozen=True)
 class StoredError:
-    """Relative error of the training gradient against the ODE's, for one way of solving it.
+    """Relative error of the training gradient against the ODE's gradient, for one solver and gradient method.
 
     Attributes:
         activation: φ with its settings.
         gamma: σ_w·T.
-        dataset: where it was measured.
+        dataset: data set of the runs.
         solver: a fixed-step method.
         gradient: the gradient method, as in conf/gradient.
-        steps: of the solve.
-        error: the largest over runs, of whatever width and samples, at the start and after training.
-        evaluations: of the vector field in the forward solve.
-        runs: how many.
+        steps: number of solver steps.
+        error: the largest error over all runs (all widths and samples), before and after training.
+        evaluations: number of vector-field evaluations in the forward solve.
+        runs: number of runs.
     """
 
     activation: str
@@ -47,15 +47,15 @@ class StoredError:
 
 @dataclass(frozen=True)
 class Tolerated:
-    """How wrong a gradient may be before training notices.
+    """The gradient error up to which training reaches the same loss.
 
     Attributes:
         activation: φ with its settings.
-        dataset: where it was measured.
-        change: of the final exact loss, relative.
-        enough: the largest gradient error up to which no run changed it by more; NaN where none was so good.
-        too_much: the next larger error; NaN where none was too large.
-        runs: how many.
+        dataset: data set of the runs.
+        change: allowed relative change of the final exact loss.
+        enough: the largest gradient error up to which no run exceeds `change`; NaN if there is none.
+        too_much: the next larger measured error; NaN if no error was too large.
+        runs: number of runs.
     """
 
     activation: str
@@ -68,12 +68,12 @@ class Tolerated:
 
 @dataclass(frozen=True)
 class RelativeCost:
-    """Time of a gradient method over that of backprop, same solver and steps (docs/perf).
+    """Time of a gradient method relative to backprop with the same solver and steps (docs/perf).
 
     Attributes:
-        gradient: the method.
-        seconds: ratio of times, the largest of the problems measured.
-        problems: how many.
+        gradient: the gradient method.
+        seconds: ratio of times, the largest over the measured problems.
+        problems: number of measured problems.
     """
 
     gradient: str
@@ -83,15 +83,15 @@ class RelativeCost:
 
 @dataclass(frozen=True)
 class RunSource:
-    """Runs of one state of the code.
+    """Runs of one study and data set, computed by one version of the code.
 
     Attributes:
-        study: what they computed.
-        dataset: of what data.
-        commit: git's.
-        dirty: whether files had changed since.
+        study: the study of the runs.
+        dataset: the data set of the runs.
+        commit: git commit.
+        dirty: whether the working tree had uncommitted changes.
         sources_sha256: digest of ntkode's sources.
-        runs: how many.
+        runs: number of runs.
     """
 
     study: str
@@ -113,7 +113,7 @@ class AdviceData:
 
     @property
     def datasets(self) -> list[str]:
-        """The data sets that any of it was measured on."""
+        """Names of the data sets of the runs, sorted."""
         return sorted({source.dataset for source in self.sources})
 
     @classmethod
@@ -121,7 +121,7 @@ class AdviceData:
         """The evidence stored at `path`.
 
         Raises:
-            EvidenceUnreadable: there is none, or it is damaged.
+            EvidenceUnreadable: the file is missing or corrupt.
         """
         try:
             stored = json.loads(path.read_text())
@@ -133,25 +133,25 @@ class AdviceData:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EvidenceUnreadable(
-                f"evidence={path} cannot be read ({type(error).__name__}: {error}): make it by "
-                "python benchmarks/advice_evidence.py, or leave it out for the package's own"
+                f"evidence={path} cannot be read ({type(error).__name__}: {error}): write it with "
+                "python benchmarks/advice_evidence.py, or leave it out to use the packaged evidence"
             ) from error
 
     def plain(self) -> dict[str, Any]:
-        """Lists and dicts, as stored."""
+        """The data as lists and dicts, as stored in JSON."""
         return asdict(self)
 
     def joined(self, other: AdviceData) -> AdviceData:
-        """Both; where both measured the same, the one that rests on more runs, `other` in a tie."""
+        """The union of both; of two rows for the same setting, the one from more runs (`other` in a tie)."""
         parts = {
             part.name: _joined(getattr(self, part.name), getattr(other, part.name)) for part in fields(self)
         }
         return AdviceData(**parts)
 
 
-def _joined(own: list[Any], others: list[Any]) -> list[Any]:
-    rows = {_key(row): row for row in own}
-    for row in others:
+def _joined(first: list[Any], second: list[Any]) -> list[Any]:
+    rows = {_key(row): row for row in first}
+    for row in second:
         known = rows.get(_key(row))
         if known is None or _size(row) >= _size(known):
             rows[_key(row)] = row

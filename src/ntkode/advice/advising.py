@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ntkode.advice.advice_data import AdviceData
-from ntkode.advice.measurements import Bench, Compose, Option, Request
+from ntkode.advice.measurements import Compose, Measurements, Option, Request
 from ntkode.advice.plan import Plan, make_plan
 from ntkode.advice.prediction import Candidate, Prediction, Problem, Ranked, Refused, predict, rank
 from ntkode.advice.reasons import reasons
 from ntkode.advice.rules import Reason, longest
 from ntkode.ntk import slow_dual
 
-# Steps that are looked at where there is a budget, over those of the config.
+# Candidate numbers of steps under a budget, relative to the config's number.
 STRETCHES = (0.125, 0.25, 0.5, 1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A recommendation.
+    """A recommended configuration with its reasons.
 
     Attributes:
         dataset: the choice of conf/dataset.
-        draw: the seed of the draw that it was made on; None for data that are not drawn.
-        overrides: of benchmarks/run.py, in place of the defaults.
-        reasons: one a choice.
-        plan: what they come from, with all predictions, the recommended one first.
-        refused: candidates that cannot be advised, and why.
-        default: the prediction for the config as it stands; None where there is none.
-        problem: the samples that the predictions are for.
-        request: what was asked.
+        draw: the seed of the data draw; None for data that are not drawn.
+        overrides: the recommended overrides of benchmarks/run.py.
+        reasons: one reason per choice.
+        plan: the plan behind the overrides, with all predictions, the recommended one first.
+        refused: candidates that are not advised, with the reason for each.
+        default: the prediction for the unchanged config; None if it cannot be predicted.
+        problem: the samples that the predictions use.
+        request: the user's request.
         horizon: T.
     """
 
@@ -50,65 +50,65 @@ def advise(
     request: Request,
     compose: Compose,
     evidence: AdviceData,
-    told: Callable[[str], None],
-    watched: Callable[[Sequence[Candidate]], Iterable[Candidate]],
+    notify: Callable[[str], None],
+    progress: Callable[[Sequence[Candidate]], Iterable[Candidate]],
 ) -> Advice:
     """Recommend activation, σ_w, width, solver, gradient method, learning rate and steps.
 
     Args:
-        request: what is asked.
-        compose: makes configs; without overrides that of the data set as the user gave it.
-        evidence: what stored runs say.
-        told: called with a line whenever a part begins.
-        watched: iterates over the candidates, which take most of the time, and shows how far it is.
+        request: the user's request.
+        compose: composes a config from overrides; without overrides, the user's config.
+        evidence: the evidence from stored runs.
+        notify: called with one line of text at the start of each part.
+        progress: iterates over the candidates, which take most of the time, and displays the progress.
 
     Raises:
-        DataError: the data cannot be had as asked.
-        ValueError: a setting out of range, or no advice that keeps a bound.
+        DataError: the data cannot be read as configured.
+        ValueError: a setting is out of range, or no candidate satisfies a bound.
         SolverFailure: the ODE of the recommended candidate could not be solved.
     """
     far = [gamma for gamma in request.gammas if gamma > longest(evidence)]
     if far:
         raise ValueError(
-            f"gammas={far[0]:g}: no gradient was measured beyond σ_w·T = {longest(evidence):g}: "
+            f"gammas={far[0]:g}: gradients were measured only up to σ_w·T = {longest(evidence):g}; "
             "leave it out, or scale σ_w by 1/T"
         )
-    bench = Bench(request, compose, evidence)
-    steps = int(bench.config["steps"])
+    measurements = Measurements(request, compose, evidence)
+    steps = int(measurements.config["steps"])
     choices = [steps] if request.budget is None else [max(1, round(steps * s)) for s in STRETCHES]
-    outcomes = [bench.option(candidate, choices) for candidate in watched(bench.candidates)]
+    outcomes = [measurements.option(candidate, choices) for candidate in progress(measurements.candidates)]
     options = [o for o in outcomes if isinstance(o, Option)]
     refused = [o for o in outcomes if isinstance(o, Refused)]
     if not options:
         raise ValueError(
             f"no candidate can be advised; {refused[0].candidate}: {refused[0].reason}; try gammas=0.25,0.5"
         )
-    plan = make_plan(bench, options, choices, told)
+    plan = make_plan(measurements, options, choices, notify)
     overrides = list(plan.overrides)
     if request.budget is not None:
         overrides += [f"steps={plan.steps}", "metrics=cheap"]
     return Advice(
-        dataset=bench.config["choices"]["dataset"],
-        draw=bench.config["dataset"].get("seed"),
+        dataset=measurements.config["choices"]["dataset"],
+        draw=measurements.config["dataset"].get("seed"),
         overrides=overrides,
-        reasons=reasons(bench, plan, refused),
+        reasons=reasons(measurements, plan, refused),
         plan=plan,
         refused=refused,
-        default=_standing(bench, plan),
-        problem=bench.problem,
+        default=_standing(measurements, plan),
+        problem=measurements.problem,
         request=request,
-        horizon=bench.horizon,
+        horizon=measurements.horizon,
     )
 
 
-def _standing(bench: Bench, plan: Plan) -> Ranked | None:
-    """How the config's own activation and horizon do beside the others."""
-    known = [r for r in plan.ranked if r.prediction.candidate == bench.default]
-    if known or slow_dual(bench.default.activation):
+def _standing(measurements: Measurements, plan: Plan) -> Ranked | None:
+    """The unchanged config, ranked among the plan's predictions; None if it cannot be predicted."""
+    known = [r for r in plan.ranked if r.prediction.candidate == measurements.default]
+    if known or slow_dual(measurements.default.activation):
         return known[0] if known else None
-    outcome = predict(bench.problem, bench.default, plan.choices)
+    outcome = predict(measurements.problem, measurements.default, plan.choices)
     if not isinstance(outcome, Prediction):
         return None
     predictions = [*(r.prediction for r in plan.ranked), outcome]
-    ranked = rank(bench.problem, predictions, plan.judged, plan.choices, lambda _: 0)
+    ranked = rank(measurements.problem, predictions, plan.judged, plan.choices, lambda _: 0)
     return next(r for r in ranked if r.prediction is outcome)

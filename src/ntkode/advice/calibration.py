@@ -1,4 +1,4 @@
-"""What a configuration costs on this machine, measured on the first steps of the very training."""
+"""Cost of a configuration on this machine, measured on the first steps of its training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ntkode.gradients import Objective, allocated_peak, loss_gradient
 from ntkode.studies.base import Config, build
 from ntkode.studies.preparation import build_model, seed_everything, training_module
 
-# Steps that are timed, or as many as fit the seconds, but some in any case.
+# Timed steps: at most TIMED_STEPS, fewer if they exceed TIMED_SECONDS, at least LEAST_STEPS.
 TIMED_STEPS = 12
 LEAST_STEPS = 3
 TIMED_SECONDS = 2.0
@@ -24,15 +24,15 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """Seconds of training with metrics=cheap on this machine; the start of the process is not counted.
+    """Seconds of training with metrics=cheap on this machine, without the start of the process.
 
     Attributes:
         width: n.
-        step: the median over the first steps.
-        evaluation: the test split's outputs.
-        every: steps from one evaluation to the next.
-        start: λ_max of the full training kernel, for `optimizer.lr=auto`.
-        lambda_max: that eigenvalue.
+        step: seconds per step, the median over the first steps.
+        evaluation: seconds to evaluate the test split.
+        every: number of steps between evaluations.
+        start: seconds to compute λ_max of the full training kernel, for `optimizer.lr=auto`.
+        lambda_max: λ_max of the full training kernel.
     """
 
     width: int
@@ -43,11 +43,11 @@ class TrainingCost:
     lambda_max: float
 
     def run(self, steps: int) -> float:
-        """Of training so many steps."""
+        """Seconds of a training of `steps` steps."""
         return self.start + steps * self._each
 
     def steps_within(self, seconds: float) -> int:
-        """The most steps of a run that takes no longer; 0 where not one fits."""
+        """The largest number of steps that fits in `seconds`; 0 if none does."""
         return max(0, int((seconds - self.start) / self._each))
 
     @property
@@ -56,7 +56,7 @@ class TrainingCost:
 
 
 class _Clock(L.Callback):
-    """Notes when each step ends, and ends the training once enough are known."""
+    """Records the end time of each step and stops the training after enough steps."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -69,15 +69,15 @@ class _Clock(L.Callback):
 
     @property
     def step(self) -> float:
-        """Seconds, the median; the first step, which warms up, is not among them."""
+        """Median seconds per step, without the first step, which includes the warm-up."""
         return median(after - before for before, after in zip(self.ends, self.ends[1:], strict=False))
 
 
 def measure_cost(config: Config, data: DataModule) -> TrainingCost:
-    """Train a few steps by `config`, and measure what they cost.
+    """Train a few steps with `config` and measure their cost.
 
     Args:
-        config: of study=training, with metrics=cheap and `optimizer.lr=auto`.
+        config: a config of study=training with metrics=cheap and `optimizer.lr=auto`.
         data: its data, set up for `TIMED_STEPS` steps.
 
     Raises:
@@ -103,7 +103,7 @@ def measure_cost(config: Config, data: DataModule) -> TrainingCost:
 
 
 def measure_memory(config: Config, data: DataModule) -> float:
-    """MiB that one gradient allocates at the most.
+    """Peak memory that one gradient allocates, in MiB.
 
     Raises:
         SolverFailure: the ODE could not be solved.

@@ -1,4 +1,4 @@
-"""Evidence from stored runs: what `ntkode.results.load` returns, condensed into tables."""
+"""Evidence from stored runs: condenses the frame of `ntkode.results.load` into tables."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _ERROR = "gradient/relative_error"
 def collect(runs: pd.DataFrame) -> AdviceData:
     """The evidence in the done runs of study=gradient_accuracy and gradient_training.
 
-    Runs of another model than neural_ode or of an unknown activation are left out, as are adaptive solvers.
+    Runs of models other than neural_ode, of unknown activations or with adaptive solvers are ignored.
 
     Args:
-        runs: what `ntkode.results.load` returns.
+        runs: a frame as returned by `ntkode.results.load`.
     """
     usable = runs[runs["status"] == Status.DONE]
     for column, wanted in ((_STUDY, _STUDIES), ("config.choices.model", ("neural_ode",))):
         usable = usable[usable[column].isin(wanted)] if column in usable else usable.iloc[:0]
     if usable.empty:
         return AdviceData()
-    # Frames that were joined repeat their index, by which columns would be set beside the wrong rows.
+    # Concatenated frames repeat their index, which would misalign new columns.
     usable = usable.reset_index(drop=True).copy()
     usable = usable.assign(
         activation=pd.Series({i: _activation(row) for i, row in usable.iterrows()}, dtype=object),
@@ -53,15 +53,15 @@ def collect(runs: pd.DataFrame) -> AdviceData:
 
 
 def gradient_costs(path: Path) -> list[RelativeCost]:
-    """Ratios to backprop of each gradient method that ntkode has, from `docs/perf/gradients.json`.
+    """Time of each ntkode gradient method relative to backprop, from `docs/perf/gradients.json`.
 
     Raises:
-        ValueError: the file is no such measurement.
+        ValueError: the file is not a record of `make perf-gradients`.
     """
     try:
         return list(_cost_ratios(json.loads(path.read_text())["settings"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"perf={path} is no measurement of make perf-gradients ({error!r})") from error
+        raise ValueError(f"perf={path} is not a record of make perf-gradients ({error!r})") from error
 
 
 def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[RelativeCost]:
@@ -70,13 +70,13 @@ def _cost_ratios(settings: list[dict[str, Any]]) -> Iterator[RelativeCost]:
         timed = {c["contestant"]: c["seconds"] for c in setting["contestants"] if c["status"] == Status.DONE}
         for name, seconds in timed.items():
             ratios.setdefault(name, []).append(seconds / timed["backprop"])
-    for name, own in ratios.items():
-        if "-" not in name and name != "torchode":  # other libraries
-            yield RelativeCost(name, max(own), len(own))
+    for name, values in ratios.items():
+        if "-" not in name and name != "torchode":  # skip other libraries
+            yield RelativeCost(name, max(values), len(values))
 
 
 def _activation(row: pd.Series) -> str | None:
-    """The canonical name: `softplus`, or `softplus(beta=4)` where a setting is not the default."""
+    """The canonical name: `softplus`, or `softplus(beta=4)` with a setting that is not the default."""
     settings = {
         str(name).removeprefix(_SETTING): row[name] for name in row.index if str(name).startswith(_SETTING)
     }
@@ -97,7 +97,7 @@ def _gradient_errors(runs: pd.DataFrame) -> Iterator[StoredError]:
     runs = runs.assign(solver=solver, steps=numbers(runs, "config.solver.steps"), error=worst)
     runs = runs[runs["steps"].notna() & np.isfinite(runs["error"])]
     keys = ["activation", "gamma", "dataset", "solver", "config.choices.gradient", "steps"]
-    for key, own in runs.groupby(keys, sort=False):
+    for key, group in runs.groupby(keys, sort=False):
         activation, gamma, dataset, method, gradient, steps = cast("tuple[Any, ...]", key)
         yield StoredError(
             activation=activation,
@@ -106,27 +106,29 @@ def _gradient_errors(runs: pd.DataFrame) -> Iterator[StoredError]:
             solver=method,
             gradient=gradient,
             steps=int(steps),
-            error=float(own["error"].max()),
-            evaluations=float(numbers(own, "cost/nfe_forward").median()),
-            runs=len(own),
+            error=float(group["error"].max()),
+            evaluations=float(numbers(group, "cost/nfe_forward").median()),
+            runs=len(group),
         )
 
 
 def _tolerated(runs: pd.DataFrame) -> Iterator[Tolerated]:
-    for key, own in runs.groupby(["activation", "dataset"], sort=False):
+    for key, group in runs.groupby(["activation", "dataset"], sort=False):
         activation, dataset = cast("tuple[str, str]", key)
-        table = enough_table(training_effects(own.reset_index(drop=True)))
+        table = enough_table(training_effects(group.reset_index(drop=True)))
         for _, row in table.iterrows():
             bounds = {name: float(row[name]) for name in ("change", "enough", "too_much")}
-            yield Tolerated(activation=activation, dataset=dataset, runs=len(own), **bounds)
+            yield Tolerated(activation=activation, dataset=dataset, runs=len(group), **bounds)
 
 
 def _sources(runs: pd.DataFrame) -> Iterator[RunSource]:
     keys = [_STUDY, "dataset", "git.commit", "git.dirty", "sources_sha256"]
-    for key, own in runs.groupby(keys, dropna=False, sort=False):
+    for key, group in runs.groupby(keys, dropna=False, sort=False):
         study, dataset, commit, dirty, digest = cast("tuple[Any, ...]", key)
-        yield RunSource(study, dataset, _told(commit, str), _told(dirty, bool), _told(digest, str), len(own))
+        yield RunSource(
+            study, dataset, _optional(commit, str), _optional(dirty, bool), _optional(digest, str), len(group)
+        )
 
 
-def _told(value: Any, kind: Callable[[Any], Any]) -> Any:
+def _optional(value: Any, kind: Callable[[Any], Any]) -> Any:
     return None if pd.isna(value) else kind(value)

@@ -1,4 +1,4 @@
-"""Configs as benchmarks/run.py composes them, without running anything."""
+"""Compose configs exactly as benchmarks/run.py does, without running anything."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ntkode.advice.measurements import Compose
 
 @contextmanager
 def composer(folder: Path, given: Sequence[str]) -> Iterator[Compose]:
-    """A function from further overrides to a resolved config, with the choices by group.
+    """A function that maps further overrides to a resolved config, including the choices by group.
 
     Args:
-        folder: conf/.
-        given: overrides that come before all others.
+        folder: the folder of config files, conf/.
+        given: overrides applied before the others.
     """
     with initialize_config_dir(str(folder), version_base="1.3"):
         yield lambda more: _composed([*given, *more])

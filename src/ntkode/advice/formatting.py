@@ -1,4 +1,4 @@
-"""Advice as text for the terminal, and as plain values for JSON."""
+"""Format advice: as tables for the terminal and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from ntkode.advice.advising import Advice
 from ntkode.advice.prediction import Candidate, Ranked
 from ntkode.report.tables.terminal import terminal_table
 
-# Candidates that the table shows.
-SHOWN = 12
+# Maximum number of candidates in the table.
+MAX_ROWS = 12
 
 
 def command(advice: Advice, given: Sequence[str]) -> str:
-    """The command line to paste: what the user gave, then the advice, which comes in place of it."""
+    """The ready-to-run command: the user's overrides, replaced where advised, and the advised overrides."""
     keys = {override.partition("=")[0] for override in advice.overrides}
     kept = [pair for pair in given if pair.partition("=")[0] not in keys]
     return shlex.join(["python", "benchmarks/run.py", *kept, *advice.overrides])
 
 
-def shown(advice: Advice, evidence: AdviceData) -> RenderableType:
-    """Candidates, reasons, and where the evidence is from."""
+def rendered(advice: Advice, evidence: AdviceData) -> RenderableType:
+    """The terminal output: candidates, reasons and the origin of the evidence."""
     return Group(_candidates(advice), "", _reasons(advice), "", escape(origin(advice, evidence)))
 
 
 def origin(advice: Advice, evidence: AdviceData) -> str:
-    """On which data sets the evidence was measured, and whether the asked one is among them."""
+    """The data sets of the evidence, and whether the requested one is among them."""
     name = advice.dataset
     runs = sum(source.runs for source in evidence.sources)
-    seen = "which is this one too" if name in evidence.datasets else f"none of them of {name}"
+    included = f"including {name}" if name in evidence.datasets else f"none of them of {name}"
     return (
-        f"Evidence: {runs} stored runs on {', '.join(evidence.datasets)}, {seen}. Predictions: the training "
-        f"split of {name} alone, {len(advice.problem)} samples; its test split was not looked at."
+        f"Evidence: {runs} stored runs on {', '.join(evidence.datasets)}, {included}. Predictions: "
+        f"{len(advice.problem)} samples of {name}'s training split; its test split is not used."
     )
 
 
 def plain(advice: Advice, given: Sequence[str], evidence: AdviceData) -> dict[str, Any]:
-    """Everything, for JSON."""
+    """The complete advice as JSON-compatible values."""
     return {
         "dataset": advice.dataset,
         "draw": advice.draw,
@@ -96,30 +96,30 @@ def _candidates(advice: Advice) -> Table:
     for header in (
         "σ_w·T",
         advice.problem.measure,
-        "more than\nthe least",
+        "excess over\nthe least",
         "held-out\nloss",
         "L/L₀ in\nthe limit",
         "λ_min",
         "condition\nnumber",
         "class",
-        "width by\nthe law",
+        "width\nneeded",
         "tied",
     ):
         table.add_column(header, justify="right")
-    rows = list(advice.plan.ranked[:SHOWN])
+    rows = list(advice.plan.ranked[:MAX_ROWS])
     if advice.default is not None and advice.default not in rows:
         rows.append(advice.default)
     for r in rows:
-        table.add_row(*_cells(r, r is advice.default, advice.plan.needs))
-    if len(advice.plan.ranked) > SHOWN:
-        table.add_row(f"and {len(advice.plan.ranked) - SHOWN} more", style="dim")
-    for lost in advice.refused[:SHOWN]:
-        candidate = lost.candidate
-        table.add_row(escape(candidate.activation.name), f"{candidate.gamma:g}", escape(lost.reason))
+        table.add_row(*_texts(r, r is advice.default, advice.plan.needs))
+    if len(advice.plan.ranked) > MAX_ROWS:
+        table.add_row(f"and {len(advice.plan.ranked) - MAX_ROWS} more", style="dim")
+    for refused in advice.refused[:MAX_ROWS]:
+        candidate = refused.candidate
+        table.add_row(escape(candidate.activation.name), f"{candidate.gamma:g}", escape(refused.reason))
     return table
 
 
-def _cells(r: Ranked, default: bool, needs: Mapping[Candidate, int]) -> list[str]:
+def _texts(r: Ranked, default: bool, needs: Mapping[Candidate, int]) -> list[str]:
     row = _row(r)
     name = escape(str(row["activation"])) + (" (default)" if default else "")
     floor = f"< {row['resolution']:.1g}" if row["below_resolution"] else f"{row['lambda_min']:.2g}"
@@ -141,10 +141,10 @@ def _cells(r: Ranked, default: bool, needs: Mapping[Candidate, int]) -> list[str
 def _reasons(advice: Advice) -> Table:
     table = terminal_table(["choice", "value", "rule", "evidence"])
     for reason in advice.reasons:
-        told = escape(reason.evidence) + (
-            f"\n[yellow]thin: {escape(reason.thin)}[/yellow]" if reason.thin else ""
-        )
+        evidence = escape(reason.evidence)
+        if reason.caveat:
+            evidence += f"\n[yellow]weak evidence: {escape(reason.caveat)}[/yellow]"
         table.add_row(
-            escape(reason.choice), f"[bold]{escape(reason.value)}[/bold]", escape(reason.rule), told
+            escape(reason.choice), f"[bold]{escape(reason.value)}[/bold]", escape(reason.rule), evidence
         )
     return table

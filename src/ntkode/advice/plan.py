@@ -1,4 +1,4 @@
-"""From options to one plan: candidate, width, steps and gradient method that go together within a budget."""
+"""Combine candidate, width, steps and gradient method into one plan within budget and memory."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ntkode.advice.calibration import TrainingCost
-from ntkode.advice.measurements import Bench, Option
+from ntkode.advice.measurements import Measurements, Option
 from ntkode.advice.prediction import Candidate, Ranked, fewest_steps, rank
-from ntkode.advice.rules import Way
+from ntkode.advice.rules import SolveSettings
 from ntkode.advice.width import KernelDistance
 
-# Gradients of less memory that are the same number for number.
+# Gradient methods with the same numbers that need less memory.
 LEAN = {"backprop": "checkpointed"}
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A width that was timed.
+    """A width whose training was timed.
 
     Attributes:
-        way: solver and gradient method.
-        cost: of training by them at that width.
-        memory: that a gradient takes, MiB; None where it was not asked for.
+        solve: solver, steps and gradient method.
+        cost: cost of training with them at this width.
+        memory: peak memory of a gradient, in MiB; None without a memory limit.
     """
 
-    way: Way
+    solve: SolveSettings
     cost: TrainingCost
     memory: float | None
 
     @property
     def width(self) -> int:
-        """n."""
+        """The network width n of the timed training."""
         return self.cost.width
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.
+    """The recommended training.
 
     Attributes:
-        option: the candidate.
-        ranked: all options' predictions after `judged` steps, the candidate's first.
-        needs: by candidate, the width that the law asks for.
-        judged: the number of steps that candidates were compared after.
-        choices: the numbers of steps among which.
-        steps: to be run; fewer than judged where the budget bears no more.
-        distances: from the limit, at the widths that the law asks for, last at `wanted`.
-        fit: what is to be run; narrower than wanted where budget or memory bear no more.
-        timed: all that were timed.
-        overrides: of the config.
-        curtailed: whether the budget bears fewer steps than the best prediction takes.
+        option: the recommended candidate.
+        ranked: the predictions of all options after `judged` steps, the recommended one first.
+        needs: by candidate, the width given by the law c/√n.
+        judged: the number of steps at which candidates are compared.
+        choices: the candidate numbers of steps.
+        steps: the number of steps to run; less than `judged` if the budget is too small.
+        distances: measured distances from the limit by width, the last one at width `wanted`.
+        fit: the width to run; narrower than `wanted` if budget or memory is too small.
+        timed: all widths that were timed.
+        overrides: the overrides of the config.
+        curtailed: whether the budget allows fewer steps than the best prediction needs.
     """
 
     option: Option
@@ -68,57 +68,66 @@ class Plan:
 
     @property
     def wanted(self) -> int:
-        """The width that keeps the distance, or the widest."""
+        """The first width within the distance bound, or the widest choice."""
         return self.distances[-1].width
 
     @property
     def seconds(self) -> float:
-        """That training takes."""
+        """Predicted seconds of training for `steps` steps."""
         return self.fit.cost.run(self.steps)
 
 
 def make_plan(
-    bench: Bench, options: Sequence[Option], choices: Sequence[int], told: Callable[[str], None]
+    measurements: Measurements,
+    options: Sequence[Option],
+    choices: Sequence[int],
+    notify: Callable[[str], None],
 ) -> Plan:
-    """The best candidate after the fewest steps that are tied with the least predicted error.
+    """The best candidate, after the fewest steps whose predicted error is tied with the least one.
 
-    Where budget or memory do not bear that at the width wanted, the width gives way, down to the narrowest;
-    then, to a budget, the steps: the least predicted error is then that of the numbers of steps it bears.
+    If budget or memory is too small for the wanted width, narrower widths are tried, down to the narrowest.
+    If the budget is still too small, candidates are compared again at the numbers of steps that fit.
 
     Raises:
-        ValueError: memory or budget bear nothing.
+        ValueError: no step fits the budget, or no gradient fits the memory.
         SolverFailure: the ODE of the candidate could not be solved.
     """
-    plan = _planned(bench, options, choices, told)
-    budget = bench.request.budget
+    plan = _planned(measurements, options, choices, notify)
+    budget = measurements.request.budget
     if budget is None or plan.seconds <= budget:
         return plan
-    borne = [k for k in choices if k <= plan.fit.cost.steps_within(budget)] or [min(choices)]
-    plan = _planned(bench, options, borne, told)
+    affordable = [k for k in choices if k <= plan.fit.cost.steps_within(budget)] or [min(choices)]
+    plan = _planned(measurements, options, affordable, notify)
     steps = min(plan.judged, plan.fit.cost.steps_within(budget))
     if steps < 1:
         raise ValueError(
-            f"budget={budget:g} seconds bear no step of {plan.option.candidate} at width {plan.fit.width}: "
-            f"{plan.fit.cost.run(1):.2g} s; try a smaller n_train, or budget={math.ceil(plan.seconds)}"
+            f"budget={budget:g} seconds is too short: one step of {plan.option.candidate} at width "
+            f"{plan.fit.width} takes {plan.fit.cost.run(1):.2g} s, with λ_max; try a smaller n_train, or "
+            f"budget={math.ceil(plan.seconds)}"
         )
     return replace(plan, steps=steps, curtailed=True)
 
 
 def _planned(
-    bench: Bench, options: Sequence[Option], choices: Sequence[int], told: Callable[[str], None]
+    measurements: Measurements,
+    options: Sequence[Option],
+    choices: Sequence[int],
+    notify: Callable[[str], None],
 ) -> Plan:
-    """The candidate that is best after the fewest steps, at the widest width that budget and memory bear."""
+    """The candidate that is best after the fewest steps, at the largest width within budget and memory."""
     by_candidate = {option.candidate: option for option in options}
     predictions = [option.prediction for option in options]
-    judged = fewest_steps(bench.problem, predictions, choices)
-    ranked = rank(bench.problem, predictions, judged, choices, lambda c: _choice(bench, by_candidate[c]))
+    judged = fewest_steps(measurements.problem, predictions, choices)
+    ranked = rank(
+        measurements.problem, predictions, judged, choices, lambda c: _choice(measurements, by_candidate[c])
+    )
     option = by_candidate[ranked[0].prediction.candidate]
-    told(f"{option.candidate}: width")
-    distances = bench.distances(option)
-    row = option.way.row
-    told(f"{option.candidate}: {row.solver} with {row.steps} steps, timed on this machine")
-    timed = _timed(bench, option, distances[-1].width, judged)
-    budget = math.inf if bench.request.budget is None else bench.request.budget
+    notify(f"{option.candidate}: width")
+    distances = measurements.distances(option)
+    row = option.solve.row
+    notify(f"{option.candidate}: {row.solver} with {row.steps} steps, timed on this machine")
+    timed = _timed(measurements, option, distances[-1].width, judged)
+    budget = math.inf if measurements.request.budget is None else measurements.request.budget
     fit = max((f for f in timed if f.cost.run(judged) <= budget), key=lambda f: f.width, default=timed[0])
     return Plan(
         option=option,
@@ -130,31 +139,33 @@ def _planned(
         distances=distances,
         fit=fit,
         timed=timed,
-        overrides=bench.overrides(option.candidate, fit.way, fit.width),
+        overrides=measurements.overrides(option.candidate, fit.solve, fit.width),
     )
 
 
-def _choice(bench: Bench, option: Option) -> int:
-    return next(w for w in bench.request.widths if w >= option.need.width)
+def _choice(measurements: Measurements, option: Option) -> int:
+    return next(w for w in measurements.request.widths if w >= option.need.width)
 
 
-def _timed(bench: Bench, option: Option, wanted: int, steps: int) -> list[Fit]:
-    """The width wanted; with a limit, widths from the narrowest to the first that it does not bear.
+def _timed(measurements: Measurements, option: Option, wanted: int, steps: int) -> list[Fit]:
+    """Timings at the wanted width; under a limit, from the narrowest width to the first that exceeds it.
 
     Raises:
-        ValueError: the memory does not bear the narrowest.
+        ValueError: the narrowest width exceeds the memory.
     """
-    budget, memory = bench.request.budget, bench.request.memory
+    budget, memory = measurements.request.budget, measurements.request.memory
     limited = budget is not None or memory is not None
     fits: list[Fit] = []
-    for width in [w for w in bench.request.widths if w <= wanted] if limited else [wanted]:
+    for width in [w for w in measurements.request.widths if w <= wanted] if limited else [wanted]:
         try:
-            way, taken = _lean_enough(bench, option, width)
+            solve, mebibytes = _lean_enough(measurements, option, width)
         except _TooLarge:
             if not fits:
                 raise
             break
-        fits.append(Fit(way, bench.cost(bench.overrides(option.candidate, way, width)), taken))
+        fits.append(
+            Fit(solve, measurements.cost(measurements.overrides(option.candidate, solve, width)), mebibytes)
+        )
         if budget is not None and fits[-1].cost.run(steps) > budget:
             break
     return fits
@@ -164,23 +175,25 @@ class _TooLarge(ValueError):
     """No gradient fits the memory."""
 
 
-def _lean_enough(bench: Bench, option: Option, width: int) -> tuple[Way, float | None]:
-    """The way, by a gradient method that keeps the memory, and what that takes, MiB.
+def _lean_enough(
+    measurements: Measurements, option: Option, width: int
+) -> tuple[SolveSettings, float | None]:
+    """The solve with a gradient method that fits the memory, and its peak memory in MiB.
 
     Raises:
-        _TooLarge: none does.
+        _TooLarge: no gradient method fits.
     """
-    allowed, way = bench.request.memory, option.way
+    allowed, solve = measurements.request.memory, option.solve
     if allowed is None:
-        return way, None
+        return solve, None
     tried: dict[str, float] = {}
-    for gradient in filter(None, (way.gradient, LEAN.get(way.gradient))):
-        lean = replace(way, gradient=gradient)
-        tried[gradient] = bench.memory(bench.overrides(option.candidate, lean, width))
+    for gradient in filter(None, (solve.gradient, LEAN.get(solve.gradient))):
+        lean = replace(solve, gradient=gradient)
+        tried[gradient] = measurements.memory(measurements.overrides(option.candidate, lean, width))
         if tried[gradient] <= allowed:
             return lean, tried[gradient]
-    told = ", ".join(f"{name} {mib:.2g} MiB" for name, mib in tried.items())
+    sizes = ", ".join(f"{name} {mib:.2g} MiB" for name, mib in tried.items())
     raise _TooLarge(
-        f"memory={allowed:g} MiB does not bear a gradient at width {width} ({told}): a smaller n_train, "
-        f"or memory={math.ceil(min(tried.values()))}"
+        f"memory={allowed:g} MiB is too little for a gradient at width {width} ({sizes}): try a smaller "
+        f"n_train, or memory={math.ceil(min(tried.values()))}"
     )

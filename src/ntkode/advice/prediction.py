@@ -1,7 +1,7 @@
-"""What the infinite-width theory predicts for an activation and a horizon on given training data.
+"""Predictions of infinite-width theory for an activation and a horizon on given training data.
 
 Under Θ_∞ gradient descent multiplies the residual by 1 − ηΘ_∞ in every step (`ntkode.theory`). Each training
-sample is predicted by the training on the folds that it is not in; the test split plays no part.
+sample is predicted from the folds that do not contain it; the test split is not used.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ntkode.ntk import BlowUpError, NonFiniteKernelError, Spectrum, infinite_wid
 from ntkode.theory import LinearisedTraining
 
 FOLDS = 5
-# Of the kernel's entries: far below the distance n^(-1/2) of any width that is trained. A smaller one costs
-# minutes on inputs of many norms, whose pairs then cannot be interpolated.
+# Tolerance of the kernel's entries, far below the distance n^(-1/2) of any trained width. A smaller one takes
+# minutes on inputs with many different norms, because their pairs cannot be interpolated.
 TOLERANCE = 1e-6
 
 
@@ -46,16 +46,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What training under Θ_∞ with η = 1/λ_max does, by the number of steps.
+    """Result of training under Θ_∞ with η = 1/λ_max, by number of steps.
 
     Attributes:
-        candidate: of what.
-        errors: by steps, the error on each held-out sample, shape (N,): whether its class is wrong, or
-            ½‖f − y‖² in regression.
-        losses: by steps, the mean held-out ½‖f − y‖² a sample.
-        ratios: by steps, L_K/L_0 in training on all N.
-        spectrum: of Θ_∞ on all N.
-        limit: Θ_∞ on the first samples, at most `PROBE_ROWS`.
+        candidate: the activation and σ_w·T.
+        errors: by steps, the error on each held-out sample, shape (N,): 1 for a wrong class, else 0; in
+            regression ½‖f − y‖².
+        losses: by steps, the mean held-out ½‖f − y‖² per sample.
+        ratios: by steps, L_K/L_0 of training on all N samples.
+        spectrum: spectrum of Θ_∞ on all N samples.
+        limit: Θ_∞ on the first `PROBE_ROWS` samples at most.
     """
 
     candidate: Candidate
@@ -66,13 +66,13 @@ class Prediction:
     limit: Tensor
 
     def error(self, steps: int) -> float:
-        """The mean error after so many steps."""
+        """The mean held-out error after `steps` steps."""
         return float(self.errors[steps].mean())
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A candidate that is not advised, and why."""
+    """A candidate that is not advised, with the reason."""
 
     candidate: Candidate
     reason: str
@@ -86,9 +86,9 @@ class Problem:
         x: inputs, (N, d).
         y: targets, (N, k).
         labels: classes, (N,); None for regression.
-        folds: by fold, the indices held out, and those trained on.
+        folds: by fold, the held-out indices and the training indices.
         sigma_u: σ_u.
-        sigma_v: σ_v, which scales kernel and learning rate and no prediction.
+        sigma_v: σ_v, which scales kernel and learning rate but leaves predictions unchanged.
     """
 
     x: Tensor
@@ -109,16 +109,16 @@ class Problem:
         sigma_u: float = 1.0,
         sigma_v: float = 1.0,
     ) -> Problem:
-        """The first `most` samples of a training split, which are as balanced as the whole, in folds.
+        """The first `most` samples of a training split, which are as balanced as the whole split, in folds.
 
-        Classes are shared equally among the folds. Without classes a fold is a run of neighbouring source
-        rows, and the training leaves out rows that are close to it: in a time series neighbours overlap.
+        Folds are stratified by class. Without classes a fold is a block of consecutive source rows, and rows
+        close to it are excluded from its training set, because neighbours in a time series overlap.
 
         Args:
             train: the training split.
             rows: each sample's row in its source.
-            most: samples to use.
-            apart: rows without classes that are less than this apart share data.
+            most: maximum number of samples.
+            apart: source rows closer than this share data (used without classes).
             sigma_u: σ_u.
             sigma_v: σ_v.
 
@@ -128,7 +128,7 @@ class Problem:
         n = min(len(train), count("rows", most))
         if n < 2 * FOLDS:
             given = f"n_train={n}" if n == len(train) else f"rows={n}"
-            raise ValueError(f"{given} is too few to hold any out: advice needs {2 * FOLDS} at least")
+            raise ValueError(f"{given} is too few for cross-validation: advice needs at least {2 * FOLDS}")
         if train.labels is None:
             folds = _runs_of_rows(np.asarray(rows[:n]), apart)
         else:
@@ -138,7 +138,7 @@ class Problem:
             splitter = kind(FOLDS, shuffle=True, random_state=0)
             folds = [(held, kept) for kept, held in splitter.split(labels, labels)]
         if not all(len(kept) for _, kept in folds):
-            raise ValueError(f"{n} samples all overlap, none predicts another: n_train={10 * n}, say")
+            raise ValueError(f"all {n} samples overlap, so none can be held out: try n_train={10 * n}")
         labels_used = None if train.labels is None else train.labels[:n]
         return cls(train.x[:n].double(), train.y[:n].double(), labels_used, tuple(folds), sigma_u, sigma_v)
 
@@ -147,7 +147,7 @@ class Problem:
 
     @property
     def measure(self) -> str:
-        """What `Prediction.error` is."""
+        """Name of the quantity in `Prediction.error`: held-out loss or held-out error rate."""
         return "held-out loss" if self.labels is None else "held-out error rate"
 
 
@@ -162,7 +162,7 @@ def _runs_of_rows(rows: np.ndarray, apart: int) -> list[tuple[np.ndarray, np.nda
 
 
 def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Prediction | Refused:
-    """Cross-validated training under Θ_∞ for each number of steps, each fold at its own η = 1/λ_max."""
+    """Cross-validated training under Θ_∞ for each number of steps, with η = 1/λ_max computed per fold."""
     try:
         limit = infinite_width_kernels(
             problem.x,
@@ -202,7 +202,7 @@ def predict(problem: Problem, candidate: Candidate, steps: Sequence[int]) -> Pre
 
 
 def _spectrum(kernel: Tensor, error: float) -> Spectrum:
-    """Its resolution holds the error of the entries too, which moves eigenvalues by N times that at most."""
+    """The spectrum, with its resolution increased by N times the error of the kernel's entries."""
     exact = spectrum(kernel)
     floor = exact.resolution + len(kernel) * error * max(1.0, float(kernel.abs().max()))
     return replace(exact, resolution=floor, condition_number=exact.lambda_max / max(exact.lambda_min, floor))
@@ -214,13 +214,13 @@ def _wrong(outputs: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A prediction beside the least error of all.
+    """A prediction compared with the least error of all predictions.
 
     Attributes:
-        prediction: what was predicted.
-        steps: after how many steps.
-        excess: its mean error less the least one.
-        noise: one standard error of that difference.
+        prediction: the prediction.
+        steps: number of training steps.
+        excess: its mean error minus the least mean error.
+        noise: standard error of that difference.
     """
 
     prediction: Prediction
@@ -230,9 +230,9 @@ class Ranked:
 
     @property
     def tied(self) -> bool:
-        """Whether the least error is not smaller by more than one standard error.
+        """Whether the excess is at most one standard error.
 
-        Where one sample differs the two are equal, and rounding must not decide.
+        If a single sample differs, excess and noise are equal; the factor keeps rounding from deciding.
         """
         return self.excess <= self.noise * (1 + 1e-9)
 
@@ -246,18 +246,18 @@ def rank(
 ) -> list[Ranked]:
     """Predictions after `steps`, in order of preference.
 
-    First those that are tied with the least error over all predictions and all `choices` of steps: smoother φ
-    first, as its gradients are more accurate for the same work; among equally smooth ones the narrowest, as
-    it costs least, and then by held-out loss. After them the others, by error. It is the one-standard-error
-    rule (Breiman et al. 1984, section 3.4.3), but for the standard error: that of the paired difference, not
-    of the least error itself.
+    Predictions tied with the least error over all predictions and all `choices` of steps come first, ordered
+    by smoothness of φ (smoother gives more accurate gradients for the same work), then by width (narrower is
+    cheaper), then by held-out loss. The others follow, by error. This is the one-standard-error rule
+    (Breiman et al. 1984, section 3.4.3) with the standard error of the paired difference in place of that of
+    the least error.
 
     Args:
         problem: the samples.
-        predictions: at least one.
-        steps: one of `choices`.
-        choices: numbers of steps that were predicted for.
-        width: the width that a candidate needs.
+        predictions: the predictions, at least one.
+        steps: number of steps, one of `choices`.
+        choices: all predicted numbers of steps.
+        width: maps a candidate to the width that it needs.
     """
     best, at = _least(predictions, choices)
     ranked = [
@@ -282,9 +282,9 @@ def _least(predictions: Sequence[Prediction], choices: Sequence[int]) -> tuple[P
 def paired_noise(problem: Problem, one: Prediction, steps: int, other: Prediction, other_steps: int) -> float:
     """Standard error of the difference of two mean errors on the same held-out samples.
 
-    The larger of two estimates: from the N samples, and from the means of the folds, which also vary with the
-    draw of the training samples and do not take neighbours in a series for independent. Training sets of
-    folds overlap, so that neither is unbiased (Bengio & Grandvalet 2004).
+    The larger of two estimates: one from the N samples, one from the fold means. The fold means also vary
+    with the training samples and do not assume that neighbours in a series are independent. Neither estimate
+    is unbiased, because the training sets of folds overlap (Bengio & Grandvalet 2004).
     """
     difference = (one.errors[steps] - other.errors[other_steps]).numpy()
     means = [difference[held].mean() for held, _ in problem.folds]

@@ -1,4 +1,4 @@
-"""Rules from evidence to choices: what gradient error training bears, and the cheapest way to keep it."""
+"""Rules from evidence to choices: the tolerated gradient error, and the cheapest solve within it."""
 
 from __future__ import annotations
 
@@ -11,65 +11,68 @@ from ntkode.activations import Activation
 from ntkode.advice.advice_data import AdviceData, StoredError
 from ntkode.advice.prediction import Candidate
 
-# Change of the final loss by which the bound on the gradient's error is read off.
+# Relative change of the final loss that defines the tolerated gradient error.
 CHANGE = 0.01
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One choice and what it rests on.
+    """One choice with its rule and evidence.
 
     Attributes:
-        choice: what is chosen, such as `width`.
-        value: the choice.
-        rule: how it follows.
-        evidence: the numbers and runs that it rests on.
-        thin: why the evidence is thin; empty where it is not.
+        choice: name of the choice, such as `width`.
+        value: its value.
+        rule: the rule that gives the value.
+        evidence: the numbers and runs behind it.
+        caveat: why the evidence is weak; empty if it is not.
     """
 
     choice: str
     value: str
     rule: str
     evidence: str
-    thin: str = ""
+    caveat: str = ""
 
 
 @dataclass(frozen=True)
-class Way:
+class SolveSettings:
     """A solver, its steps and a gradient method.
 
     Attributes:
-        row: the measurement that solver, steps and the error to expect come from.
-        gradient: as in conf/gradient.
-        cost: forward evaluations times the gradient method's cost over backprop's.
-        thin: why the measurement says little; empty where it does not.
+        row: the measurement that gives solver, steps and expected error.
+        gradient: the gradient method, as in conf/gradient.
+        cost: forward evaluations times the gradient method's time relative to backprop.
+        caveat: why the measurement is weak evidence; empty if it is not.
     """
 
     row: StoredError
     gradient: str
     cost: float
-    thin: str
+    caveat: str
 
 
 def bearable(evidence: AdviceData) -> tuple[float, str]:
-    """The largest gradient error that leaves the final loss of every measured activation within 1 %, and why.
+    """The largest gradient error that changes no measured activation's final loss by more than 1 %.
+
+    Returns:
+        The error, and the measurements behind it as text.
 
     Raises:
-        ValueError: none is stored.
+        ValueError: the evidence holds no tolerated error.
     """
     rows = [row for row in evidence.tolerated if row.change == CHANGE and row.enough > 0]
     if not rows:
         raise ValueError(
-            "the evidence does not say what gradient error training bears: leave evidence= out, or make it "
-            "by make evidence"
+            "the evidence holds no tolerated gradient error: leave evidence= out, or write the file with "
+            "make evidence"
         )
-    told = "; ".join(
+    measured = "; ".join(
         f"{row.activation}: {row.enough:.2g}"
-        + (f" (at {row.too_much:.2g} no longer)" if row.too_much > 0 else " (the largest tried)")
+        + (f" (not {row.too_much:.2g})" if row.too_much > 0 else " (the largest tried)")
         for row in rows
     )
     runs, datasets = sum(row.runs for row in rows), ", ".join(sorted({row.dataset for row in rows}))
-    return min(row.enough for row in rows), f"{told} ({runs} runs on {datasets})"
+    return min(row.enough for row in rows), f"{measured} ({runs} runs on {datasets})"
 
 
 def longest(evidence: AdviceData) -> float:
@@ -77,29 +80,29 @@ def longest(evidence: AdviceData) -> float:
     return max((row.gamma for row in evidence.gradient), default=0.0)
 
 
-def cheapest_way(evidence: AdviceData, candidate: Candidate, bound: float) -> Way | None:
-    """The cheapest measured way whose gradient error is at most `bound`; None where there is none.
+def cheapest_solve(evidence: AdviceData, candidate: Candidate, bound: float) -> SolveSettings | None:
+    """The cheapest measured solve with a gradient error of at most `bound`; None if there is none.
 
-    Of the horizons measured, the nearest below and above σ_w·T count, and of their errors the larger. An
-    activation that was not measured at a horizon so long takes, setting by setting, the largest error of
-    those that were, of its class of smoothness or of the next rougher class.
+    The error at σ_w·T is the larger one of the nearest measured horizons below and above. An activation that
+    was not measured at such long horizons takes, setting by setting, the largest error of the activations
+    that were, in its smoothness class or the next rougher one.
     """
     rows, stand_in = _rows_of(evidence, candidate)
     costs = {cost.gradient: cost.seconds for cost in evidence.costs}
-    ways = [
-        Way(row, row.gradient, row.evaluations * costs[row.gradient], stand_in)
+    solves = [
+        SolveSettings(row, row.gradient, row.evaluations * costs[row.gradient], stand_in)
         for row in _worst_around(rows, candidate.gamma)
         if row.gradient in costs and row.error <= bound
     ]
-    if not ways:
+    if not solves:
         return None
-    return min(ways, key=lambda way: (way.cost, way.row.error))
+    return min(solves, key=lambda solve: (solve.cost, solve.row.error))
 
 
 def _rows_of(evidence: AdviceData, candidate: Candidate) -> tuple[list[StoredError], str]:
-    own = [row for row in evidence.gradient if row.activation == candidate.activation.name]
-    if any(row.gamma >= candidate.gamma for row in own):
-        return own, ""
+    measured = [row for row in evidence.gradient if row.activation == candidate.activation.name]
+    if any(row.gamma >= candidate.gamma for row in measured):
+        return measured, ""
     far_enough = {row.activation for row in evidence.gradient if row.gamma >= candidate.gamma}
     smoothness = {name: _smoothness(name) for name in far_enough}
     peers = {n: s for n, s in smoothness.items() if s <= candidate.activation.profile.smoothness}
@@ -109,12 +112,12 @@ def _rows_of(evidence: AdviceData, candidate: Candidate) -> tuple[list[StoredErr
     alike = sorted(name for name, smooth in peers.items() if smooth == closest)
     return (
         [row for row in evidence.gradient if row.activation in alike],
-        f"{candidate} was not measured: as the worst of {', '.join(alike)}, of class {_class(alike[0])}",
+        f"{candidate} was not measured; the error is the largest of {', '.join(alike)} ({_class(alike[0])})",
     )
 
 
 def _worst_around(rows: Sequence[StoredError], gamma: float) -> list[StoredError]:
-    """By solver, gradient method and steps, the row of the larger error at the horizons around γ."""
+    """By solver, gradient method and steps, the row with the larger error at the two horizons around γ."""
     above = min((row.gamma for row in rows if row.gamma >= gamma), default=math.nan)
     below = max((row.gamma for row in rows if row.gamma <= gamma), default=above)
     around: dict[tuple[str, str, int], list[StoredError]] = {}
@@ -126,7 +129,7 @@ def _worst_around(rows: Sequence[StoredError], gamma: float) -> list[StoredError
 
 
 def _activation(name: str) -> Activation:
-    """The activation that a canonical name, such as `softplus(beta=4)`, stands for."""
+    """The activation with the given canonical name, such as `softplus(beta=4)`."""
     plain, _, settings = name.partition("(")
     pairs = (pair.split("=") for pair in settings.rstrip(")").split(", ") if pair)
     return activations.get(plain, **{key: float(value) for key, value in pairs})

@@ -1,4 +1,4 @@
-"""Advice put to the test: the recommended configuration, the default and random ones, trained alike."""
+"""Test advice: train the recommended, the default and random configurations for the same number of steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADVISED, DEFAULT, RANDOM = "advised", "default", "random"
 SOLVERS = ("euler", "midpoint", "rk4")
 SOLVER_STEPS = (5, 10, 20)
 GRADIENTS = ("backprop", "adjoint")
-# Widths that a random choice may have, as far as they are no wider than this.
+# Largest width of a random configuration.
 WIDEST = 512
 
 
@@ -34,7 +34,7 @@ class Setting:
 
     Attributes:
         name: `advised`, `default`, or `random 1` and so on.
-        overrides: of the config, beside what the user gave.
+        overrides: overrides of the config, in addition to the user's.
     """
 
     name: str
@@ -44,13 +44,14 @@ class Setting:
 def settings_of(advice: Mapping[str, Any], random: int, draw: int) -> list[Setting]:
     """The advised configuration, the default and `random` others, each with the advised number of steps.
 
-    A random one draws activation, σ_w·T and width among what the advice chose from, a solver, its steps and
-    a gradient method, all uniformly; the learning rate is 1/λ_max for all, or most random ones would diverge.
+    A random configuration draws activation, σ_w·T and width from the candidates of the advice, and a solver,
+    its steps and a gradient method, all uniformly. The learning rate is 1/λ_max for all; with a random one
+    most would diverge.
 
     Args:
-        advice: as `ntkode.advice.formatting.plain` gives it.
-        random: how many.
-        draw: the seed of the draw.
+        advice: advice as returned by `ntkode.advice.formatting.plain`.
+        random: number of random configurations.
+        draw: seed of the random configurations.
     """
     rng = np.random.default_rng(draw)
     asked = advice["asked"]
@@ -74,20 +75,25 @@ def settings_of(advice: Mapping[str, Any], random: int, draw: int) -> list[Setti
 def run_trial(
     settings: Sequence[Setting], seeds: Sequence[int], compose: Compose, results: str, sweep: str
 ) -> pd.DataFrame:
-    """Train every setting with every seed, as runs of a sweep, and read back how they did.
+    """Train every setting with every seed, as runs of a sweep, and return their results.
 
     Returns:
-        A row a run: `setting`, `overrides`, `seed`, `run_id`, `status`, `error` (1 − test accuracy, or
+        One row per run: `setting`, `overrides`, `seed`, `run_id`, `status`, `error` (1 − test accuracy, or
         `loss/test` in regression), `loss` (`loss/test`), `seconds`. A run that is not done has NaN.
     """
-    asked: list[tuple[str, tuple[str, str, int]]] = []
+    labels: list[tuple[str, tuple[str, str, int]]] = []
     for number, (seed, setting) in enumerate(product(seeds, settings)):
-        own = [*setting.overrides, f"seed={seed}", f"results_dir={json.dumps(results)}", f"sweep={sweep}"]
-        config = compose(own)
+        overrides = [
+            *setting.overrides,
+            f"seed={seed}",
+            f"results_dir={json.dumps(results)}",
+            f"sweep={sweep}",
+        ]
+        config = compose(overrides)
         run_job(config, " ".join([*setting.overrides, f"seed={seed}"]), number)
-        asked.append((run_id(config), (setting.name, " ".join(setting.overrides), seed)))
+        labels.append((run_id(config), (setting.name, " ".join(setting.overrides), seed)))
     runs = {run["run_id"]: run for _, run in load(Path(results), sweep).iterrows()}
-    return pd.DataFrame([_row(runs[name], *told) for name, told in asked])
+    return pd.DataFrame([_row(runs[name], *label) for name, label in labels])
 
 
 def _row(run: pd.Series, setting: str, overrides: str, seed: int) -> dict[str, Any]:
@@ -108,14 +114,14 @@ def _row(run: pd.Series, setting: str, overrides: str, seed: int) -> dict[str, A
 
 @dataclass(frozen=True)
 class Comparison:
-    """The advised setting beside others, by seed.
+    """The advised setting compared with another one, paired by seed.
 
     Attributes:
-        against: which.
-        difference: of mean test errors, advised less the other's; negative where advice does better.
-        noise: its standard error over seeds, paired.
-        seeds: on how many both are done.
-        wins: seeds on which the advised error is smaller.
+        against: name of the other setting.
+        difference: advised minus other mean test error; negative if the advice is better.
+        noise: standard error of the paired difference over seeds.
+        seeds: number of seeds on which both are done.
+        wins: number of seeds on which the advised error is smaller.
     """
 
     against: str
@@ -126,35 +132,37 @@ class Comparison:
 
 
 def verdicts(runs: pd.DataFrame) -> list[Comparison]:
-    """Against the default, and against each random setting."""
+    """Comparisons with the default and with each random setting."""
     errors = runs.pivot_table(index="seed", columns="setting", values="error", dropna=False)
-    found = []
+    comparisons = []
     for name in runs["setting"].unique():
         if name != ADVISED and ADVISED in errors and name in errors:
             differences = (errors[ADVISED] - errors[name]).dropna()
             mean, noise = float(differences.mean()), float(differences.sem())
-            found.append(Comparison(name, mean, noise, len(differences), int((differences < 0).sum())))
-    return found
+            comparisons.append(Comparison(name, mean, noise, len(differences), int((differences < 0).sum())))
+    return comparisons
 
 
 def trial_table(runs: pd.DataFrame) -> Table:
-    """A row a setting, the least mean error first; beside it the advised error less this one's.
+    """One row per setting, by ascending mean test error, with the difference of the advised error from it.
 
-    With standard errors over seeds, the second's of the paired difference.
+    Both have standard errors over seeds; that of the difference is paired.
     """
     by_name = {verdict.against: verdict for verdict in verdicts(runs)}
     table = terminal_table()
-    for header in ("", "test error", "advised less\nthis one", "test loss", "seconds", "done", "setting"):
+    for header in ("", "test error", "advised minus\nthis one", "test loss", "seconds", "done", "setting"):
         table.add_column(
             header, justify="left" if header in ("", "setting") else "right", no_wrap=header == ""
         )
     grouped = runs.groupby("setting", sort=False)
-    errors = grouped["error"].agg(["mean", "sem"]).sort_values("mean", na_position="last")  # of what is done
+    errors = grouped["error"].agg(["mean", "sem"]).sort_values("mean", na_position="last")  # done runs
     for name in errors.index:
-        own, verdict = grouped.get_group(name), by_name.get(str(name))
+        group, verdict = grouped.get_group(name), by_name.get(str(name))
         error = f"{errors['mean'][name]:.4g} ± {errors['sem'][name]:.2g}"
-        beside = "" if verdict is None else f"{verdict.difference:+.2g} ± {verdict.noise:.2g}"
-        done = f"{int((own['status'] == Status.DONE).sum())}/{len(own)}"
-        seconds, loss = f"{own['seconds'].median():.3g}", f"{own['loss'].mean():.4g}"
-        table.add_row(f"{name}", error, beside, loss, seconds, done, escape(str(own["overrides"].iloc[0])))
+        difference = "" if verdict is None else f"{verdict.difference:+.2g} ± {verdict.noise:.2g}"
+        done = f"{int((group['status'] == Status.DONE).sum())}/{len(group)}"
+        seconds, loss = f"{group['seconds'].median():.3g}", f"{group['loss'].mean():.4g}"
+        table.add_row(
+            f"{name}", error, difference, loss, seconds, done, escape(str(group["overrides"].iloc[0]))
+        )
     return table

@@ -1,4 +1,4 @@
-"""How wide a network must be to lie near its infinite-width limit, measured on the data in question."""
+"""The width at which a network's kernel is close to its infinite-width limit, measured on the user's data."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from torch import Tensor
 from ntkode.models import ODEModel
 from ntkode.ntk import empirical_ntk, relative_distance
 
-# Samples that kernels are compared on, and the width at which c is measured: 0.5 s a kernel at most.
+# Number of samples for comparing kernels, and the width at which c is measured: at most 0.5 s per kernel.
 PROBE_ROWS = 64
 PROBE_WIDTH = 128
 INITIALISATIONS = 3
-# The largest distance over the least, from which the law is called thin: three initialisations that differ
-# so much say little of the mean.
+# Ratio of largest to smallest distance above which the evidence is flagged as weak: the mean of three
+# initialisations is then uncertain.
 WIDE_SPREAD = 3.0
 
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """‖Θ_n − Θ_∞⊗1‖_F/‖Θ_∞⊗1‖_F at initialisation, Θ_n the kernel of all outputs.
+    """‖Θ_n − Θ_∞⊗1‖_F/‖Θ_∞⊗1‖_F at initialisation, where Θ_n is the kernel of all outputs.
 
-    It is this kernel that training goes by. In the limit its outputs do not mix. At width n they share U and
-    W, and the largest eigenvalue is the larger for it, by up to (1 + √(k/n))² (the bound of Marchenko &
-    Pastur 1967 for the Gram matrix of v): so that the distance, and the width, grow with the number of
-    outputs k.
+    This kernel governs training. In the limit the outputs do not interact. At width n they share U and W,
+    which increases the largest eigenvalue by a factor of up to (1 + √(k/n))² (the bound of Marchenko & Pastur
+    1967 for the Gram matrix of v). The distance, and therefore the width, grows with the number of outputs k.
 
     Attributes:
         width: n.
-        distances: one an initialisation, at least one.
+        distances: one per initialisation, at least one.
     """
 
     width: int
@@ -40,7 +39,7 @@ class KernelDistance:
 
     @property
     def mean(self) -> float:
-        """The root of the mean square, whose square is what falls as 1/n."""
+        """The root mean square of the distances; its square falls as 1/n."""
         return math.sqrt(sum(d * d for d in self.distances) / len(self.distances))
 
     def __str__(self) -> str:
@@ -52,10 +51,10 @@ def kernel_distance(models: Sequence[ODEModel], width: int, x: Tensor, limit: Te
     """Compare the kernels of models of width `width` with their limit.
 
     Args:
-        models: one an initialisation.
+        models: one model per initialisation.
         width: n.
         x: inputs, (N, d).
-        limit: Θ_∞ on them, (N, N), float64.
+        limit: Θ_∞ on `x`, (N, N), float64.
     """
     kernels = [empirical_ntk(model, x, outputs="full").to(limit) for model in models]
     outputs = len(kernels[0]) // len(limit)
@@ -65,11 +64,11 @@ def kernel_distance(models: Sequence[ODEModel], width: int, x: Tensor, limit: Te
 
 @dataclass(frozen=True)
 class WidthNeed:
-    """The width that the law E‖Θ_n − Θ_∞⊗1‖²/‖Θ_∞⊗1‖² = c²/n asks for.
+    """The width given by the law E‖Θ_n − Θ_∞⊗1‖²/‖Θ_∞⊗1‖² = c²/n.
 
     Attributes:
-        measured: the distance at one width, which gives c.
-        distance: the distance to be kept.
+        measured: the distance measured at one width, which gives c.
+        distance: the upper bound on the distance.
     """
 
     measured: KernelDistance
@@ -77,7 +76,7 @@ class WidthNeed:
 
     @property
     def constant(self) -> float:
-        """c."""
+        """The constant c of the law: measured distance times √n."""
         return self.measured.mean * math.sqrt(self.measured.width)
 
     @property
@@ -86,12 +85,12 @@ class WidthNeed:
         return math.ceil((self.constant / self.distance) ** 2 * (1 - 1e-12))  # 225.00…03 is 225
 
     def at(self, width: int) -> float:
-        """The distance to expect of a width."""
+        """The expected distance c/√n at width n = `width`."""
         return self.constant / math.sqrt(width)
 
     @property
-    def thin(self) -> str:
-        """Why the law rests on little; empty where it does not."""
+    def caveat(self) -> str:
+        """Why the law is weak evidence; empty if it is not."""
         low, high = min(self.measured.distances), max(self.measured.distances)
         if high > WIDE_SPREAD * low:
             return f"initialisations differ: {low:.2f} to {high:.2f} at n = {self.measured.width}"

@@ -24,7 +24,7 @@ from ntkode.advice.advice_data import PACKAGED, AdviceData
 from ntkode.advice.advising import advise
 from ntkode.advice.collecting import collect
 from ntkode.advice.composing import composer
-from ntkode.advice.formatting import command, plain, shown
+from ntkode.advice.formatting import command, plain, rendered
 from ntkode.advice.measurements import Request
 from ntkode.advice.prediction import Candidate
 from ntkode.checks import positive
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
             advice = advise(request, compose, evidence, notes.print, progress_bar(notes))
     except REFUSALS as error:
         sys.exit(f"advise: {error}")
-    console.print(shown(advice, evidence))
+    console.print(rendered(advice, evidence))
     if out is not None:
         write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
         console.print(f"\n{out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -13,6 +14,7 @@ _EARLIER: dict[torch.device, int] = {}
 
 def allocated_peak(call: Callable[[], None], device: torch.device) -> int:
     """Peak number of bytes allocated during `call` beyond those before it, by PyTorch's allocator."""
+    gc.collect()  # else a collection during the call may free earlier tensors, which would lower the peak
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         _EARLIER[device] = cuda_peak(device)
