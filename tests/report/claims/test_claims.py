@@ -24,12 +24,12 @@ def made_up(values, status="done"):
     return pd.DataFrame(rows)
 
 
-def claim(evidence, expectation):
-    return Claim("c", "the error is small", "nobody", "error", evidence, expectation)
+def claim(estimator, expectation):
+    return Claim("c", "the error is small", "nobody", "error", estimator, expectation)
 
 
-def verdict(evidence, expectation, runs):
-    return claim(evidence, expectation).judge(runs)
+def verdict(estimator, expectation, runs):
+    return claim(estimator, expectation).judge(runs)
 
 
 ERROR = Mean(value("error", TANH), "runs of tanh")
@@ -150,14 +150,14 @@ def test_infinite_values_count(values, expected):
 
 
 def test_decades_are_averaged_on_the_log_scale():
-    evidence = GeometricMean(value("error", TANH), "runs")
-    estimate = evidence(made_up([1e-6, 1e-5, 1e-4]))
+    estimator = GeometricMean(value("error", TANH), "runs")
+    estimate = estimator(made_up([1e-6, 1e-5, 1e-4]))
     assert estimate.value == pytest.approx(1e-5)
     # One decade is a standard deviation, Student's quantile for 2 degrees of freedom is 4.303.
     assert estimate.high / estimate.value == pytest.approx(10 ** (4.3026527 / math.sqrt(3)))
     assert estimate.low > 0
-    assert "not all replicates are positive" in evidence(made_up([1e-6, 0.0, 1e-4])).lacking
-    assert evidence(made_up([1e-200, 1e200, 1e300])).high == math.inf
+    assert "not all replicates are positive" in estimator(made_up([1e-6, 0.0, 1e-4])).lacking
+    assert estimator(made_up([1e-200, 1e200, 1e300])).high == math.inf
 
 
 def test_outcomes_have_a_binomial_interval():
@@ -201,19 +201,19 @@ def test_slopes_are_fitted_within_a_seed():
     scattered[0] = WIDTHS[0]
     measure = slope("error", "config.model.width", TANH)
     assert measure(made_up(list(WIDTHS.values()))).tolist() == pytest.approx([-0.5] * 3)
-    evidence = Mean(measure, "two widths")
-    assert verdict(evidence, Within(-0.6, -0.4), made_up(scattered)).verdict == Verdict.SUPPORTED
-    assert verdict(evidence, Within(-1.1, -0.9), made_up(scattered)).verdict == Verdict.NOT_SUPPORTED
+    estimator = Mean(measure, "two widths")
+    assert verdict(estimator, Within(-0.6, -0.4), made_up(scattered)).verdict == Verdict.SUPPORTED
+    assert verdict(estimator, Within(-1.1, -0.9), made_up(scattered)).verdict == Verdict.NOT_SUPPORTED
 
 
 def test_a_slope_takes_two_sizes_and_all_of_a_seeds_runs():
-    evidence = Mean(slope("error", "config.model.width", TANH), "two widths")
-    judged = verdict(evidence, Below(0), FIVE)
+    estimator = Mean(slope("error", "config.model.width", TANH), "two widths")
+    judged = verdict(estimator, Below(0), FIVE)
     assert judged.verdict == Verdict.INCONCLUSIVE
     assert "needs two widths" in judged.reason
     runs = made_up(list(WIDTHS.values()))
     runs.loc[4, "status"] = "error"
-    judged = verdict(evidence, Below(0), runs)
+    judged = verdict(estimator, Below(0), runs)
     assert judged.verdict == Verdict.INCONCLUSIVE
     assert "seed 1" in judged.reason
 

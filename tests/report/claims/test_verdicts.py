@@ -19,8 +19,8 @@ TANH = {"config.choices.activation": "tanh"}
 
 
 def claims(name, expectation):
-    evidence = Mean(value("loss/ratio", TANH), "runs of tanh")
-    return Claims(name, (Claim("falls", "the loss falls", "nobody", "L/L₀", evidence, expectation),))
+    estimator = Mean(value("loss/ratio", TANH), "runs of tanh")
+    return Claims(name, (Claim("falls", "the loss falls", "nobody", "L/L₀", estimator, expectation),))
 
 
 @pytest.fixture(autouse=True)

@@ -25,23 +25,23 @@ MEAN, GEOMETRIC_MEAN, SHARE = (kind(y, "some runs") for kind in (Mean, Geometric
 
 def test_the_geometric_mean_has_the_interval_of_the_mean_logarithm():
     given = [1e-6, 1e-5, 1e-3]
-    found = GEOMETRIC_MEAN(values(*given))
+    estimate = GEOMETRIC_MEAN(values(*given))
     factor = math.exp(T_OF_3 * statistics.stdev(map(math.log, given)) / math.sqrt(3))
-    assert found.value == pytest.approx(statistics.geometric_mean(given))
-    assert found.low == pytest.approx(found.value / factor)
-    assert found.high == pytest.approx(found.value * factor)
-    assert found.replicates == 3
-    assert "geometric mean" in found.basis
+    assert estimate.value == pytest.approx(statistics.geometric_mean(given))
+    assert estimate.low == pytest.approx(estimate.value / factor)
+    assert estimate.high == pytest.approx(estimate.value * factor)
+    assert estimate.replicates == 3
+    assert "geometric mean" in estimate.basis
 
 
-@pytest.mark.parametrize("evidence", [MEAN, GEOMETRIC_MEAN])
+@pytest.mark.parametrize("estimator", [MEAN, GEOMETRIC_MEAN])
 @pytest.mark.parametrize("factor", [1e9, 1e-20])
-def test_rounding_is_no_scatter_at_any_magnitude(evidence, factor):
+def test_rounding_is_no_scatter_at_any_magnitude(estimator, factor):
     rounded = values(factor, factor * (1 + 2e-16), factor * (1 - 2e-16))
     assert rounded["y"].nunique() == 3
-    assert "are equal" in evidence(rounded).lacking
-    assert math.isnan(evidence(rounded).low)
-    scattered = evidence(values(factor, 1.1 * factor, 1.2 * factor))
+    assert "are equal" in estimator(rounded).lacking
+    assert math.isnan(estimator(rounded).low)
+    scattered = estimator(values(factor, 1.1 * factor, 1.2 * factor))
     assert not scattered.lacking
     assert scattered.low < 1.1 * factor < scattered.high
 
@@ -52,17 +52,17 @@ def test_the_magnitude_of_negative_values_counts_too():
 
 
 def test_zeros_alone_have_no_interval():
-    found = MEAN(values(0.0, 0.0, 0.0))
-    assert found.lacking
-    assert (found.value, found.replicates) == (0, 3)
+    estimate = MEAN(values(0.0, 0.0, 0.0))
+    assert estimate.lacking
+    assert (estimate.value, estimate.replicates) == (0, 3)
 
 
 def test_infinite_values_give_the_median_and_the_range():
-    found = MEAN(values(1.0, 2.0, math.inf, 5.0))
-    assert (found.value, found.low, found.high, found.replicates) == (3.5, 1, math.inf, 4)
-    assert "range of 4 replicates, 1 of them infinite" in found.basis
-    found = GEOMETRIC_MEAN(values(1.0, 4.0, math.inf))
-    assert (found.value, found.low, found.high) == pytest.approx((4, 1, math.inf))
+    estimate = MEAN(values(1.0, 2.0, math.inf, 5.0))
+    assert (estimate.value, estimate.low, estimate.high, estimate.replicates) == (3.5, 1, math.inf, 4)
+    assert "range of 4 replicates, 1 of them infinite" in estimate.basis
+    estimate = GEOMETRIC_MEAN(values(1.0, 4.0, math.inf))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((4, 1, math.inf))
 
 
 @pytest.mark.parametrize(("ones", "of"), [(3, 7), (1, 5), (4, 4)])
@@ -70,19 +70,19 @@ def test_each_end_of_a_shares_interval_leaves_a_tail_of_one_fortieth(ones, of):
     def probability(share, counts):
         return sum(math.comb(of, count) * share**count * (1 - share) ** (of - count) for count in counts)
 
-    found = SHARE(values(*[1.0] * ones, *[0.0] * (of - ones)))
-    assert (found.value, found.replicates, found.lacking) == (ones / of, of, "")
-    assert probability(found.low, range(ones, of + 1)) == pytest.approx(0.025)
+    estimate = SHARE(values(*[1.0] * ones, *[0.0] * (of - ones)))
+    assert (estimate.value, estimate.replicates, estimate.lacking) == (ones / of, of, "")
+    assert probability(estimate.low, range(ones, of + 1)) == pytest.approx(0.025)
     if ones < of:
-        assert probability(found.high, range(ones + 1)) == pytest.approx(0.025)
-    assert f"{ones} of {of}" in found.basis
+        assert probability(estimate.high, range(ones + 1)) == pytest.approx(0.025)
+    assert f"{ones} of {of}" in estimate.basis
 
 
 def test_a_share_takes_three_outcomes_all_of_them_measured():
     assert "only 2 of the 3" in SHARE(values(1.0, 0.0)).lacking
-    found = SHARE(values(1.0, 0.0, 0.0, math.nan, 0.0))
-    assert "(d)" in found.lacking
-    assert (found.value, found.replicates) == (0.25, 4)
+    estimate = SHARE(values(1.0, 0.0, 0.0, math.nan, 0.0))
+    assert "(d)" in estimate.lacking
+    assert (estimate.value, estimate.replicates) == (0.25, 4)
     assert "needs some runs" in SHARE(values()).lacking
 
 
@@ -91,30 +91,30 @@ def exact(errors):
 
 
 def test_the_interval_of_exact_values_includes_each_ones_error():
-    found = exact({"d": 0.3, "c": 0.1, "b": 0.5, "a": 4.0})(values(3.0, 1.0, 2.0, 10.0))
-    assert (found.low, found.high) == pytest.approx((-1, 10.3))  # 3 − 4, which is less than 1 − 0.5
-    assert found.value == 2.5
-    assert found.replicates == 4
-    assert "all 4 cases" in found.basis
+    estimate = exact({"d": 0.3, "c": 0.1, "b": 0.5, "a": 4.0})(values(3.0, 1.0, 2.0, 10.0))
+    assert (estimate.low, estimate.high) == pytest.approx((-1, 10.3))  # 3 − 4, which is less than 1 − 0.5
+    assert estimate.value == 2.5
+    assert estimate.replicates == 4
+    assert "all 4 cases" in estimate.basis
     assert "one case" in exact({"a": 1.0})(values(3.0)).basis
 
 
 def test_an_exact_value_without_an_error_has_no_interval():
     for errors in ({"a": 0.1}, {"a": 0.1, "b": math.nan}, {"a": 0.1, "c": 0.1}):
-        found = exact(errors)(values(1.0, 3.0))
-        assert "1 of 2 replicates could not be measured (b)" in found.lacking
-        assert found.value == 2
+        estimate = exact(errors)(values(1.0, 3.0))
+        assert "1 of 2 replicates could not be measured (b)" in estimate.lacking
+        assert estimate.value == 2
     assert "needs some runs" in exact({"a": 0.1})(values()).lacking
 
 
-@pytest.mark.parametrize(("evidence", "value"), [(MEAN, 2.5), (GEOMETRIC_MEAN, 2.0)])
-def test_replicates_without_an_interval_still_have_a_value(evidence, value):
-    found = evidence(values(1.0, math.nan, 4.0))
-    assert (found.value, found.replicates) == (pytest.approx(value), 2)
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
-    found = evidence(values(math.nan, math.nan))
-    assert (math.isnan(found.value), found.replicates) == (True, 0)
+@pytest.mark.parametrize(("estimator", "value"), [(MEAN, 2.5), (GEOMETRIC_MEAN, 2.0)])
+def test_replicates_without_an_interval_still_have_a_value(estimator, value):
+    estimate = estimator(values(1.0, math.nan, 4.0))
+    assert (estimate.value, estimate.replicates) == (pytest.approx(value), 2)
+    assert math.isnan(estimate.low)
+    assert math.isnan(estimate.high)
+    estimate = estimator(values(math.nan, math.nan))
+    assert (math.isnan(estimate.value), estimate.replicates) == (True, 0)
 
 
 def test_at_most_five_unmeasured_replicates_are_named():
