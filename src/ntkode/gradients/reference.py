@@ -110,7 +110,7 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
         SolverFailure: the solve with the most steps fails; failures of coarser levels are skipped.
     """
     units = max(1, math.ceil(model.scaled_horizon))
-    most_ratio = 2.0 ** _order(model)
+    max_ratio = 2.0 ** _order(model)
     coarse, change = None, math.inf
     count("max_steps", max_steps, least=20)
     steps = 5
@@ -123,7 +123,7 @@ def refinements(model: ODEModel, objective: Objective, max_steps: int) -> Iterat
             coarse, change = None, math.inf
         else:
             before, change = change, math.inf if coarse is None else relative_error(coarse, fine)
-            ratio = min(max(before / change, 2.0), most_ratio) if 0 < change < math.inf else 2.0
+            ratio = min(max(before / change, 2.0), max_ratio) if 0 < change < math.inf else 2.0
             if steps >= 20:
                 yield ContinuousGradient(fine, change / (ratio - 1), steps * units)
             coarse = fine

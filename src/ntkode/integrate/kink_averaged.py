@@ -17,7 +17,7 @@ from ntkode.integrate.solver import Solver
 
 # The exponential series ends at the first term below this share of the adjoint.
 SERIES_TOLERANCE = 1e-10
-MOST_TERMS = 40
+MAX_TERMS = 40
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class _Averaged(torch.autograd.Function):
         field, parameters = ctx.parts
         times, *states = ctx.saved_tensors[: len(ctx.saved_tensors) - len(parameters)]
         needed = [p for p in parameters if p.requires_grad]
-        sweep = _Sweep(field, needed, times, states[0])
-        adjoint = sweep.run(times, states, cotangents[0])
-        gradients = iter(sweep.gradients)
+        backward = _BackwardPass(field, needed, times, states[0])
+        adjoint = backward.run(times, states, cotangents[0])
+        gradients = iter(backward.gradients)
         return (None,) * 3 + (adjoint, *(next(gradients) if p.requires_grad else None for p in parameters))
 
 
@@ -102,7 +102,7 @@ class _Node:
         return self.preactivation.detach()
 
 
-class _Sweep:
+class _BackwardPass:
     """One backward pass of `KinkAveraged`.
 
     Args:
@@ -166,7 +166,7 @@ class _Sweep:
     def _transported(self, adjoint: Tensor, slope: Tensor, length: Tensor) -> Tensor:
         """exp(length · (outer' diag(slope) inner')ᵀ) λ."""
         total = term = adjoint
-        for order in range(1, MOST_TERMS + 1):
+        for order in range(1, MAX_TERMS + 1):
             (pulled,) = torch.autograd.grad(self._outer, self._activated, term, retain_graph=True)
             (term,) = torch.autograd.grad(self._inner, self._state, slope * pulled, retain_graph=True)
             term = term * (length / order)

@@ -19,7 +19,7 @@ from ntkode.integrate.stepping import Steps, require_one_step
 
 # Bound on ε·c^(−steps), the relative rounding error of the states reconstructed in the backward pass (ε:
 # machine epsilon of the dtype, c: coupling). Beyond it `Reversible.flow` refuses.
-MOST_ROUNDING = 1e-2
+MAX_ROUNDING = 1e-2
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ class Reversible(Unrolled):
         """h(T), shape (N, m), differentiable in `state` and `parameters`.
 
         Raises:
-            ValueError: ε·c^(−steps) exceeds `MOST_ROUNDING`, with ε of the state's dtype.
+            ValueError: ε·c^(−steps) exceeds `MAX_ROUNDING`, with ε of the state's dtype.
         """
         assert solver.steps is not None
-        if self.coupling**solver.steps < torch.finfo(state.dtype).eps / MOST_ROUNDING:
+        if self.coupling**solver.steps < torch.finfo(state.dtype).eps / MAX_ROUNDING:
             raise ValueError(
                 f"gradient.coupling={self.coupling} loses all digits of {state.dtype} backwards over "
                 f"{solver.steps} steps: use gradient.coupling=0.999, or dtype=float64"

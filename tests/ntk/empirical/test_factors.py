@@ -36,7 +36,7 @@ def test_derivatives_have_the_form_of_the_method_and_take_the_predicted_memory(m
         tensors = vars(held[name])
         numbers = sum(tensors[part].numel() for part in ("inputs", "cotangents", "values") if part in tensors)
         weights += 3 * (numbers // 4) // 2  # half as much again for float32 copies
-    assert factors.bytes_a_row() == 8 * (weights + k * (5 + 2))
+    assert factors.bytes_per_row() == 8 * (weights + k * (5 + 2))
 
 
 def calls_of(rows, inputs_, outputs):

@@ -108,8 +108,8 @@ def samples(calls: Calls) -> Calls:
     """The calls of as many samples as a fit needs, evenly spaced."""
     rows = calls.inputs.shape[1]
     numbers = max(calls.inputs[0, 0].numel(), calls.cotangents[0, :, 0].numel())
-    least, most = FIT_SAMPLES
-    wanted = min(rows, max(least, min(most, FIT_NUMBERS // numbers)))
+    minimum, maximum = FIT_SAMPLES
+    wanted = min(rows, max(minimum, min(maximum, FIT_NUMBERS // numbers)))
     return rows_of(calls, torch.linspace(0, rows - 1, wanted).long())
 
 

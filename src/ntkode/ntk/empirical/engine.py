@@ -247,10 +247,10 @@ class Engine:
 
     def _rows_that_fit(self) -> int:
         """Samples per block: all, or as many as let two blocks fit in a third of the remaining budget."""
-        a_row = max(1, self.factors.bytes_a_row())
+        per_row = max(1, self.factors.bytes_per_row())
         rows = max(len(self.x1), len(self.columns))
         blocks = 1 if self.x2 is None else 2
-        fitting = self._left // 3 // a_row
+        fitting = self._left // 3 // per_row
         return rows if blocks * rows <= fitting else max(1, fitting // 2)
 
     def _solver_error(self, solver: Solver) -> float:

@@ -87,7 +87,7 @@ class RecordedFactors:
         parts = [self._factors(self._recording(rows)) for rows in x.split(self._chunk_rows)]
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
-    def bytes_a_row(self) -> int:
+    def bytes_per_row(self) -> int:
         """Memory in bytes of the derivatives of one sample, after `start`."""
         whole = sum(g.numel() // g.shape[1] for g in self._first[1].gradients.values())
         # Plus half, for the float32 copies of outer products.

@@ -22,7 +22,7 @@ class JacobianFactors:
         self._model, self._seeds, self._layout = model, layout.seeds(k), layout
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
-    def bytes_a_row(self) -> int:
+    def bytes_per_row(self) -> int:
         """Memory in bytes of the derivatives of one sample."""
         numbers = sum(p.numel() for p in self._parameters.values())
         # Twice: per sample, and stacked.

@@ -231,7 +231,7 @@ def _held(twin: nn.Module, x: Tensor, tolerance: float | None, max_bytes: int) -
     factors.start(x)
     for _ in range(2):
         # Twice: as recorded, and in the order of products.
-        if 2 * len(x) * factors.bytes_a_row() > max_bytes:
+        if 2 * len(x) * factors.bytes_per_row() > max_bytes:
             return None
         try:
             return factors(x)

@@ -132,7 +132,7 @@ def product_numbers(choice: Choice) -> float:
     return choice.numbers
 
 
-def cheapest(choices: Sequence[Choice], cost: Cost, most_numbers: float) -> Choice:
-    """The cheapest choice with at most `most_numbers` numbers per sample; if none fits, the smallest."""
-    fitting = [choice for choice in choices if choice.numbers <= most_numbers]
+def cheapest(choices: Sequence[Choice], cost: Cost, max_numbers: float) -> Choice:
+    """The cheapest choice with at most `max_numbers` numbers per sample; if none fits, the smallest."""
+    fitting = [choice for choice in choices if choice.numbers <= max_numbers]
     return min(fitting, key=cost) if fitting else min(choices, key=lambda choice: choice.numbers)

@@ -23,10 +23,10 @@ __all__ = ["Calls", "NotRecordableError", "RandomOutputError", "Recorder", "Reco
 
 # Bound on the relative dependence of an output on other samples of the batch: the first step of an adaptive
 # solver causes 1e-8.
-MOST_COUPLING = 1e-6
+MAX_COUPLING = 1e-6
 # Largest relative difference between recorded and single-sample derivatives: an adaptive solver takes
 # different steps for one sample than for several. Errors of the recording are larger.
-MOST_ERROR = 1e-3
+MAX_ERROR = 1e-3
 # Number of samples on which the recording is verified.
 VERIFIED = 3
 # Adjoint passes of several outputs run at once up to this number of rows (samples × outputs); more rows
@@ -117,7 +117,7 @@ class Recorder:
         Verifies the recording on a few rows: the first row in the batch, alone, and by plain autograd.
 
         Raises:
-            NotRecordableError: the rows depend on each other by more than `MOST_COUPLING`, or a derivative
+            NotRecordableError: the rows depend on each other by more than `MAX_COUPLING`, or a derivative
                 differs from the recorded one; the message names its parameter.
             RandomOutputError: the model draws random numbers.
         """
@@ -130,7 +130,7 @@ class Recorder:
         passes = torch.autograd.grad(f[0] @ _seed(f), [edge for edge, _ in edges], allow_unused=True)
         gradients = [_joined([g], shape, f) for g, (_, shape) in zip(passes, edges, strict=True)]
         leak = _leak(gradients)
-        if leak > MOST_COUPLING:
+        if leak > MAX_COUPLING:
             raise NotRecordableError(
                 f"the samples of a batch depend on one another (relative derivative {leak:.1e}), so they "
                 "have no kernel: use model.eval(), or method='jacobian', which takes them one by one"
@@ -149,7 +149,7 @@ class Recorder:
             # A gradient that vanishes exactly has the size of the rounding of the others.
             scale = float(gradient.norm()) + eps**0.5 * total
             error = difference / scale if scale > 0 else 0.0
-            if error > MOST_ERROR:
+            if error > MAX_ERROR:
                 raise NotRecordableError(
                     f"{self._owners[name]} has another derivative than its recorded calls (relative error "
                     f"{error:.1e}): it enters by an unrecorded call, or a sample's output depends on its "

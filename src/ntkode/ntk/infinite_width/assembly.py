@@ -36,7 +36,7 @@ class Assembly:
         geometry: norms and angles of the inputs.
         symmetries: symmetries of φ.
         tolerance: error bound for each kernel: absolute below one, relative above.
-        pairs_a_block: bound on the number of pairs solved at once.
+        pairs_per_block: bound on the number of pairs solved at once.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Assembly:
         geometry: InputGeometry,
         symmetries: Symmetries,
         tolerance: float,
-        pairs_a_block: int,
+        pairs_per_block: int,
     ) -> None:
         self._kernel = kernel
         self._geometry = geometry
@@ -53,7 +53,7 @@ class Assembly:
         self._q1 = torch.ones_like(geometry.q1) if symmetries.homogeneous else geometry.q1
         self._q2 = torch.ones_like(geometry.q2) if symmetries.homogeneous else geometry.q2
         self._tolerance = tolerance
-        self._pairs_a_block = pairs_a_block
+        self._pairs_per_block = pairs_per_block
 
     def run(self, bar: Progress) -> tuple[Tensor, Tensor, float]:
         """NNGP and NTK for σ_v = 1, shape (N1, N2), and the largest estimated error of an entry."""
@@ -67,7 +67,7 @@ class Assembly:
             error = max(error, table.error)
         nngp = geometry.q1.new_empty(len(geometry.q1), len(geometry.q2))
         ntk = torch.empty_like(nngp)
-        for block in geometry.blocks(self._pairs_a_block):
+        for block in geometry.blocks(self._pairs_per_block):
             known = self._known(block)
             *values, block_error = self._off_diagonal(block, known == 0, table)
             error = max(error, block_error)
@@ -132,13 +132,13 @@ class Assembly:
             return None
         logs = torch.cat([self._q1, self._q2]).log()
         norms = Range(float(logs.min()), float(logs.max()))
-        return tabulate(self._kernel, norms, *survey, self._tolerance, most=pairs // 2)
+        return tabulate(self._kernel, norms, *survey, self._tolerance, max_solves=pairs // 2)
 
     def _survey(self) -> tuple[Range, tuple[Tensor, Tensor, Tensor]] | None:
         """Range of the angles of distinct inputs, and held-out pairs: extreme and random ones."""
         generator = torch.Generator().manual_seed(0)
         samples = []
-        for block in self._geometry.blocks(self._pairs_a_block):
+        for block in self._geometry.blocks(self._pairs_per_block):
             rows, columns = (self._known(block) == 0).nonzero(as_tuple=True)
             if not len(rows):
                 continue

@@ -57,9 +57,9 @@ class InputGeometry:
         self.q1, self._unit1 = _polar(first, sigma_u)
         self.q2, self._unit2 = (self.q1, self._unit1) if x2 is None else _polar(second, sigma_u)
 
-    def blocks(self, most_pairs: int) -> Iterator[Block]:
+    def blocks(self, max_pairs: int) -> Iterator[Block]:
         """Blocks of all pairs, by rows; if x2 is x1, of about half of them, including the upper triangle."""
-        rows = max(1, most_pairs // len(self.q2))
+        rows = max(1, max_pairs // len(self.q2))
         for first in range(0, len(self.q1), rows):
             last = min(first + rows, len(self.q1))
             left = first if self.symmetric else 0

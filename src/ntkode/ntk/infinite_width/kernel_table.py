@@ -91,9 +91,14 @@ class KernelTable:
 
 
 def tabulate(
-    kernel: PairKernel, norms: Range, angles: Range, held_out: tuple[Tensor, ...], tolerance: float, most: int
+    kernel: PairKernel,
+    norms: Range,
+    angles: Range,
+    held_out: tuple[Tensor, ...],
+    tolerance: float,
+    max_solves: int,
 ) -> KernelTable | None:
-    """Table with a held-out error below the tolerance; None if that takes more than `most` solves.
+    """Table with a held-out error below the tolerance; None if that takes more than `max_solves` solves.
 
     Args:
         kernel: kernel of pairs, evaluated at the Chebyshev nodes with q ≤ q' and at the held-out pairs.
@@ -101,14 +106,14 @@ def tabulate(
         angles: range of θ.
         held_out: q, q' and cosines of pairs from the data, each of shape (P,).
         tolerance: error bound for each kernel: absolute below one, relative above.
-        most: bound on the number of pairs solved.
+        max_solves: bound on the number of pairs solved.
     """
     n_q = 1 if norms.is_point else 5 + math.ceil(2 * (norms.high - norms.low))
     n_theta = 1 if angles.is_point else _FIRST_ANGLES
     direct = kernel.pairs(*held_out)
     expected = torch.stack([direct.nngp, direct.ntk])
-    while (n_q * (n_q + 1) // 2) * n_theta <= most:
-        most -= (n_q * (n_q + 1) // 2) * n_theta
+    while (n_q * (n_q + 1) // 2) * n_theta <= max_solves:
+        max_solves -= (n_q * (n_q + 1) // 2) * n_theta
         coefficients, solve_error, scale = _fit(kernel, norms, angles, n_q, n_theta, held_out[0].device)
         table = KernelTable(norms, angles, coefficients, 0.0)
         deviation = float(

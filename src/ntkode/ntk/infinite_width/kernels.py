@@ -32,8 +32,8 @@ from ntkode.ntk.infinite_width.time_rules import RungeKutta
 
 __all__ = ["BlowUpError", "Kernels", "RungeKutta", "infinite_width_kernels"]
 
-_BYTES_A_PAIR = 4096  # temporaries of a block, without the results
-_MOST_PAIRS_A_BLOCK = 2**15  # larger blocks exceed the caches
+_BYTES_PER_PAIR = 4096  # temporaries of a block, without the results
+_MAX_PAIRS_PER_BLOCK = 2**15  # larger blocks exceed the caches
 _MANY_PAIRS = 10**6  # shows a progress bar
 
 
@@ -117,7 +117,9 @@ def infinite_width_kernels(
         scale *= float(torch.maximum(geometry.q1.max(), geometry.q2.max()))
     kernel = _pair_kernel(activation, gamma, depth, tableau, tolerance / max(1.0, scale))
     symmetries = Symmetries(homogeneous, odd=activation.profile.parity == "odd")
-    assembly = Assembly(kernel, geometry, symmetries, tolerance / max(1.0, scale), _pairs_a_block(max_bytes))
+    assembly = Assembly(
+        kernel, geometry, symmetries, tolerance / max(1.0, scale), _pairs_per_block(max_bytes)
+    )
     console = Console(stderr=True)
     many = len(geometry.q1) * len(geometry.q2) >= _MANY_PAIRS
     visible = progress if progress is not None else many and console.is_terminal
@@ -148,9 +150,9 @@ def _pair_kernel(
     return Continuum(activation, gamma, tolerance)
 
 
-def _pairs_a_block(max_bytes: int | None) -> int:
-    most = psutil.virtual_memory().available // 4 if max_bytes is None else count("max_bytes", max_bytes)
-    return min(_MOST_PAIRS_A_BLOCK, max(1, most // _BYTES_A_PAIR))
+def _pairs_per_block(max_bytes: int | None) -> int:
+    memory = psutil.virtual_memory().available // 4 if max_bytes is None else count("max_bytes", max_bytes)
+    return min(_MAX_PAIRS_PER_BLOCK, max(1, memory // _BYTES_PER_PAIR))
 
 
 def _is_homogeneous(activation: Activation) -> bool:

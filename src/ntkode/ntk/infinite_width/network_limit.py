@@ -11,14 +11,14 @@ from ntkode.ntk.infinite_width.time_rules import RungeKutta
 
 # Largest number of stages of a Runge–Kutta solve; above it the exact flow replaces the solve. The cost grows
 # as its square; the difference is (1/12)⁴ for RK4 and (1/24)² for the midpoint rule, times a small constant.
-MOST_STAGES = 48
+MAX_STAGES = 48
 
 
 def network_limit(model: NeuralODE, x: Tensor, *, tolerance: float = 1e-8) -> Kernels:
     """NNGP and NTK, as n → ∞, of the network discretised by the model's solver (its `fixed_twin`).
 
     The distance of a finite network from this limit is due to the width alone; the distance from the limit of
-    the exact flow would include the solver's error. A Runge–Kutta solve with more than `MOST_STAGES` stages
+    the exact flow would include the solver's error. A Runge–Kutta solve with more than `MAX_STAGES` stages
     is replaced by the exact flow.
 
     Args:
@@ -33,7 +33,7 @@ def network_limit(model: NeuralODE, x: Tensor, *, tolerance: float = 1e-8) -> Ke
     solver = model.solver.fixed_twin(model.scaled_horizon)
     euler = solver.method == "euler"
     tableau = None if euler else RungeKutta.of(solver)
-    if tableau is not None and tableau.steps * len(tableau.b) > MOST_STAGES:
+    if tableau is not None and tableau.steps * len(tableau.b) > MAX_STAGES:
         tableau = None
     return infinite_width_kernels(
         x,

@@ -63,7 +63,7 @@ def in_chunks(
 ) -> tuple[Tensor, ...]:
     """`solve` on chunks of the first axis, so that arrays of `numbers` entries per pair stay small."""
     # A core's caches hold an array of 1 MB and its temporaries; an accelerator needs larger arrays.
-    most = 2**17 if arguments[0].device.type == "cpu" else 2**23
-    size = max(1, most // numbers)
+    entries = 2**17 if arguments[0].device.type == "cpu" else 2**23
+    size = max(1, entries // numbers)
     parts = [solve(*chunk) for chunk in zip(*(a.split(size) for a in arguments), strict=True)]
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))

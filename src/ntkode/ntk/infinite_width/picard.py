@@ -2,7 +2,7 @@
 
     K = K0 + γ² ∫∫ Φ(K),    Θ = K0 + γ² ∫∫ [Φ(K) + Φ'(K)·Θ],    γ = σ_w·T.
 
-The error after k sweeps falls as γ^{2k}/(k!)², as for every Volterra equation in two variables.
+The error after k iterations falls as γ^{2k}/(k!)², as for every Volterra equation in two variables.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 Dual = Callable[[Tensor], tuple[Tensor, Tensor]]
 Integral = Callable[[Tensor], Tensor]
 
-MOST_SWEEPS = 400
+MAX_ITERATIONS = 400
 # Near a kink of Φ' at ρ = ±1, rounding ε of K causes √ε in Φ', so changes may not reach the tolerance.
 _NOISE = 1e-7
 _OVERFLOW = 1e100  # far above any kernel; its third power is still finite
@@ -48,18 +48,18 @@ def iterate(
     integrate: Integral,
     tolerance: float,
 ) -> Trajectories:
-    """Fixed point of K and Θ, iterated together; Θ lags one sweep.
+    """Fixed point of K and Θ, iterated together; Θ lags one iteration.
 
     Args:
         k0: K0 broadcast to (P, …nodes).
         gamma: σ_w·T.
         dual: K ↦ (Φ, Φ') at the nodes.
         integrate: double integral up to the nodes, by the rule.
-        tolerance: bound on the change per sweep: absolute below one, relative above.
+        tolerance: bound on the change per iteration: absolute below one, relative above.
     """
     kernel = tangent = k0
     previous, idle = math.inf, 0
-    for _ in range(MOST_SWEEPS):
+    for _ in range(MAX_ITERATIONS):
         if not bool((kernel.abs() < _OVERFLOW).all()):
             break
         phi, slope = dual(kernel)
