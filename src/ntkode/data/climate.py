@@ -64,7 +64,7 @@ class DailyClimate(DataModule):
         if not folder.is_dir():
             raise DataError(
                 f"dataset.data_dir={self.data_dir} is not a folder",
-                f"dataset.data_dir=PATH of one with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
+                f"dataset.data_dir=PATH with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
             )
         weather = read_weather(folder)
         if self.window >= weather.training_days:

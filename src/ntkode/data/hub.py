@@ -156,7 +156,7 @@ def hub_files(repository: str, files: Sequence[str], revision: str, *, otherwise
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} is out of reach"
         raise DataError(
             f"{why}, and {repository}@{revision} is not in the Hugging Face cache {constants.HF_HUB_CACHE}",
-            f"{other}; or HF_HUB_OFFLINE=1 HF_HOME=PATH where another Hugging Face cache holds it",
+            f"{other}; or HF_HUB_OFFLINE=1 HF_HOME=PATH of a Hugging Face cache that holds it",
         ) from error
 
 

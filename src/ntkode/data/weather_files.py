@@ -86,7 +86,7 @@ def _read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(
             f"dataset.data_dir={path.parent} holds no {path.name}",
-            f"dataset.data_dir=PATH of one with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
+            f"dataset.data_dir=PATH with {' and '.join(NAMES.values())}; or dataset.data_dir=null",
         ) from None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"cannot read {path} ({error})", REMEDY) from error

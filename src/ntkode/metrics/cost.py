@@ -23,7 +23,7 @@ class Cost(LossMetric):
     - `cost/nfe_forward`: evaluations of the vector field in the forward pass of one training step;
       `cost/nfe_backward`: evaluations with vector–Jacobian products in its backward pass.
     - `cost/steps_forward`, `cost/steps_backward`, `cost/rejected_forward`, `cost/rejected_backward`: accepted
-      and rejected solver steps of each pass (backpropagation: those of the forward pass in both).
+      and rejected solver steps of each pass (backpropagation: backward steps are the accepted forward steps).
     - `cost/step_seconds`: one training step without metrics; `cost/metric_seconds`: all metrics so far;
       `cost/metric_seconds/<metric>`: each metric so far.
     - `cost/peak_memory`: peak in MiB so far, metrics included: allocations on CUDA, else the process's

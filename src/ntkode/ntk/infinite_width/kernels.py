@@ -101,7 +101,9 @@ def infinite_width_kernels(
         6.149807
     """
     if depth is not None and tableau is not None:
-        raise ValueError("depth and tableau are two discretisations: give one, or neither for the exact flow")
+        raise ValueError(
+            "depth and tableau are two discretisations: give only one, or neither for the exact flow"
+        )
     if isinstance(activation, str):
         activation = activations.get(activation)
     elif not isinstance(activation, Activation):

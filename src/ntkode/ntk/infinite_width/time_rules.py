@@ -52,7 +52,7 @@ class RungeKutta:
         """
         if solver.method not in TABLEAUX or solver.steps is None:
             raise ValueError(
-                f"{solver} is none of {', '.join(TABLEAUX)}, whose infinite-width limits are exact: "
+                f"{solver} has no exact infinite-width limit (only {', '.join(TABLEAUX)} do): "
                 "use solver=rk4, or omit the tableau for the limit of the exact flow"
             )
         a, b = TABLEAUX[solver.method]
