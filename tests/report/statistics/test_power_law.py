@@ -35,6 +35,12 @@ def test_the_interval_is_students_over_the_seeds_slopes():
     assert law.half_width == pytest.approx(4.302653 * 0.1 / math.sqrt(3))  # t of 2 degrees of freedom
 
 
+def test_two_seeds_have_an_interval():
+    law = fit_power_law(points((1.0, -0.4), (1.0, -0.6)))
+    assert law.half_width == pytest.approx(12.706205 * 0.1)  # t of 1 degree of freedom
+    assert law.seeds == 2
+
+
 def test_one_seed_has_the_regressions_interval():
     one = points((1.0, -0.5))
     one["y"] *= np.array([1.1, 1 / 1.1, 1 / 1.1, 1.1])
