@@ -14,12 +14,8 @@ from ntkode.integrate.solver import Solver
 
 
 @dataclass(frozen=True)
-class Backprop:
+class Backprop(GradientMethod):
     """Exact derivative of the discrete solve by autograd; memory: steps × stages × state."""
-
-    def reversing(self, solver: Solver) -> Solver | None:
-        """None: no state is integrated backwards."""
-        return None
 
     @property
     def exact(self) -> GradientMethod:

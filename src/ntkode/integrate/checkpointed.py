@@ -16,17 +16,13 @@ from ntkode.integrate.stepping import Steps
 
 
 @dataclass(frozen=True)
-class Checkpointed:
+class Checkpointed(GradientMethod):
     """Exact derivative of the discrete solve; memory: steps × state, not steps × stages × state.
 
     The backward pass repeats each step and differentiates it (Gholami, Keutzer, Biros 2019, ANODE,
     arXiv 1902.10298); the extra cost is one forward pass. Fixed-step solvers only, because the steps must be
     known in advance.
     """
-
-    def reversing(self, solver: Solver) -> Solver | None:
-        """None: no state is integrated backwards."""
-        return None
 
     @property
     def exact(self) -> GradientMethod:

@@ -12,11 +12,14 @@ from ntkode.integrate.solver import Solver
 
 
 class GradientMethod(Protocol):
-    """A method that differentiates h(T) with respect to h(0) and the vector field's parameters."""
+    """A method that differentiates h(T) with respect to h(0) and the vector field's parameters.
+
+    Classes may implement the interface with or without deriving from it.
+    """
 
     def reversing(self, solver: Solver) -> Solver | None:
-        """Solver that integrates the state backwards in the backward pass; None if none does."""
-        ...
+        """Solver that integrates the state backwards in the backward pass; None if none does (default)."""
+        return None
 
     @property
     def exact(self) -> GradientMethod:

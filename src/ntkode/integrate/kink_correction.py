@@ -18,7 +18,7 @@ from ntkode.integrate.tableaux import TABLEAUX
 
 
 @dataclass(frozen=True)
-class KinkCorrected:
+class KinkCorrected(GradientMethod):
     """Autograd through the corrected steps, which are the forward pass of `KinkAveraged`.
 
     A step of dh/dt = outer(φ(z)), z = inner(t, h), adds outer'·∫φ(z)dt to h. For a unit whose z crosses a
@@ -28,10 +28,6 @@ class KinkCorrected:
     its chords, with the mean of φ' between chord and parabola. Without crossings the step equals that of the
     solver to the last bit.
     """
-
-    def reversing(self, solver: Solver) -> Solver | None:
-        """None: no state is integrated backwards."""
-        return None
 
     @property
     def exact(self) -> GradientMethod:

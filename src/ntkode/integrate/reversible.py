@@ -23,7 +23,7 @@ MAX_ROUNDING = 1e-2
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class Unrolled(GradientMethod):
     """Autograd through the steps of `Reversible`: the same gradient, with all stages in memory.
 
     With Ψ_s(t, h) the increment of one step of length s by the solver (McCallum & Foster 2024,
@@ -47,10 +47,6 @@ class Unrolled:
             raise ValueError(
                 f"gradient.coupling={self.coupling} must be a number in (0, 1], as in gradient.coupling=0.99"
             )
-
-    def reversing(self, solver: Solver) -> Solver | None:
-        """None: states are reconstructed algebraically, up to rounding."""
-        return None
 
     @property
     def exact(self) -> GradientMethod:
