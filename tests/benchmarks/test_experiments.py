@@ -57,7 +57,7 @@ TINY = {
         "gradient_training",
         "gradient_training_enough",
         "largest",
-        "small enough",
+        "largest gradient error",
     ),
 }
 
