@@ -44,8 +44,10 @@ DEFAULTS = {
 
 
 def each_choice_of(*groups):
-    chosen = [choice for choice in CHOICES if choice[0] in groups]
-    return pytest.mark.parametrize(("group", "choice"), chosen, ids=["=".join(choice) for choice in chosen])
+    selected = [choice for choice in CHOICES if choice[0] in groups]
+    return pytest.mark.parametrize(
+        ("group", "choice"), selected, ids=["=".join(choice) for choice in selected]
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
@@ -78,7 +80,7 @@ def test_composes_and_all_targets_take_what_they_are_given(composed, group, choi
 
 @pytest.fixture
 def hydra_config(entry):
-    """Hydra's own part of the config with these overrides, resolved; skips where an extra is missing."""
+    """Hydra's part of the config with these overrides, resolved; skips if an extra is missing."""
 
     def call(*overrides):
         for override in overrides:
@@ -178,17 +180,17 @@ def test_jobs_at_a_time_are_no_more_than_the_gpus_allow(entry, monkeypatch):
     assert resolvers.workers(1, 1, "cpu") == 8
 
 
-def test_help_tells_every_group_and_choice_with_its_line(entry, script):
-    shown = script("run", "--help").stdout
-    told, group = {}, None
-    for line in shown.partition("is the default):")[2].splitlines():
+def test_help_lists_every_group_and_choice_with_its_line(entry, script):
+    output = script("run", "--help").stdout
+    listed, group = {}, None
+    for line in output.partition("is the default):")[2].splitlines():
         if re.fullmatch(r"  [a-z_/]+|[a-z_/]+", line):
             group = line.strip()
-        elif found := re.fullmatch(r"  ([* ]) (\S+)\s+(.*)", line):
-            told[group, found[2]] = (found[1], found[3])
+        elif match := re.fullmatch(r"  ([* ]) (\S+)\s+(.*)", line):
+            listed[group, match[2]] = (match[1], match[3])
     hydras = {(group, "basic"): text for group, text in choices.BASIC.items()}
-    assert set(told) == {choice for choice in CHOICES if choice[0] != "hydra/help"} | set(hydras)
-    for (group, choice), (mark, text) in told.items():
+    assert set(listed) == {choice for choice in CHOICES if choice[0] != "hydra/help"} | set(hydras)
+    for (group, choice), (mark, text) in listed.items():
         expected = hydras.get((group, choice)) or choices.description(CONF / group / f"{choice}.yaml")
         assert text == expected
         assert (mark == "*") == (DEFAULTS[group] == choice)
@@ -251,8 +253,8 @@ def test_a_data_set_with_a_folder_in_data_root_is_read_from_there(composed, tmp_
     other.symlink_to(tmp_path)  # configs are kept by their overrides
     rooted = composed(f"dataset={dataset}", f"data_root={other}")
     assert rooted["dataset"]["data_dir"] == f"{other}/{dataset}"
-    own = composed(f"dataset={dataset}", f"data_root={other}", "dataset.data_dir=mine")
-    assert own["dataset"]["data_dir"] == "mine"
+    overridden = composed(f"dataset={dataset}", f"data_root={other}", "dataset.data_dir=mine")
+    assert overridden["dataset"]["data_dir"] == "mine"
 
 
 def test_the_four_data_sets_of_files_know_data_root():
@@ -295,7 +297,7 @@ def test_the_four_data_sets_of_files_know_data_root():
     ],
 )
 def test_a_config_keeps_its_run_id(composed, overrides, expected):
-    """Stored results are found by these ids: a renamed key or target, or a changed default, loses them."""
+    """Stored results are loaded by these ids: a renamed key or target, or a changed default, loses them."""
     assert run_id(composed(*overrides.split())) == expected
 
 

@@ -22,6 +22,7 @@ PUBLIC = (
     "ntkode.ntk.kernel_operator",
     "ntkode.ntk.measure_ntk",
     "ntkode.ntk.spectrum",
+    "ntkode.results.load",
 )
 
 

@@ -20,7 +20,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "tracking": ("results", "ranks", "signals"),
     "activations": ("checks",),
     "losses": ("checks",),
-    "data": ("checks", "ranks"),
+    "data": ("checks", "ranks", "results"),
     "integrate": ("activations", "ranks", "signals"),
     "models": ("integrate",),
     "gradients": ("models", "losses"),

@@ -1,4 +1,4 @@
-"""Checks of settings: each error names the key, its value, and an override to try."""
+"""Checks of settings; each error names the key, its value, and an override to try."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class SettingError(ValueError):
     """A config value that cannot be used.
 
     Attributes:
-        problem: what is wrong, naming the offending value.
-        remedy: the override to type (or the file to repair).
+        problem: what is wrong, with the offending value.
+        remedy: the override to try, or the file to correct.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        # Both in args, so that the error survives pickling on its way out of a job's process.
+        # Both in args, so that the error can be pickled and sent between processes.
         super().__init__(problem, remedy)
         self.problem = problem
         self.remedy = remedy
@@ -25,10 +25,10 @@ class SettingError(ValueError):
 
 
 def count(key: str, value: Any, *, least: int = 1) -> int:
-    """`value`, if it is an integer ≥ `least`.
+    """Return `value` if it is an integer ≥ `least`.
 
     Raises:
-        ValueError: it is not.
+        ValueError: `value` is anything else; the message names `key`.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{key}={value} must be an integer ≥ {least}, as in {key}={10 * least}")
@@ -36,10 +36,10 @@ def count(key: str, value: Any, *, least: int = 1) -> int:
 
 
 def positive(key: str, value: Any) -> float:
-    """`value`, if it is a finite number > 0.
+    """Return `value` as a float if it is a finite number > 0.
 
     Raises:
-        ValueError: it is not.
+        ValueError: `value` is anything else; the message names `key`.
     """
     if not _is_finite(value) or value <= 0:
         raise ValueError(f"{key}={value} must be a positive number, as in {key}=0.1")
@@ -47,10 +47,10 @@ def positive(key: str, value: Any) -> float:
 
 
 def nonnegative(key: str, value: Any) -> float:
-    """`value`, if it is a finite number ≥ 0.
+    """Return `value` as a float if it is a finite number ≥ 0.
 
     Raises:
-        ValueError: it is not.
+        ValueError: `value` is anything else; the message names `key`.
     """
     if not _is_finite(value) or value < 0:
         raise ValueError(f"{key}={value} must be a number ≥ 0, as in {key}=1.0")
@@ -58,10 +58,10 @@ def nonnegative(key: str, value: Any) -> float:
 
 
 def whole_number(key: str, value: int, *, least: int, most: int | None = None) -> int:
-    """`value`, if it is a whole number in [least, most].
+    """Return `value` if it is a whole number in [least, most]; `most=None`: no upper bound.
 
     Raises:
-        SettingError: it is not; `key` is the override that the message names.
+        SettingError: `value` is anything else; the message names the override `key`.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
         bounds = f"≥ {least}" if most is None else f"from {least} to {most}"

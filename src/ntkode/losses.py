@@ -1,4 +1,4 @@
-"""Losses: sums over samples, as in the theory, so that the stable η is set by λ_max."""
+"""Losses, as sums over samples, so that the largest stable learning rate is 2/λ_max, as in the theory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Loss(Protocol):
-    """L(f, y) = Σ_i ℓ(f_i, y_i) and the residual −∂L/∂f."""
+    """A loss L(f, y) = Σ_i ℓ(f_i, y_i) with its residual −∂L/∂f."""
 
     @property
     def name(self) -> str:
@@ -19,7 +19,7 @@ class Loss(Protocol):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Kinds of data set it suits: "classification", "regression"."""
+        """The kinds of data set that the loss suits, among "classification" and "regression"."""
         ...
 
     def __call__(self, f: Tensor, y: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class Loss(Protocol):
         ...
 
     def residual(self, f: Tensor, y: Tensor) -> Tensor:
-        """−∂L/∂f, the negative gradient by the outputs, shape (N, k)."""
+        """−∂L/∂f, the negative gradient with respect to the outputs, shape (N, k)."""
         ...
 
 
@@ -43,7 +43,11 @@ class SquaredError:
         return 0.5 * self.residual(f, y).square().sum()
 
     def residual(self, f: Tensor, y: Tensor) -> Tensor:
-        """y − f, shape (N, k); shapes that differ raise a ValueError instead of broadcasting."""
+        """The residual y − f, shape (N, k).
+
+        Raises:
+            ValueError: f and y have different shapes.
+        """
         if f.shape != y.shape:
             raise ValueError(
                 f"outputs have shape {tuple(f.shape)}, targets {tuple(y.shape)}: both must be (N, k)"
@@ -63,17 +67,17 @@ class CrossEntropy:
         return F.cross_entropy(f, y.argmax(dim=1), reduction="sum")
 
     def residual(self, f: Tensor, y: Tensor) -> Tensor:
-        """one-hot − softmax(f), shape (N, k)."""
+        """The residual one-hot(class) − softmax(f), shape (N, k)."""
         return F.one_hot(y.argmax(dim=1), f.shape[1]).to(f) - f.softmax(dim=1)
 
 
 def check_loss(loss: Loss, task: str, out_features: int) -> None:
-    """Refuse a loss that does not suit the data.
+    """Check that the loss suits the data.
 
     Raises:
         ValueError: cross-entropy on a regression set or on a single output.
     """
     if task not in loss.tasks:
-        raise ValueError(f"loss={loss.name} does not suit a {task} dataset: take loss=squared")
+        raise ValueError(f"loss={loss.name} does not suit a {task} data set: take loss=squared")
     if loss.name == "cross_entropy" and out_features < 2:
         raise ValueError(f"loss=cross_entropy needs ≥ 2 outputs, not {out_features}: take loss=squared")

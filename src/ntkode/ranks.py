@@ -1,4 +1,4 @@
-"""What the processes that train one model together have in common; all of it is trivial in a single one."""
+"""Functions for the processes (ranks) that train one model together; with one process all are trivial."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ R = TypeVar("R")
 
 
 def ranks() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's place among them; 0 measures, and writes the record."""
+    """The index of this process, from 0; rank 0 measures and writes the record."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def total(value: Tensor) -> float:
-    """The sum of a scalar over all ranks."""
+    """The sum of a scalar tensor over all ranks, in float64; all ranks must call this."""
     if ranks() > 1:
         value = value.detach().double()
         dist.all_reduce(value)
@@ -30,14 +30,14 @@ def total(value: Tensor) -> float:
 
 
 def from_first(compute: Callable[[], R]) -> R:
-    """What rank 0 computes, on all ranks, which call this together; it is pickled."""
+    """The result of `compute()` on rank 0, pickled and sent to all ranks; all ranks must call this."""
     if ranks() == 1:
         return compute()
-    held = [compute() if rank() == 0 else None]
-    dist.broadcast_object_list(held, 0)
-    return cast(R, held[0])
+    results = [compute() if rank() == 0 else None]
+    dist.broadcast_object_list(results, 0)
+    return cast(R, results[0])
 
 
 def part(samples: int, position: int, parts: int) -> slice:
-    """The rows of one of `parts` consecutive parts of `samples` rows."""
+    """The slice of rows in part number `position` if `samples` rows are split into `parts` parts."""
     return slice(samples * position // parts, samples * (position + 1) // parts)

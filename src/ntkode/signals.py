@@ -1,4 +1,4 @@
-"""Signals that end a job, held back while a training step is computed."""
+"""Signals that end a job, delayed while a training step is computed."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from types import FrameType
 from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-# Seconds after which another signal no longer waits: a step or a metric that takes so long is cut short.
+# A second signal that comes this many seconds after the first is not delayed: it ends a long step or metric.
 PATIENCE = 10.0
 
 
 class HeldSignals:
-    """Holds signals back from `hold` to `release`, which then lets them do what they would have done.
+    """Delays signals from `hold` to `release`, which then delivers the first of them.
 
     Attributes:
-        pending: whether one has come.
+        pending: whether a signal has arrived.
     """
 
     def __init__(self) -> None:
         self.pending = False
-        self._came: tuple[int, float] | None = None  # signal, time
+        self._first: tuple[int, float] | None = None  # signal and time of arrival
         self._handlers: dict[int, Any] = {}
 
     def hold(self) -> None:
-        """From now on signals wait; to be called in the main thread."""
+        """Delay signals from now on; must be called in the main thread."""
         self._handlers = {number: signal.signal(number, self._note) for number in ENDING}
 
     def release(self) -> None:
-        """Put the handlers back, and have that of the first signal that came do its work."""
-        came = self._came
+        """Restore the handlers, and raise the first signal that has arrived, if any."""
+        first = self._first
         self.forget()
-        if came is not None:
-            signal.raise_signal(came[0])
+        if first is not None:
+            signal.raise_signal(first[0])
 
     def forget(self) -> None:
-        """Put the handlers back: what was held back comes too late, the job has ended otherwise."""
+        """Restore the handlers and drop delayed signals, for a job that is already ending."""
         handlers, self._handlers = self._handlers, {}
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        self._came, self.pending = None, False
+        self._first, self.pending = None, False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._came is None:
-            self._came, self.pending = (number, now), True
-        elif now - self._came[1] > PATIENCE:
+        if self._first is None:
+            self._first, self.pending = (number, now), True
+        elif now - self._first[1] > PATIENCE:
             self.release()

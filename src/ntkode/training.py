@@ -1,4 +1,4 @@
-"""The LightningModule: trains a model, and gathers one row of measurements a step."""
+"""The LightningModule that trains a model and collects one row of measurements per step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OptimizerFactory = Callable[..., torch.optim.Optimizer]
 
 
 class Diverged(RuntimeError):
-    """Training left the range of floating-point numbers.
+    """The loss or a parameter is no longer finite.
 
     Attributes:
         remedy: the override to try.
@@ -38,24 +38,25 @@ class Diverged(RuntimeError):
 class TrainingModule(L.LightningModule):
     """Minimises L(f − f₀, y) and gathers row k: the loss L_k and what metrics measure at θ_k.
 
-    θ_k are the parameters before step k. A row is handed to all loggers once its step is done; the
-    last row, k = `steps`, holds what is measured after the last step.
+    θ_k are the parameters before step k. All loggers receive a row when its step is complete; the last row,
+    k = `steps`, holds the measurements after the last step.
 
     Args:
-        model: the model to train, on the device and in the dtype to train in.
-        loss: L, a sum over samples.
-        data: a data module that is set up.
+        model: the model to train, on the device and in the dtype of the training.
+        loss: the loss L, a sum over samples.
+        data: the data module, set up.
         optimizer: makes the optimizer from parameters and `lr`.
-        learning_rate: η; "auto" stands for lr_factor/λ_max of the full kernel at initialisation.
+        learning_rate: η; "auto": lr_factor/λ_max of the full kernel at initialisation.
         lr_factor: c in η = c/λ_max.
 
     Attributes:
-        losses: L_0, L_1, … as trained; for minibatches scaled to the whole training set.
-        metric_seconds: time that metrics took so far.
-        seconds_by_metric: the same by the metric's name.
-        step_seconds: time of the newest step.
-        step_cost: evaluations of the vector field and solver's steps in its forward and its backward pass.
-        after_row: called with k once row k is handed on, between two steps: where a checkpoint may be taken.
+        losses: L_0, L_1, … during training; for minibatches scaled to the whole training set.
+        metric_seconds: time in seconds that metrics have taken so far.
+        seconds_by_metric: this time by the metric's name.
+        step_seconds: time in seconds of the latest step.
+        step_cost: evaluations of the vector field and solver steps, in the forward and the backward pass of
+            the latest step.
+        after_row: called with k after row k has been logged, between two steps, where checkpoints are taken.
     """
 
     def __init__(
@@ -88,18 +89,22 @@ class TrainingModule(L.LightningModule):
             self.register_buffer(f"_initial_{name}", self._initial_output(split.x))
 
     def _initial_output(self, x: Tensor) -> Tensor:
-        """f₀, or zero where the output is not recentred."""
+        """The initial output f₀, shape (N, k); zero if the model does not subtract it.
+
+        Raises:
+            NonFiniteState: f₀ is not finite.
+        """
         with torch.no_grad():
             f = self.model(x)
         if not f.isfinite().all():
             raise NonFiniteState("the model's output is not finite at initialisation")
         return f if self.model.subtract_initial_output else torch.zeros_like(f)
 
-    # ------------------------------------------------------------------ what metrics read
+    # ------------------------------------------------------------------ read by metrics
 
     @property
     def step(self) -> int:
-        """k: the number of steps taken."""
+        """The number k of completed steps."""
         return self.trainer.global_step
 
     def output(self, split: str) -> Tensor:
@@ -112,24 +117,27 @@ class TrainingModule(L.LightningModule):
         return self._splits[name]
 
     def probe(self, size: int) -> Objective:
-        """The loss on the first `size` training samples; every prefix of the split has balanced classes."""
+        """The loss on the first `size` training samples; each prefix of the split has balanced classes."""
         train, offset = self.split("train"), self.get_buffer("_initial_train")
         return Objective(self.loss, train.x[:size], train.y[:size], offset[:size])
 
     @cached_property
     def initial_measure(self) -> SpectralMeasure:
-        """Spectral measure of the residual under the full training kernel; first asked for at θ₀."""
+        """The spectral measure of the residual under the full training kernel at θ₀.
+
+        It is computed at the first access, which must be at θ₀, and kept.
+        """
         train = self.split("train")
         operator = kernel_operator(self.model, train.x, max_bytes=REPRODUCIBLE_BYTES)
         return lanczos(operator, self.loss.residual(self.output("train"), train.y))
 
     @cached_property
     def learning_rate(self) -> float:
-        """η as a number.
+        """The learning rate η.
 
         Raises:
-            ValueError: `learning_rate` is not "auto" nor a positive number, `lr_factor` is not positive, or
-                the kernel is zero.
+            ValueError: `learning_rate` is neither "auto" nor a positive number, `lr_factor` is not positive,
+                or the kernel is zero.
         """
         if self._learning_rate != "auto":
             return positive("optimizer.lr", self._learning_rate)
@@ -139,7 +147,7 @@ class TrainingModule(L.LightningModule):
         factor, largest = positive("optimizer.lr_factor", self._lr_factor), self.initial_measure.lambda_max
         if not largest > 0:
             raise ValueError(
-                f"optimizer.lr=auto needs a kernel that is not zero, λ_max is {largest}: "
+                f"optimizer.lr=auto needs a kernel with λ_max > 0, but λ_max is {largest}: "
                 "set model.sigma_u and model.sigma_v above 0, or optimizer.lr=0.1"
             )
         return factor / largest
@@ -156,28 +164,28 @@ class TrainingModule(L.LightningModule):
         )
 
     def record(self, values: dict[str, float]) -> None:
-        """Add measurements to the present row."""
+        """Add measurements, by metric name, to the present row."""
         self._row.update(values)
 
     # ------------------------------------------------------------------ Lightning's hooks
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer over all parameters."""
+        """The optimizer of all parameters, with learning rate η."""
         return self._optimizer(self.model.parameters(), lr=self.learning_rate)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Start the step's clock, after all metrics."""
+        """Start the timer of the step; metrics do not count."""
         self._step_began = self.clock() - self.metric_seconds
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
-        """L on the batch.
+        """The loss L on the batch.
 
         Raises:
-            Diverged: the loss is not finite, or the ODE fails because training has gone astray.
-            SolverFailure: the ODE fails all the same.
+            Diverged: the loss is not finite, or the ODE could not be solved because training diverges.
+            SolverFailure: the ODE could not be solved for another reason.
         """
         indices, x, y = batch
-        with self._divergence_told(batch_idx):
+        with self._as_divergence(batch_idx):
             f = self.model(x)
         loss = self.loss(f - self.get_buffer("_initial_train")[indices], y)
         samples = len(x) * ranks()
@@ -187,7 +195,7 @@ class TrainingModule(L.LightningModule):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Backpropagate; an adjoint method solves an ODE here, which may fail as in `training_step`."""
-        with self._divergence_told(self.step), typed_failures(self.model.solver):
+        with self._as_divergence(self.step), typed_failures(self.model.solver):
             loss.backward(*args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -197,22 +205,26 @@ class TrainingModule(L.LightningModule):
         self.step_cost = self.model.cost
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Hand on row k; after the last step, begin the last row with the final loss."""
+        """Log row k; after the last step, start the last row with the final loss.
+
+        Raises:
+            Diverged: a parameter or the final loss is not finite.
+        """
         self._write_row(batch_idx)
         if not all(p.isfinite().all() for p in self.model.parameters()):
             raise self._divergence("a parameter is not finite", batch_idx + 1)
         if batch_idx + 1 == self.data.steps and self.trainer.is_global_zero:
-            with self._divergence_told(batch_idx + 1):
+            with self._as_divergence(batch_idx + 1):
                 f = self.output("train")
             self._note_loss(float(self.loss(f, self.split("train").y)), batch_idx + 1)
         self.after_row(batch_idx)
 
     def on_train_end(self) -> None:
-        """Hand on the last row."""
+        """Log the last row, of k = `steps`."""
         self._write_row(self.data.steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what row k + 1 and later ones need of the rows so far and of θ₀."""
+        """Add to a checkpoint what later rows need of θ₀ and of the rows so far."""
         measure = vars(self).get("initial_measure")
         checkpoint["training"] = {
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -223,23 +235,23 @@ class TrainingModule(L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there: nothing of θ₀ is computed again."""
+        """Restore the state from a checkpoint, without recomputing anything at θ₀."""
         kept = checkpoint["training"]
         self.losses = kept["losses"].tolist()
         self.metric_seconds = kept["metric_seconds"]
         self.seconds_by_metric = kept["seconds_by_metric"]
-        # A cached property lives in the instance's dict.
+        # Cached properties are stored in the instance's dict.
         vars(self)["learning_rate"] = kept["learning_rate"]
         if kept["initial_measure"] is not None:
             vars(self)["initial_measure"] = SpectralMeasure(*kept["initial_measure"])
 
     def note_metric_seconds(self, metric: str, seconds: float) -> None:
-        """Add to the time that a metric took."""
+        """Add `seconds` to the time of a metric."""
         self.metric_seconds += seconds
         self.seconds_by_metric[metric] = self.seconds_by_metric.get(metric, 0.0) + seconds
 
     def clock(self) -> float:
-        """Seconds, once the device has done all that it was given."""
+        """The time in seconds, after the device has completed all pending work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
@@ -254,18 +266,21 @@ class TrainingModule(L.LightningModule):
         self.record({"loss/train": loss, "loss/ratio": loss / first if first > 0 else math.nan})
 
     @contextmanager
-    def _divergence_told(self, step: int) -> Iterator[None]:
-        """Tell an ODE that fails since training went astray from one that the solver cannot solve."""
+    def _as_divergence(self, step: int) -> Iterator[None]:
+        """Raise a `SolverFailure` as `Diverged` if the training causes it.
+
+        That is so after step 0, if the state is not finite or the loss is at least its initial value.
+        """
         try:
             yield
         except SolverFailure as failure:
-            astray = isinstance(failure, NonFiniteState) or self.losses[-1] >= self.losses[0]
-            if step == 0 or not astray:
+            diverges = isinstance(failure, NonFiniteState) or self.losses[-1] >= self.losses[0]
+            if step == 0 or not diverges:
                 raise
             raise self._divergence(failure.problem, step) from failure
 
-    def _divergence(self, what: str, step: int) -> Diverged:
-        return Diverged(f"{what}, at step {step} with learning rate {self.learning_rate:.3g}")
+    def _divergence(self, problem: str, step: int) -> Diverged:
+        return Diverged(f"{problem}, at step {step} with learning rate {self.learning_rate:.3g}")
 
     def _write_row(self, step: int) -> None:
         for logger in self.loggers:
@@ -274,7 +289,7 @@ class TrainingModule(L.LightningModule):
 
 
 def _nothing(step: int) -> None:
-    """What happens after a row where nobody asks for more."""
+    """The default of `after_row`: do nothing."""
 
 
 def _moved(split: Split, device: torch.device) -> Split:

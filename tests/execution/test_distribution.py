@@ -1,4 +1,4 @@
-"""A cell by two processes is the cell of one: the same losses, one record, one tracked run."""
+"""A run of two processes equals that of one: the same losses, one record, one tracked run."""
 
 import math
 import multiprocessing
@@ -28,7 +28,7 @@ ROUNDING = 1e-10
 
 @pytest.fixture(scope="module")
 def run(composed, tmp_path_factory):
-    """A job's record by these overrides (the trainer's apart), and parts of the config as keywords."""
+    """A function that runs a job with these overrides and parts of its config, and returns its record."""
     results = tmp_path_factory.mktemp("results")
 
     def call(*overrides, **parts):
@@ -71,7 +71,7 @@ def test_measuring_together_changes_no_loss(run, two):
     assert [row["loss/train"] for row in without.history()] == [row["loss/train"] for row in two.history()]
 
 
-def test_a_kernel_that_no_rank_can_have_is_nan_and_the_training_goes_on(run):
+def test_a_kernel_that_cannot_be_measured_is_nan_and_the_training_continues(run):
     study = {"_target_": "tests.studies.configs.FailsToMeasure", "failing": 1}
     record = run("metrics=standard", "trainer=ddp", "seed=7", study=study)
     assert record.status["status"] == "done", record.status
@@ -91,15 +91,15 @@ def test_one_tracked_run_and_no_process_left_behind(two):
 
 
 def work_as_task(node, config):
-    """The body of one of two tasks, each on a node of its own, as SLURM and submitit start it."""
-    told = {"NTASKS": 2, "JOB_NUM_NODES": 2, "NODEID": node, "LOCALID": 0, "JOB_NODELIST": "localhost"}
-    told |= {"JOB_ID": os.getppid()}
-    os.environ |= {f"SLURM_{name}": str(value) for name, value in told.items()}
+    """Run a job as one of two tasks on different nodes, as SLURM and submitit start it."""
+    variables = {"NTASKS": 2, "JOB_NUM_NODES": 2, "NODEID": node, "LOCALID": 0, "JOB_NODELIST": "localhost"}
+    variables |= {"JOB_ID": os.getppid()}
+    os.environ |= {f"SLURM_{name}": str(value) for name, value in variables.items()}
     os.environ["SUBMITIT_EXECUTOR"] = "slurm"
     run_job(config, "job")
 
 
-@pytest.mark.integration  # tests/integration/test_slurm_jobs.py has the real thing
+@pytest.mark.integration  # tests/integration/test_slurm_jobs.py runs real jobs
 def test_tasks_on_two_nodes_are_the_ranks_of_one_run(one, composed, tmp_path):
     overrides = ("trainer=ddp", "trainer.devices=1", "trainer.num_nodes=2", "metrics=full", "logger=wandb")
     config = composed(*SMALL, *overrides, f"results_dir={tmp_path}")
@@ -133,7 +133,7 @@ def test_minibatches_and_the_adjoint_are_split_too(run):
         ("trainer=ddp trainer.num_nodes=2", "trainer.num_nodes=2", "hydra/launcher=slurm"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_split_is_told_before_it_trains(run, overrides, named, remedy):
+def test_what_cannot_be_split_is_an_error_before_training(run, overrides, named, remedy):
     record = run("metrics=none", *overrides.split())
     status = record.status
     assert status["status"] == "error"

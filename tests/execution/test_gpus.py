@@ -1,10 +1,10 @@
-"""Jobs that share a machine see GPUs of their own."""
+"""Jobs that share a machine see different GPUs."""
 
 import pytest
 
 from ntkode.execution import gpus as devices
 from ntkode.execution import run_job
-from ntkode.execution.gpus import VARIABLE, own_gpus, visible_gpus
+from ntkode.execution.gpus import VARIABLE, assigned_gpus, visible_gpus
 from ntkode.results import RunRecord, run_id
 
 GPU = {"accelerator": "gpu", "devices": 1}
@@ -22,27 +22,27 @@ def test_visible_gpus_are_those_of_the_environment(monkeypatch):
     assert visible_gpus() == []
 
 
-def test_jobs_at_once_have_gpus_of_their_own_while_there_are_enough(monkeypatch):
+def test_simultaneous_jobs_have_different_gpus_while_there_are_enough(monkeypatch):
     monkeypatch.setenv(VARIABLE, "2,5,7")
-    with own_gpus(GPU) as first:
-        with own_gpus(GPU | {"devices": 2}) as second, own_gpus(GPU) as third:
+    with assigned_gpus(GPU) as first:
+        with assigned_gpus(GPU | {"devices": 2}) as second, assigned_gpus(GPU) as third:
             assert (first, second, third) == ("2", "5,7", "2,5,7")  # the third shares all
-        with own_gpus(GPU) as again:
+        with assigned_gpus(GPU) as again:
             assert again == "5"
 
 
 @pytest.mark.parametrize("trainer", [None, {"accelerator": "cpu", "devices": 1}, GPU | {"devices": 2}])
 def test_a_job_keeps_what_a_queue_gave_it(monkeypatch, trainer):
     monkeypatch.setenv(VARIABLE, "2,5")
-    with own_gpus(trainer) as own:
-        assert own == "2,5"
+    with assigned_gpus(trainer) as value:
+        assert value == "2,5"
     monkeypatch.delenv(VARIABLE)
-    with own_gpus(None) as own:
-        assert own is None
+    with assigned_gpus(None) as value:
+        assert value is None
 
 
 @pytest.mark.parametrize("values", [("0", "1", None), (None, "1")])
-def test_a_cell_sees_the_gpus_of_its_job_though_the_fork_server_is_older(monkeypatch, tmp_path, values):
+def test_a_run_sees_the_gpus_of_its_job_though_the_fork_server_is_older(monkeypatch, tmp_path, values):
     for seed, value in enumerate(values):
         if value is None:
             monkeypatch.delenv(VARIABLE, raising=False)

@@ -1,4 +1,4 @@
-"""Every way in which a job may end, as its record and `run_job` tell it."""
+"""All statuses of a job, in its record and as returned by `run_job`."""
 
 import json
 import multiprocessing
@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -14,12 +15,12 @@ from ntkode.execution import jobs as isolation
 from ntkode.execution import run_job, settle
 from ntkode.results import RunRecord, Status, SweepIndex, load, run_id
 
-CELLS = "tests.studies.configs."
+STUDIES = "tests.studies.configs."
 
 
 @pytest.fixture
 def config(tmp_path):
-    """A job's config; the study's name and its keywords may follow."""
+    """A function that makes a job's config from the study's name and arguments."""
 
     def make(
         study="Writes",
@@ -40,7 +41,7 @@ def config(tmp_path):
             "threads": threads,
             "choices": {"activation": "tanh"},
             "logger": {"_target_": logger, "_partial_": True},
-            "study": {"_target_": CELLS + study, **keywords},
+            "study": {"_target_": STUDIES + study, **keywords},
         }
 
     return make
@@ -120,13 +121,19 @@ def test_a_job_that_takes_too_long_is_ended(config):
     assert record_of(job).status["started"] > stored["started"]
 
 
-def test_a_job_that_no_signal_reaches_is_ended_all_the_same(config, monkeypatch):
-    run_job(config(), "")  # so that the fork server runs
+def test_a_job_that_blocks_all_signals_is_killed(config, monkeypatch):
+    job = config("Deaf", timeout=600)
+    assert isolation._patience(job) == isolation.START + 600 + isolation.GRACE
+
+    def patience(config):
+        while record_of(config).last_row() is None:  # signals are blocked before this row
+            time.sleep(0.02)
+        return 0.1
+
+    monkeypatch.setattr(isolation, "_patience", patience)
     monkeypatch.setattr(isolation, "GRACE", 0.3)
-    monkeypatch.setattr(isolation, "START", 1.0)
-    job = config("Deaf", timeout=0.2)
     assert run_job(job, "") is Status.TIMEOUT
-    assert record_of(job).status["message"] == "not done after 0.2 s"
+    assert record_of(job).status["message"] == "not done after 600 s"
     assert not psutil.pid_exists(record_of(job).last_row()["pid"])
 
 
@@ -140,7 +147,7 @@ def test_a_job_that_no_signal_reaches_is_ended_all_the_same(config, monkeypatch)
         ("provenance.json", "\0\0"),
     ],
 )
-def test_a_damaged_record_is_a_failed_row_that_rerun_failed_computes_again(config, name, content):
+def test_a_corrupt_record_is_a_failed_run_that_rerun_failed_computes_again(config, name, content):
     job = config()
     run_job(job, "")
     record = record_of(job)
@@ -149,7 +156,7 @@ def test_a_damaged_record_is_a_failed_row_that_rerun_failed_computes_again(confi
     history = record.history()
     (record.directory / name).write_text(content)
     assert run_job(job, "") is Status.ERROR
-    assert record.status["message"] == f"{name} is damaged; the history is kept"
+    assert record.status["message"] == f"{name} is corrupt; the history is kept"
     assert record.status["remedy"] == "rerun=failed"
     assert record.history() == history
     assert record.config == job
@@ -158,31 +165,35 @@ def test_a_damaged_record_is_a_failed_row_that_rerun_failed_computes_again(confi
     assert run_job(config(rerun="failed"), "") is Status.DONE
 
 
-def test_a_run_that_another_sweep_has_done_meanwhile_is_kept(config):
+def test_a_run_that_another_sweep_has_done_meanwhile_is_kept(config, monkeypatch):
     job = config()
     record = record_of(job)
     with record.lock():
         record.begin(job)
+        computing = threading.Event()
+        compute = isolation._compute_in_process
+        monkeypatch.setattr(
+            isolation, "_compute_in_process", lambda *arguments: computing.set() or compute(*arguments)
+        )
         thread = threading.Thread(target=run_job, args=(job, ""))
-        thread.start()  # finds the run running, and waits a little for its owner
-        time.sleep(1.0)
+        thread.start()
+        computing.wait()  # the run is not done, so its process starts and waits for the lock
         record.append({"step": 7})
         record.finish("done")
     thread.join()
     assert [row["step"] for row in record.history()] == [7]
 
 
-def test_a_record_that_cannot_be_written_is_told_and_not_raised(config, capfd, monkeypatch):
+def test_a_record_that_cannot_be_written_is_reported_and_not_raised(config, capfd, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RunRecord, "begin", full)
     job = config()
     assert run_job(job, "") is Status.ERROR
-    told = capfd.readouterr().err.splitlines()
-    assert len(told) == 1
-    assert record_of(job).run_id in told[0]
-    assert "No space left" in told[0]
+    [message] = capfd.readouterr().err.splitlines()
+    assert record_of(job).run_id in message
+    assert "No space left" in message
 
 
 @pytest.mark.parametrize(
@@ -196,7 +207,7 @@ def test_a_record_that_cannot_be_written_is_told_and_not_raised(config, capfd, m
         ("diverged", "failed", True),
         ("error", "all", True),
         ("interrupted", "none", True),
-        ("running", "none", True),  # its process is gone: nobody holds the lock
+        ("running", "none", True),  # its process has died: the lock is free
     ],
 )
 def test_what_is_run_again(config, stored, rerun, runs):
@@ -218,13 +229,14 @@ def test_the_log_is_that_of_the_latest_attempt(config):
     for _ in range(2):
         run_job(config(rerun="all"), "")
     record = record_of(config())
-    told = [line for line in record.log_path.read_text().splitlines() if "attempt" in line]
-    assert told == [f"attempt of process {record.history()[0]['pid']}"]
+    attempts = [line for line in record.log_path.read_text().splitlines() if "attempt" in line]
+    assert attempts == [f"attempt of process {record.history()[0]['pid']}"]
 
 
 def test_the_tracker_is_closed_as_the_run_ended_and_after_its_record(config):
     done, failed = (
-        config(s, logger=f"{CELLS}Tracker", **k) for s, k in (("Writes", {}), ("Raises", {"failure": "key"}))
+        config(s, logger=f"{STUDIES}Tracker", **k)
+        for s, k in (("Writes", {}), ("Raises", {"failure": "key"}))
     )
     run_job(done, "")
     run_job(failed, "")
@@ -233,7 +245,7 @@ def test_the_tracker_is_closed_as_the_run_ended_and_after_its_record(config):
 
 
 def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(config):
-    job = config(logger=f"{CELLS}BrokenTracker")
+    job = config(logger=f"{STUDIES}BrokenTracker")
     assert run_job(job, "") is Status.DONE
     assert "the server is gone" in record_of(job).log_path.read_text()
 
@@ -298,8 +310,8 @@ def test_a_job_ends_with_the_process_that_started_it(config):
         time.sleep(0.02)
     parent.kill()
     parent.join()
-    cell = psutil.Process(record.last_row()["pid"])
-    cell.wait(timeout=20)
+    with suppress(psutil.NoSuchProcess):  # it has ended already
+        psutil.Process(record.last_row()["pid"]).wait(timeout=300)
     assert record.status["status"] == "interrupted"
 
 

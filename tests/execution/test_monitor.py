@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs."""
+"""The display of a sweep while it runs."""
 
 import io
 import re
@@ -6,18 +6,19 @@ import re
 import pytest
 from rich.console import Console
 
+from ntkode.execution import monitor as monitor_module
 from ntkode.execution.monitor import SweepMonitor
-from ntkode.results import RunRecord, SweepIndex
+from ntkode.results import RunRecord, SweepIndex, records
 
 
 class Jobs:
-    """Jobs of one sweep, moved by hand, and a monitor that looks only when it is told to."""
+    """Jobs of one sweep, advanced by the test, and a monitor that reads the records only in `poll`."""
 
     def __init__(self, directory, terminal=False):
         self.directory = directory
         self.output = io.StringIO()
         console = Console(file=self.output, force_terminal=terminal, width=100, height=50, color_system=None)
-        # An hour between two looks: the test looks itself, so no timing decides it.
+        # An hour between two readings: the test itself calls `poll`, so that no timing decides it.
         self.monitor = SweepMonitor(directory, console, poll_seconds=3600, line_seconds=0)
 
     def add(self, name, steps=10):
@@ -26,14 +27,21 @@ class Jobs:
         record.begin({"steps": steps})
         return record
 
-    def look(self):
-        """What is shown at this look, without the terminal's control codes."""
+    def poll(self):
+        """Read the records; the text that this prints, without the terminal's control codes."""
         before = self.output.tell()
         self.monitor._poll()
-        return self.shown()[-(self.output.tell() - before) :] if self.output.tell() > before else ""
+        return self.text()[-(self.output.tell() - before) :] if self.output.tell() > before else ""
 
-    def shown(self):
+    def text(self):
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.output.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def still_clock(monkeypatch):
+    """Records and monitor read one constant time, so that no text depends on the machine's speed."""
+    for module in (monitor_module, records):
+        monkeypatch.setattr(module, "utc_now", lambda: "2026-01-01T00:00:00.000+00:00")
 
 
 @pytest.fixture
@@ -49,27 +57,27 @@ def terminal_jobs(tmp_path):
 def test_a_line_a_job_from_phase_to_end(jobs):
     with jobs.monitor as monitor:
         monitor.watch("s")
-        assert jobs.look() == ""
+        assert jobs.poll() == ""
         record = jobs.add("tanh")
         record.set_phase("learning rate")
-        assert jobs.look().splitlines() == ["activation=tanh  0/10  0:00  learning rate"]
+        assert jobs.poll().splitlines() == ["activation=tanh  0/10  0:00  learning rate"]
         record.set_phase("training")
         record.append({"step": 0, "loss/train": 0.5, "ntk/lambda_min": 0.094})
         record.append({"step": 1, "loss/train": 0.25})
-        assert jobs.look().startswith("activation=tanh  1/10  loss 0.250  λ_min 0.0940  ")
+        assert jobs.poll().startswith("activation=tanh  1/10  loss 0.250  λ_min 0.0940  ")
         record.finish("done")
-    (end,) = [line for line in jobs.shown().splitlines() if "✓ done" in line]
+    (end,) = [line for line in jobs.text().splitlines() if "✓ done" in line]
     assert end.startswith("activation=tanh  1/10  loss 0.250")
 
 
-def test_an_end_is_told_once_and_a_failure_with_its_message(jobs):
+def test_an_end_is_printed_once_and_a_failure_with_its_message(jobs):
     with jobs.monitor as monitor:
         monitor.watch("s")
         jobs.add("relu").finish("diverged", "the loss became\n inf")
-        jobs.look()
-        jobs.look()
-    assert jobs.shown().count("activation=relu") == 1
-    assert jobs.shown().strip().endswith("✗ diverged: the loss became inf")
+        jobs.poll()
+        jobs.poll()
+    assert jobs.text().count("activation=relu") == 1
+    assert jobs.text().strip().endswith("✗ diverged: the loss became inf")
 
 
 def test_lines_come_no_faster_than_asked(tmp_path):
@@ -78,10 +86,10 @@ def test_lines_come_no_faster_than_asked(tmp_path):
     with jobs.monitor as monitor:
         monitor.watch("s")
         record = jobs.add("tanh")
-        jobs.look()
+        jobs.poll()
         record.append({"step": 3})
-        assert jobs.look() == ""
-    assert jobs.shown().count("activation=tanh") == 1
+        assert jobs.poll() == ""
+    assert jobs.text().count("activation=tanh") == 1
 
 
 def test_only_runs_added_since_it_began_to_watch(jobs):
@@ -89,29 +97,29 @@ def test_only_runs_added_since_it_began_to_watch(jobs):
     with jobs.monitor as monitor:
         monitor.watch("s")
         jobs.add("new").finish("done")
-    assert "activation=new" in jobs.shown()
-    assert "activation=old" not in jobs.shown()
+    assert "activation=new" in jobs.text()
+    assert "activation=old" not in jobs.text()
 
 
 def test_the_end_of_an_earlier_attempt_is_no_end(jobs):
     record = jobs.add("tanh")
     record.append({"step": 7})
     record.finish("error", "earlier trouble")
-    # An attempt long ago: a stored time before the monitor's, whatever the clock's resolution.
+    # The attempt ended before the monitor started.
     status = record.directory / "status.json"
     status.write_text(re.sub(r'("finished": ")\d{4}', r"\g<1>2000", status.read_text()))
     with jobs.monitor as monitor:
         monitor.watch("s")
         SweepIndex(jobs.directory, "s").add("tanh", "activation=tanh")
-        assert jobs.look() == ""
+        assert jobs.poll() == ""
         record.begin({"steps": 10})
-        assert jobs.look().startswith("activation=tanh  0/10")
+        assert jobs.poll().startswith("activation=tanh  0/10")
         record.finish("done")
-    assert "earlier trouble" not in jobs.shown()
-    assert "✓ done" in jobs.shown()
+    assert "earlier trouble" not in jobs.text()
+    assert "✓ done" in jobs.text()
 
 
-def test_a_stored_run_that_is_skipped_is_called_stored(jobs):
+def test_a_stored_run_that_is_skipped_is_labelled_stored(jobs):
     record = jobs.add("tanh")
     record.finish("done")
     status = record.directory / "status.json"
@@ -119,7 +127,7 @@ def test_a_stored_run_that_is_skipped_is_called_stored(jobs):
     with jobs.monitor as monitor:
         monitor.watch("s")
         SweepIndex(jobs.directory, "s").add("tanh", "activation=tanh")
-    assert "✓ stored" in jobs.shown()
+    assert "✓ stored" in jobs.text()
 
 
 def test_an_unreadable_record_is_skipped_not_raised(jobs):
@@ -129,9 +137,9 @@ def test_an_unreadable_record_is_skipped_not_raised(jobs):
         good = (record.directory / "status.json").read_text()
         for bad in ("{", "[]", "{}", '{"status": "odd", "finished": null}'):
             (record.directory / "status.json").write_text(bad)
-            assert jobs.look() == ""
+            assert jobs.poll() == ""
         (record.directory / "status.json").write_text(good)
-        assert "preparing" in jobs.look()
+        assert "preparing" in jobs.poll()
 
 
 def test_bars_on_a_terminal(terminal_jobs):
@@ -140,15 +148,15 @@ def test_bars_on_a_terminal(terminal_jobs):
         tanh, relu = terminal_jobs.add("tanh"), terminal_jobs.add("relu")
         tanh.append({"step": 5, "loss/train": 0.125, "ntk/lambda_min": 0.1})
         relu.finish("solver_failed", "underflow in dt " * 20)
-        drawn = terminal_jobs.look()
+        rendered = terminal_jobs.poll()
         tanh_line, relu_line = (
-            next(line for line in drawn.splitlines() if name in line) for name in ("tanh", "relu")
+            next(line for line in rendered.splitlines() if name in line) for name in ("tanh", "relu")
         )
         assert re.search(r"activation=tanh +━+.*━ +5/10 loss 0.125 λ_min 0.100 +0:00 preparing", tanh_line)
         assert "✗ solver_failed: underflow" in relu_line  # cut to the line's end
-        assert len(drawn.strip().splitlines()) == 2
+        assert len(rendered.strip().splitlines()) == 2
         tanh.finish("done")
-    assert "✓ done" in terminal_jobs.shown()
+    assert "✓ done" in terminal_jobs.text()
 
 
 def test_with_many_jobs_only_the_running_ones_get_a_bar(terminal_jobs):
@@ -158,19 +166,19 @@ def test_with_many_jobs_only_the_running_ones_get_a_bar(terminal_jobs):
             record = terminal_jobs.add(f"job{number:02}")
             if number != 7:
                 record.finish("error" if number == 3 else "done")
-        drawn = terminal_jobs.look()
-        assert "14/15 jobs" in drawn
-        assert "1 failed" in drawn
-        assert [name in drawn for name in ("job06", "job07", "job08")] == [False, True, False]
+        rendered = terminal_jobs.poll()
+        assert "14/15 jobs" in rendered
+        assert "1 failed" in rendered
+        assert [name in rendered for name in ("job06", "job07", "job08")] == [False, True, False]
 
 
-def test_the_thread_looks_by_itself(tmp_path):
+def test_the_thread_polls_by_itself(tmp_path):
     jobs = Jobs(tmp_path)
     console = Console(file=jobs.output, width=100)
     with SweepMonitor(tmp_path, console, poll_seconds=0.001, line_seconds=0) as monitor:
         monitor.watch("s")
         jobs.add("tanh")
-        for _ in range(3000):
+        for _ in range(30_000):
             if jobs.output.getvalue():
                 break
             monitor._stop.wait(0.01)
@@ -178,10 +186,10 @@ def test_the_thread_looks_by_itself(tmp_path):
     assert not monitor._thread.is_alive()
 
 
-def test_nothing_to_watch_shows_nothing(jobs):
+def test_without_a_sweep_nothing_is_printed(jobs):
     with jobs.monitor:
         pass
-    assert jobs.shown() == ""
+    assert jobs.text() == ""
 
 
 def test_an_error_in_the_sweep_passes_through(jobs):
@@ -193,4 +201,4 @@ def test_an_error_in_the_sweep_passes_through(jobs):
 
     with pytest.raises(KeyboardInterrupt):
         sweep()
-    assert "activation=tanh" in jobs.shown()
+    assert "activation=tanh" in jobs.text()

@@ -1,4 +1,4 @@
-"""What the fork server imports: a module that it cannot import it passes over in silence."""
+"""The imports of the fork server, which ignores a module that it cannot import."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""What a process knows of its SLURM job, and how the tasks of one find and leave one another."""
+"""The task of a process in a SLURM job, the connections between tasks, and requeued jobs."""
 
 import os
 import socket
@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from ntkode.execution import run_job, slurm
-from ntkode.execution.slurm import PortTaken, Task, at_work, find_at_work, leave_if_queued_again, this_task
+from ntkode.execution.slurm import (
+    PortTaken,
+    Task,
+    announce,
+    connect_to_first_task,
+    exit_if_requeued,
+    this_task,
+)
 from ntkode.results import RunRecord, run_id
 
 JOB = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": str(os.getpid())}
@@ -17,10 +24,10 @@ JOB = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": str(os.getpid())}
 
 @pytest.fixture
 def job(monkeypatch):
-    """Have this process be in a job, as SLURM and submitit tell it."""
+    """Set the variables of SLURM and submitit for this process, and return its task."""
 
-    def call(**told):
-        for name, value in (JOB | {f"SLURM_{name}": value for name, value in told.items()}).items():
+    def call(**variables):
+        for name, value in (JOB | {f"SLURM_{name}": value for name, value in variables.items()}).items():
             monkeypatch.setenv(name, value)
         return this_task()
 
@@ -49,9 +56,9 @@ def test_tasks_of_one_node_meet_within_it(job):
     assert (task.rank, task.host, task.restarts) == (1, "127.0.0.1", 2)
 
 
-def test_a_connection_to_task_0_breaks_when_it_leaves():
-    with at_work(task_of_two(0), "run"):
-        connection = find_at_work(task_of_two(1), "run")
+def test_a_connection_to_task_0_closes_when_it_ends():
+    with announce(task_of_two(0), "run"):
+        connection = connect_to_first_task(task_of_two(1), "run")
         connection.settimeout(0.2)
         with pytest.raises(TimeoutError):
             connection.recv(1)
@@ -59,31 +66,31 @@ def test_a_connection_to_task_0_breaks_when_it_leaves():
         assert connection.recv(1) == b""
 
 
-def test_task_0_stays_for_tasks_that_begin_later():
-    with ThreadPoolExecutor() as pool, at_work(task_of_two(0), "run"):
-        found = pool.submit(lambda: time.sleep(1.0) or find_at_work(task_of_two(1), "run"))
-    with found.result() as connection:
+def test_task_0_waits_for_tasks_that_start_late():
+    with ThreadPoolExecutor() as pool, announce(task_of_two(0), "run"):
+        connected = pool.submit(lambda: time.sleep(1.0) or connect_to_first_task(task_of_two(1), "run"))
+    with connected.result() as connection:
         assert connection.recv(1) == b""
 
 
-def test_the_last_task_is_told_the_run_before_its_connection_closes(monkeypatch):
+def test_the_last_task_receives_the_run_before_its_connection_closes(monkeypatch):
     send = socket.socket.sendall
     monkeypatch.setattr(socket.socket, "sendall", lambda *arguments: time.sleep(0.5) or send(*arguments))
-    monkeypatch.setattr(slurm, "START", 3.0)
+    monkeypatch.setattr(slurm, "START", 60.0)
     monkeypatch.setattr(slurm, "RETRY", 0.05)
     with ThreadPoolExecutor() as pool:
-        with at_work(task_of_two(0), "run"):
-            connected = pool.submit(find_at_work, task_of_two(1), "run")
+        with announce(task_of_two(0), "run"):
+            connected = pool.submit(connect_to_first_task, task_of_two(1), "run")
         with connected.result() as connection:
             assert connection.recv(1) == b""
 
 
-def test_a_task_that_is_at_no_work_or_another_is_not_followed(monkeypatch):
+def test_only_a_task_0_that_computes_the_run_is_followed(monkeypatch):
     monkeypatch.setattr(slurm, "START", 1.0)
     monkeypatch.setattr(slurm, "LATE", 0.0)
-    assert find_at_work(task_of_two(1), "run") is None
-    with at_work(task_of_two(0), "another"):
-        assert find_at_work(task_of_two(1), "run") is None
+    assert connect_to_first_task(task_of_two(1), "run") is None
+    with announce(task_of_two(0), "another"):
+        assert connect_to_first_task(task_of_two(1), "run") is None
 
 
 def test_a_port_that_is_taken_is_the_run_s_error(job, composed, tmp_path):
@@ -91,7 +98,7 @@ def test_a_port_that_is_taken_is_the_run_s_error(job, composed, tmp_path):
     overrides = ("size=smoke", "dataset=digits", "trainer=ddp", "logger=none", f"results_dir={tmp_path}")
     config = composed(*overrides)
     with socket.create_server(("", task.port)):
-        with pytest.raises(PortTaken), at_work(task, "run"):
+        with pytest.raises(PortTaken), announce(task, "run"):
             pass
         run_job(config, "job")
     status = RunRecord.open(tmp_path, run_id(config)).status
@@ -101,25 +108,23 @@ def test_a_port_that_is_taken_is_the_run_s_error(job, composed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("state", "restarts", "leaves"),
+    ("state", "restarts", "exits"),
     [("COMPLETING", 1, True), ("PENDING", 1, True), ("CANCELLED", 0, False), ("COMPLETING", 0, False)],
 )
-def test_a_job_leaves_without_a_result_where_it_is_queued_again(
-    monkeypatch, tmp_path, state, restarts, leaves
-):
+def test_a_requeued_job_exits_without_a_result(monkeypatch, tmp_path, state, restarts, exits):
     scontrol = tmp_path / "scontrol"
     scontrol.write_text(
         f"#!/bin/sh\necho JobId=$4 JobName=a b JobState={state} Restarts={restarts} BatchFlag=1\n"
     )
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    if leaves:
+    if exits:
         with pytest.raises(SystemExit):
-            leave_if_queued_again(task_of_two(0))
+            exit_if_requeued(task_of_two(0))
     else:
-        leave_if_queued_again(task_of_two(0))
+        exit_if_requeued(task_of_two(0))
 
 
-def test_a_job_of_which_the_queue_tells_nothing_has_its_result(monkeypatch, tmp_path):
+def test_a_job_unknown_to_the_queue_returns_its_result(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(Path(tmp_path)))
-    leave_if_queued_again(task_of_two(0))
+    exit_if_requeued(task_of_two(0))

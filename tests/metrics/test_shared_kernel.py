@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ntkode.execution.fork_server import cell_context
+from ntkode.execution.fork_server import job_context
 from ntkode.integrate import Solver
 from ntkode.metrics.shared_kernel import shared_kernel
 from ntkode.models import NeuralODE
@@ -44,7 +44,7 @@ def work(rank, folder):
 @pytest.fixture(scope="module")
 def by_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    cell_context()  # its fork server has the imports that each process needs
+    job_context()  # its fork server has the imports that each process needs
     mp.start_processes(work, (str(folder),), nprocs=RANKS, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 

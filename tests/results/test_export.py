@@ -38,6 +38,6 @@ def test_both_formats_hold_runs_and_history(folder, tmp_path):
 
 
 def test_another_format_is_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"format=xlsx is none of parquet, csv.*format=parquet"):
+    with pytest.raises(ValueError, match=r"format=xlsx is not one of parquet, csv.*format=parquet"):
         export(folder, tmp_path / "out", formats=["xlsx"])
     assert not (tmp_path / "out").exists()

@@ -34,7 +34,7 @@ def test_one_row_a_run(tmp_path):
     assert runs.loc["tanh-0", "ntk/lambda_min.first"] == 0.5
 
 
-def test_the_code_that_computed_a_run_is_told(tmp_path):
+def test_the_code_that_computed_a_run_is_a_column(tmp_path):
     git = {"commit": "abc", "dirty": True}
     store(tmp_path, "tanh").write_provenance({"git": git, "sources_sha256": "f00"})
     store(tmp_path, "relu")
@@ -98,7 +98,7 @@ def test_history_has_a_row_a_run_and_step(tmp_path):
     assert set(load_history(tmp_path, ["relu-0"])["run_id"]) == {"relu-0"}
 
 
-def test_histories_that_are_missing_or_damaged_are_left_out(tmp_path):
+def test_histories_that_are_missing_or_corrupt_are_left_out(tmp_path):
     record = store(tmp_path, "tanh")
     (record.directory / "history.jsonl").write_text("x\n")
     with pytest.warns(UserWarning, match="tanh-0"):

@@ -72,19 +72,19 @@ def test_the_better_record_stays(folders, ours, theirs, outcome):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "told"),
+    ("theirs", "message"),
     [
         ({"scale": 1.5}, "step 0: loss/train is 1.5 against 1.0"),
         ({"rows": 2}, "2 rows against 3"),
     ],
     ids=str,
 )
-def test_other_numbers_of_one_run_are_a_conflict(folders, theirs, told):
+def test_other_numbers_of_one_run_are_a_conflict(folders, theirs, message):
     one, _, target = folders
     before = store(target, "a").history()
     store(one, "a", **theirs)
     merged = merge([one], target)
-    assert told in merged.conflicts["a"]
+    assert message in merged.conflicts["a"]
     assert str(one) in merged.conflicts["a"]
     assert "conflict: a: " in str(merged)
     assert RunRecord.open(target, "a").history() == before
@@ -92,13 +92,13 @@ def test_other_numbers_of_one_run_are_a_conflict(folders, theirs, told):
 
 def test_corrupt_and_unfinished_records_are_named_and_not_copied(folders):
     one, _, target = folders
-    damage = {
+    contents = {
         "status.json": '{"status": ',
         "config.json": "[]",
         "history.jsonl": '{"step": 0}\nx\n{"step": 2}\n',
         "summary.json": "",
     }
-    for number, (file, content) in enumerate(damage.items()):
+    for number, (file, content) in enumerate(contents.items()):
         (store(one, f"bad{number}", sweep="s").directory / file).write_text(content)
     (store(one, "half", sweep="s").directory / "config.json").unlink()
     RunRecord.open(one, "runs").begin({"steps": 1})

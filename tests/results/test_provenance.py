@@ -18,15 +18,15 @@ def recorded():
 
 
 def test_it_holds_what_is_asked_and_is_json():
-    told = json.loads(json.dumps(recorded()))
-    assert told["packages"]["numpy"] == numpy.__version__
-    assert told["seeds"] == {"init": 0}
-    assert told["dataset"]["sha256"] == "ab"
-    assert (told["threads"], told["device"]) == (1, "cpu")
-    assert told["hardware"]["cores"] >= 1
-    assert told["hardware"]["memory_bytes"] > 2**28
-    assert told["hardware"]["cpu"]
-    assert told["recorded"].endswith("+00:00")
+    stored = json.loads(json.dumps(recorded()))
+    assert stored["packages"]["numpy"] == numpy.__version__
+    assert stored["seeds"] == {"init": 0}
+    assert stored["dataset"]["sha256"] == "ab"
+    assert (stored["threads"], stored["device"]) == (1, "cpu")
+    assert stored["hardware"]["cores"] >= 1
+    assert stored["hardware"]["memory_bytes"] > 2**28
+    assert stored["hardware"]["cpu"]
+    assert stored["recorded"].endswith("+00:00")
 
 
 def test_the_record_holds_the_digest_of_the_loaded_code():

@@ -79,8 +79,8 @@ def test_a_failure_keeps_its_message_remedy_and_phase(record):
     record.begin({})
     record.set_phase("learning rate")
     record.finish("solver_failed", "underflow in dt", "try solver.rtol=1e-4")
-    told = record.status
-    assert (told["status"], told["message"], told["remedy"], told["phase"]) == (
+    stored = record.status
+    assert (stored["status"], stored["message"], stored["remedy"], stored["phase"]) == (
         "solver_failed",
         "underflow in dt",
         "try solver.rtol=1e-4",
@@ -88,7 +88,7 @@ def test_a_failure_keeps_its_message_remedy_and_phase(record):
     )
 
 
-def test_a_run_that_goes_on_forgets_how_it_was_interrupted(record):
+def test_a_resumed_run_forgets_how_it_was_interrupted(record):
     record.begin({})
     started = record.status["started"]
     record.finish("interrupted", "stopped by the user")
@@ -142,7 +142,7 @@ def test_a_torn_last_line_is_left_out_and_cut_off_by_the_next_row(record):
     assert [row["step"] for row in reader.history()] == [0, 1, 2]
 
 
-def test_damage_within_the_history_is_named(record):
+def test_a_corrupt_line_within_the_history_is_named(record):
     rows(record, 1)
     with (record.directory / "history.jsonl").open("a") as file:
         file.write("garbage\n")
@@ -159,7 +159,7 @@ def test_the_tail_of_a_long_history_is_read_without_the_rest(record):
     assert recent == record.history()[-len(recent) :]
 
 
-def test_a_damaged_status_is_named_with_the_remedy(record):
+def test_a_corrupt_status_is_named_with_the_remedy(record):
     record.begin({})
     (record.directory / "status.json").write_text("{")
     with pytest.raises(RecordUnreadable, match="delete"):
@@ -191,7 +191,7 @@ def hold(directory, held, release):
         release.wait(30)
 
 
-def test_a_run_has_one_owner(record):
+def test_one_process_at_a_time_holds_the_lock(record):
     context = multiprocessing.get_context("fork")
     held, release = context.Event(), context.Event()
     other = context.Process(target=hold, args=(record.directory, held, release))
@@ -220,7 +220,7 @@ def test_the_lock_of_a_process_that_was_killed_is_free(record):
         pass
 
 
-def test_a_run_that_goes_on_keeps_its_rows_and_drops_its_end(record):
+def test_a_resumed_run_keeps_its_rows_and_drops_its_status(record):
     record.begin({"steps": 3, "timeout": 1})
     rows(record, 2)
     record.log_path.write_text("old")
@@ -256,7 +256,7 @@ def test_the_history_is_cut_back_to_a_size_that_was_noted(record):
     assert record.history() == []
 
 
-def test_the_end_is_written_although_a_row_could_not_be(record):
+def test_the_status_is_stored_although_a_row_could_not_be(record):
     record.begin({})
     record.append({"step": 0})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -43,9 +43,9 @@ def test_the_history_of_some_runs_of_a_sweep(folder):
 
 @pytest.mark.parametrize("read", [load, load_history])
 @pytest.mark.parametrize(
-    ("filters", "error", "told"),
+    ("filters", "error", "message"),
     [
-        ({"status": "don"}, ValueError, r"status=don is none of running, done, .* as in status=done"),
+        ({"status": "don"}, ValueError, r"status=don is not one of running, done, .* as in status=done"),
         ({"where": {"activatoin": "tanh"}}, ValueError, r"key activatoin \(did you mean activation\?\)"),
         ({"where": {"activation": "erf"}}, NoResults, r"none of 4 runs has activation=erf.*relu, tanh"),
         ({"status": "killed"}, NoResults, r"status=killed.*status is diverged, done"),
@@ -53,8 +53,8 @@ def test_the_history_of_some_runs_of_a_sweep(folder):
     ],
     ids=str,
 )
-def test_a_filter_that_nothing_passes_says_what_there_is(folder, read, filters, error, told):
-    with pytest.raises(error, match=told):
+def test_a_filter_that_nothing_passes_says_what_there_is(folder, read, filters, error, message):
+    with pytest.raises(error, match=message):
         read(folder, **filters)
 
 

@@ -17,7 +17,7 @@ def test_jobs_keep_their_order_and_their_last_run_counts(tmp_path):
     assert index.directory == tmp_path / "sweeps" / "s"
 
 
-def test_jobs_that_begin_in_any_order_are_told_as_typed(tmp_path):
+def test_jobs_that_start_in_any_order_are_listed_as_typed(tmp_path):
     index = SweepIndex(tmp_path, "s")
     for number in (1, 0, 2):
         index.add(f"r{number}", f"job {number}", number)

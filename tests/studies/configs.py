@@ -1,4 +1,4 @@
-"""Tiny studies that end in every way; a job's process finds them by `_target_: tests.studies.configs.…`."""
+"""Small studies and trackers that end in all possible ways, for `_target_: tests.studies.configs.…`."""
 
 import os
 import random
@@ -30,7 +30,7 @@ FAILURES = {
 
 
 class Writes:
-    """Appends rows that tell its process, and prints."""
+    """Appends rows with the id of its process, and prints."""
 
     def __init__(self, rows=2):
         self.rows = rows
@@ -65,24 +65,24 @@ class Dies:
 
 
 class Sleeps:
-    """Appends a row, and sleeps for a minute."""
+    """Appends a row, then sleeps for ten minutes."""
 
     def run(self, config, record, tracker):
         record.append({"step": 0, "pid": os.getpid()})
-        time.sleep(60)
+        time.sleep(600)
 
 
 class Deaf:
-    """Appends a row, and sleeps for a minute in which no signal but SIGKILL reaches it."""
+    """Blocks all signals but SIGKILL, appends a row, then sleeps for ten minutes."""
 
     def run(self, config, record, tracker):
-        record.append({"step": 0, "pid": os.getpid()})
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        time.sleep(60)
+        record.append({"step": 0, "pid": os.getpid()})
+        time.sleep(600)
 
 
 class Tracker:
-    """A tracker that notes how it was closed, after the record's end was written."""
+    """A tracker that stores the run's status and its argument when it is closed."""
 
     loggers = ()
 
@@ -95,7 +95,7 @@ class Tracker:
 
 
 class SignallingTracker(Tracker):
-    """A tracker that sends its process a signal when it is given the row of a step."""
+    """A tracker that sends its process a signal when it receives the row of a step."""
 
     def __init__(self, record, config, job, step, signal):
         super().__init__(record, config, job)
@@ -103,7 +103,7 @@ class SignallingTracker(Tracker):
 
 
 class SignallingLogger(CSVLogger):
-    """Sends the signal; writes nothing."""
+    """Sends the signal, and writes nothing."""
 
     def __init__(self, step, signal):
         super().__init__(save_dir="nowhere")
@@ -125,7 +125,7 @@ class BrokenTracker(Tracker):
 
 
 class NeverMeasured(Metric):
-    """A metric that applies, and never delivers."""
+    """A metric that applies to the run, and returns no value."""
 
     def names(self, module):
         return {"never/measured"}
@@ -148,15 +148,20 @@ class NoisyDescent(torch.optim.SGD):
 
 
 class NoServer(WandbTracker):
-    """W&B online, with a server that does not answer."""
+    """W&B online, with a server that does not answer; W&B itself, which would try for 95 s, may not start."""
 
     def __init__(self, record, config, job):
         os.environ |= {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": KEY}
+        trackers.SafeWandbLogger = _unexpected_start
         super().__init__(record, config, job, mode="online")
 
 
+def _unexpected_start(**settings):
+    raise AssertionError("W&B was started although its server does not answer")
+
+
 class FailingMidway(WandbTracker):
-    """W&B that takes a row, and fails from then on."""
+    """W&B that accepts one row and fails from then on."""
 
     def __init__(self, record, config, job):
         super().__init__(record, config, job)
@@ -173,7 +178,7 @@ class FailingMidway(WandbTracker):
 
 
 class DyingServer(WandbTracker):
-    """W&B online, with a server that is gone when the run ends."""
+    """W&B online, with a server that stops before the run ends."""
 
     def __init__(self, record, config, job):
         trackers.FINISH_SECONDS = 1.0
@@ -188,7 +193,7 @@ class DyingServer(WandbTracker):
 
 
 class FailsOnRank:
-    """Sums over the ranks, one of which fails or is killed before."""
+    """Sums over the ranks, one of which fails or is killed first."""
 
     distributed = True
 
@@ -204,7 +209,7 @@ class FailsOnRank:
 
 
 class FailsToMeasure(Training):
-    """Trains; one rank has no derivative of its share of any kernel."""
+    """Trains; one rank cannot differentiate its share of any kernel."""
 
     def __init__(self, failing):
         super().__init__()
@@ -220,8 +225,24 @@ def _no_state(*arguments):
     raise NonFiniteState("non-finite state on one rank")
 
 
+class DownloadsRecorded(Training):
+    """Trains, and prints how each download from the hub is requested."""
+
+    def run(self, config, record, tracker):
+        import huggingface_hub
+
+        download = huggingface_hub.hf_hub_download
+
+        def recorded(*arguments, **settings):
+            print(f"download with local_files_only={settings['local_files_only']}", flush=True)
+            return download(*arguments, **settings)
+
+        huggingface_hub.hf_hub_download = recorded
+        super().run(config, record, tracker)
+
+
 class Sees:
-    """Appends a row on the GPUs that its process sees, and from when to when it has them."""
+    """Appends a row with the GPUs that its process sees, and the times between which it has them."""
 
     def __init__(self, seconds=0.0):
         self.seconds = seconds

@@ -7,8 +7,8 @@ from ntkode.results import RunRecord, run_id
 
 
 @pytest.fixture(scope="module")
-def cell(request, composed, tmp_path_factory):
-    """Run a cell by the test module's `SMALL` and these overrides; its config and record."""
+def run(request, composed, tmp_path_factory):
+    """Compute a run by the test module's `SMALL` and these overrides; returns its config and record."""
     results = tmp_path_factory.mktemp("results")
 
     def call(*overrides):

@@ -33,13 +33,13 @@ def test_training_with_all_standard_metrics(composed, tmp_path, monkeypatch, fol
     run_job(config, name)
     record = RunRecord.open(tmp_path, run_id(config))
     assert record.status["status"] == Status.DONE, record.status  # fails where a metric is not finite
-    summary, told = record.summary(), record.provenance()["dataset"]
+    summary, description = record.summary(), record.provenance()["dataset"]
     assert summary["loss/ratio"] < 0.9
     # Enough features, or a random draw, for a kernel of full rank.
     assert summary["ntk/lambda_min"] > summary["ntk/resolution"]
     assert ("accuracy/test" in summary) == (name != "daily_climate")
-    assert told["name"] == name
-    assert told["duplicates"]["pairs"] == 0
+    assert description["name"] == name
+    assert description["duplicates"]["pairs"] == 0
     if name == "daily_climate":
-        rmse = told["target_scale"][0] * (2 * summary["loss/test"]) ** 0.5
+        rmse = description["target_scale"][0] * (2 * summary["loss/test"]) ** 0.5
         assert 0 < rmse < 7.4  # °C: the standard deviation of all days

@@ -63,8 +63,8 @@ def adjoint_by_hand(parameters, x, y, depth, horizon):
     return torch.cat([g.flatten() for g in (adjoint.T @ x / math.sqrt(d), grad_W, grad_v)])
 
 
-def test_the_row_holds_what_direct_computation_gives(cell):
-    config, record = cell("activation=tanh", "model.depth=7", "model.horizon=1.5")
+def test_the_row_holds_what_direct_computation_gives(run):
+    config, record = run("activation=tanh", "model.depth=7", "model.horizon=1.5")
     assert record.status["status"] == Status.DONE, record.status
     (row,) = record.history()
     data = build(config["dataset"])
@@ -98,9 +98,9 @@ def test_the_row_holds_what_direct_computation_gives(cell):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "softplus", "relu"])
-def test_errors_fall_as_one_over_the_depth(cell, activation):
+def test_errors_fall_as_one_over_the_depth(run, activation):
     shallow, deep = (
-        cell(f"activation={activation}", f"model.depth={depth}", "model.width=64")[1].history()[0]
+        run(f"activation={activation}", f"model.depth={depth}", "model.width=64")[1].history()[0]
         for depth in (10, 80)
     )
     # Higher orders in 1/L bend the curves by a few percent. Kinks leave the outputs' rate alone.
@@ -123,8 +123,8 @@ def test_kinks_slow_the_gradients_convergence():
     assert -0.9 < math.log(errors[1] / errors[0]) / math.log(16) < -0.5
 
 
-def test_kink_flips_are_counted(cell):
-    config, record = cell("activation=relu", "model.depth=4", "model.width=64")
+def test_kink_flips_are_counted(run):
+    config, record = run("activation=relu", "model.depth=4", "model.width=64")
     (row,) = record.history()
     data = build(config["dataset"])
     data.setup()
@@ -136,12 +136,12 @@ def test_kink_flips_are_counted(cell):
         ends = [model.flow(model.encode(x)) for model in (resnet, fine)]
     assert row["output/kink_flips"] == ((ends[0] > 0) != (ends[1] > 0)).double().mean().item()
     assert row["output/kink_flips"] > 0
-    assert "output/kink_flips" not in cell("model.depth=4")[1].history()[0]
+    assert "output/kink_flips" not in run("model.depth=4")[1].history()[0]
 
 
-def test_the_same_config_gives_the_same_numbers(cell):
-    first = cell("model.depth=4")[1].history()
-    assert cell("model.depth=4", "rerun=all")[1].history() == first
+def test_the_same_config_gives_the_same_numbers(run):
+    first = run("model.depth=4")[1].history()
+    assert run("model.depth=4", "rerun=all")[1].history() == first
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_the_same_config_gives_the_same_numbers(cell):
         ("loss=cross_entropy dataset=sine", "loss=cross_entropy", "loss=squared"),
     ],
 )
-def test_bad_input_is_one_error_that_names_value_and_remedy(cell, overrides, named, remedy):
-    stored = cell(*overrides.split())[1].status
+def test_bad_input_is_one_error_that_names_value_and_remedy(run, overrides, named, remedy):
+    stored = run(*overrides.split())[1].status
     assert stored["status"] == "error"
     assert named in stored["message"]
     assert remedy in stored["message"] + stored["remedy"]

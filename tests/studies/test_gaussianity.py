@@ -66,12 +66,12 @@ def made(spread, m=20_000, inputs=3, outputs=4):
 
 def test_numbers_of_a_known_mixture():
     outputs, variances = made(0.5)
-    told = mixture(variances, np.ones(3))
-    assert told["output/excess_kurtosis"] == pytest.approx(3 * 0.25, rel=0.01)
+    values = mixture(variances, np.ones(3))
+    assert values["output/excess_kurtosis"] == pytest.approx(3 * 0.25, rel=0.01)
     z = np.linspace(-4, 4, 4001)
     law = (stats.norm.cdf(z / math.sqrt(0.5)) + stats.norm.cdf(z / math.sqrt(1.5))) / 2
     distance = np.abs(law - stats.norm.cdf(z)).max()
-    assert told["output/limit_distance"] == pytest.approx(distance, rel=0.03)
+    assert values["output/limit_distance"] == pytest.approx(distance, rel=0.03)
     tests = normality("output", outputs[:, :, 0])
     assert tests["output/sample_kurtosis"] == pytest.approx(0.75, abs=0.15)
     assert tests["output/ad_rejected"] == tests["output/ks_rejected"] == 1
@@ -94,10 +94,10 @@ def test_an_output_that_is_zero_whatever_v_is_a_point_mass():
 def test_gaussian_independent_outputs_pass():
     outputs, variances = made(0.0)
     assert mixture(variances, np.ones(3))["output/excess_kurtosis"] == 0
-    told = normality("output", outputs[:, :, 0]) | independence(outputs)
-    told |= against_limit(outputs[:, :, 0], np.ones(3))
-    assert [name for name in told if name.endswith("rejected") and told[name]] == []
-    assert told["quantile/+1.00"] == pytest.approx(1, abs=0.03)
+    values = normality("output", outputs[:, :, 0]) | independence(outputs)
+    values |= against_limit(outputs[:, :, 0], np.ones(3))
+    assert [name for name in values if name.endswith("rejected") and values[name]] == []
+    assert values["quantile/+1.00"] == pytest.approx(1, abs=0.03)
     wrong = against_limit(outputs[:, :, 0], np.full(3, 1.2))  # the variance counts against the limit
     assert wrong["output/limit_rejected"] == 1
 
@@ -106,25 +106,25 @@ def test_one_output_has_nothing_to_depend_on():
     assert independence(np.zeros((100, 2, 1))) == {}
 
 
-def test_deviations_fall_as_one_over_the_width(cell):
-    found = {}
+def test_deviations_fall_as_one_over_the_width(run):
+    summaries = {}
     for width in (4, 16, 64):
-        _, record = cell("activation=tanh", f"model.width={width}")
+        _, record = run("activation=tanh", f"model.width={width}")
         assert record.status["status"] == Status.DONE, record.status
-        found[width] = record.summary()
-    assert found[4]["process/ad_rejected"] == 1  # the test can see what there is to see
-    kurtosis = [found[width]["output/excess_kurtosis"] for width in (4, 16, 64)]
+        summaries[width] = record.summary()
+    assert summaries[4]["process/ad_rejected"] == 1  # the test can see what there is to see
+    kurtosis = [summaries[width]["output/excess_kurtosis"] for width in (4, 16, 64)]
     slope = math.log(kurtosis[2] / kurtosis[0]) / math.log(16)
     # Of 1,000 initialisations a variance has an error of √(2/1,000) = 4 %: 0.03 in the slope, thrice that.
     assert slope == pytest.approx(-1, abs=0.15)
-    assert found[64]["output/variance_error"] < 0.03
-    assert found[64]["output/limit_distance"] < found[4]["output/limit_distance"] / 5
+    assert summaries[64]["output/variance_error"] < 0.03
+    assert summaries[64]["output/limit_distance"] < summaries[4]["output/limit_distance"] / 5
 
 
-def test_the_same_config_gives_the_same_numbers(cell):
-    first = cell("model.width=8", "seed=3")[1].history()
-    assert cell("model.width=8", "seed=3", "rerun=all")[1].history() == first
-    assert cell("model.width=8", "seed=4")[1].history() != first
+def test_the_same_config_gives_the_same_numbers(run):
+    first = run("model.width=8", "seed=3")[1].history()
+    assert run("model.width=8", "seed=3", "rerun=all")[1].history() == first
+    assert run("model.width=8", "seed=4")[1].history() != first
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_the_same_config_gives_the_same_numbers(cell):
         ("model=mlp_ode", "study=gaussianity"),
     ],
 )
-def test_bad_input_names_the_value(cell, override, named):
-    status = cell(override)[1].status
+def test_bad_input_names_the_value(run, override, named):
+    status = run(override)[1].status
     assert status["status"] == "error"
     assert named in status["message"]

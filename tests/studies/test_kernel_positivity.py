@@ -22,10 +22,10 @@ SMALL = (
 
 
 def test_resolution_and_rank_of_known_spectra():
-    told = positivity("k/", torch.diag(torch.tensor([1.0, 1e-3, 0.0], dtype=torch.float64)))
-    assert told["k/lambda_max"] == 1
-    assert told["k/rank"] == 2
-    assert told["k/lambda_min"] <= told["k/resolution"] < 1e-14
+    values = positivity("k/", torch.diag(torch.tensor([1.0, 1e-3, 0.0], dtype=torch.float64)))
+    assert values["k/lambda_max"] == 1
+    assert values["k/rank"] == 2
+    assert values["k/lambda_min"] <= values["k/resolution"] < 1e-14
     coarse = positivity("k/", torch.diag(torch.tensor([1.0, 1e-3, 0.0]).double()), entry_error=1e-3)
     assert coarse["k/resolution"] == pytest.approx(3e-3)
     assert coarse["k/rank"] == 1  # 1e-3 is not resolved
@@ -51,23 +51,23 @@ def test_an_entrys_error_moves_no_eigenvalue_by_more_than_n_times_it():
         ("activation=gelu dataset=sphere_antipodal", 30),
     ],
 )
-def test_ranks_of_limit_and_network(cell, overrides, rank):
-    _, record = cell(*overrides.split())
+def test_ranks_of_limit_and_network(run, overrides, rank):
+    _, record = run(*overrides.split())
     assert record.status["status"] == Status.DONE, record.status
-    told = record.summary()
+    values = record.summary()
     for prefix in ("ntk/limit_", "nngp/limit_", "ntk/"):
-        assert told[f"{prefix}rank"] == rank
-        assert (told[f"{prefix}lambda_min"] > told[f"{prefix}resolution"]) == (rank == 30)
+        assert values[f"{prefix}rank"] == rank
+        assert (values[f"{prefix}lambda_min"] > values[f"{prefix}resolution"]) == (rank == 30)
 
 
-def test_the_limit_is_the_exact_flows(cell):
-    config, record = cell("activation=tanh")
+def test_the_limit_is_the_exact_flows(run):
+    config, record = run("activation=tanh")
     data = build(config["dataset"])
     data.setup()
     limit = infinite_width_kernels(data.train.x.double(), activation="tanh", sigma_w=0.3, tolerance=1e-11)
     expected = float(torch.linalg.eigvalsh(limit.ntk)[0])
-    told = record.summary()
-    assert abs(told["ntk/limit_lambda_min"] - expected) <= told["ntk/limit_resolution"]
+    values = record.summary()
+    assert abs(values["ntk/limit_lambda_min"] - expected) <= values["ntk/limit_resolution"]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_the_limit_is_the_exact_flows(cell):
         ("study.tolerance=0", "study.tolerance=0", "study.tolerance="),
     ],
 )
-def test_bad_input_names_value_and_remedy(cell, overrides, named, remedy):
-    stored = cell(*overrides.split())[1].status
+def test_bad_input_names_value_and_remedy(run, overrides, named, remedy):
+    stored = run(*overrides.split())[1].status
     assert stored["status"] == "error"
     assert named in stored["message"]
     assert remedy in stored["message"] + stored["remedy"]

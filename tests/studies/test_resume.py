@@ -1,4 +1,4 @@
-"""A run that was ended on its way goes on to the numbers of one that was not, bit for bit."""
+"""A resumed run gives the numbers of an uninterrupted one, bit for bit."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ QUICK = ("metrics=none", "optimizer.lr=0.01")
 
 @pytest.fixture
 def job(composed, tmp_path):
-    """Run a job with these overrides in one folder; the tracker may be one that ends it at a step."""
+    """Run a job with these overrides, ended by the signal `by` at step `ended_at`, and return its record."""
 
     def call(*overrides, folder="results", ended_at=None, by=signal.SIGKILL):
         config = composed(
@@ -36,7 +36,7 @@ def job(composed, tmp_path):
 
 
 def numbers(record):
-    """All that a run has computed, without what it cost, as text: NaN is NaN."""
+    """The history and summary of a run as JSON texts, without costs; as text, NaN equals NaN."""
     rows = [*record.history(), record.summary()]
     return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
 
@@ -65,7 +65,7 @@ def wandb_rows(directory):
         "activation=relu gradient=adjoint dtype=float64",
         "optimizer=sgd optimizer.lr=0.01 +optimizer.algorithm.momentum=0.9",
         "solver=dopri5 model=augmented_ode optimizer.lr=0.001 loss=cross_entropy",
-        # The other process takes part in every checkpoint, and begins at it.
+        # Both processes take part in each checkpoint, and resume from it.
         pytest.param("metrics=full trainer=ddp", marks=pytest.mark.integration),  # starts ten processes
     ],
 )
@@ -76,10 +76,10 @@ def test_a_run_that_is_ended_three_times_has_the_numbers_of_one_that_is_not(job,
     job(*overrides, "rerun=failed", ended_at=13)
     record = job(*overrides, "rerun=failed", ended_at=20, by=signal.SIGINT)
     assert record.status["status"] == "interrupted"
-    assert steps(record) == list(range(21))  # on to the end of its step
+    assert steps(record) == list(range(21))  # the step is completed first
     record = job(*overrides)
     assert record.status["status"] == "done"
-    assert [told["checkpoint"] for told in record.provenance()["resumed"]] == [
+    assert [resumption["checkpoint"] for resumption in record.provenance()["resumed"]] == [
         f"step-{step:09d}.ckpt" for step in (6, 13, 21)
     ]
     assert numbers(record) == numbers(undisturbed)
@@ -87,7 +87,7 @@ def test_a_run_that_is_ended_three_times_has_the_numbers_of_one_that_is_not(job,
     assert not record.checkpoints_dir.exists()
 
 
-def test_random_numbers_go_on_from_the_checkpoint(job):
+def test_random_numbers_continue_from_the_checkpoint(job):
     noisy = (*QUICK, "optimizer.algorithm._target_=tests.studies.configs.NoisyDescent")
     undisturbed = job(*noisy, folder="undisturbed")
     job(*noisy, ended_at=9)
@@ -96,7 +96,7 @@ def test_random_numbers_go_on_from_the_checkpoint(job):
     assert numbers(record) == numbers(undisturbed)
 
 
-def test_the_summed_time_of_all_attempts_is_told(job):
+def test_the_summed_time_of_all_attempts_is_recorded(job):
     first = job(*QUICK, ended_at=12, by=signal.SIGTERM)
     path = first.checkpoints[0]
     content = checkpoints.read_checkpoint(path)
@@ -106,7 +106,7 @@ def test_the_summed_time_of_all_attempts_is_told(job):
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_a_polite_signal_leaves_a_checkpoint_where_none_was_due(job, by):
+def test_a_signal_takes_a_checkpoint_before_the_run_ends(job, by):
     record = job(*QUICK, "checkpoint.every_seconds=1000", ended_at=9, by=by)
     assert record.status["status"] == "interrupted"
     assert [path.stem for path in record.checkpoints] == ["step-000000010"]
@@ -134,12 +134,12 @@ def test_a_tracker_has_every_row_once(job, logger, rows_of):
     assert rows_of(record.directory) == expected
 
 
-# ------------------------------------------------------------------ what is no longer of use
+# ------------------------------------------------------------------ unusable checkpoints
 
 
-def flip(path, position=None):
+def flip(path):
     content = bytearray(path.read_bytes())
-    content[len(content) // 2 if position is None else position] ^= 0xFF
+    content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
 
 
@@ -155,18 +155,18 @@ def expected(composed, tmp_path_factory):
 
 
 @pytest.mark.parametrize("harm", [flip, truncate])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(job, expected, harm):
+def test_a_corrupt_checkpoint_is_named_and_the_previous_one_used(job, expected, harm):
     record = job(*QUICK, ended_at=9)
     harm(record.checkpoints[0])
     job(*QUICK, "rerun=failed")
     assert record.status["status"] == "done"
-    assert "step-000000009.ckpt is not used: it is damaged" in record.status["message"]
-    assert "went on from step-000000008.ckpt" in record.status["message"]
+    assert "step-000000009.ckpt is not used: it is corrupt" in record.status["message"]
+    assert "resumed from step-000000008.ckpt" in record.status["message"]
     assert "step-000000009.ckpt is not used" in record.log_path.read_text()
     assert numbers(record) == expected
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_starts_over(job, expected):
+def test_a_run_whose_checkpoints_are_all_corrupt_starts_over(job, expected):
     record = job(*QUICK, ended_at=9)
     for path in record.checkpoints:
         flip(path)
@@ -176,13 +176,13 @@ def test_a_run_whose_checkpoints_are_all_damaged_starts_over(job, expected):
     assert numbers(record) == expected
 
 
-def test_a_history_that_no_longer_reaches_as_far_starts_the_run_over(job, expected):
+def test_a_history_that_is_too_short_starts_the_run_over(job, expected):
     record = job(*QUICK, ended_at=9)
     path = record.directory / "history.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
     job(*QUICK, "rerun=failed")
     assert record.status["status"] == "done"
-    assert "history.jsonl does not reach as far" in record.status["message"]
+    assert "history.jsonl is shorter than at the checkpoint" in record.status["message"]
     assert numbers(record) == expected
 
 

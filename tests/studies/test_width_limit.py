@@ -38,8 +38,8 @@ def distance(kernel, reference):
 TOLERANCE = 1e-9
 
 
-def test_rows_hold_what_direct_computation_gives(cell):
-    config, record = cell("activation=softplus", "dtype=float64")
+def test_rows_hold_what_direct_computation_gives(run):
+    config, record = run("activation=softplus", "dtype=float64")
     assert record.status["status"] == Status.DONE, record.status
     data = build(config["dataset"])
     data.setup()
@@ -74,7 +74,7 @@ def test_rows_hold_what_direct_computation_gives(cell):
     assert last["ntk/drift"] == pytest.approx(distance(trained, kernel), rel=1e-6)  # of a small difference
 
 
-def test_the_limit_is_that_of_the_runs_own_solver():
+def test_the_limit_uses_the_solver_of_the_run():
     torch.manual_seed(0)
     x = torch.randn(5, 8, dtype=torch.float64)
     solver = build({"_target_": "ntkode.integrate.Solver", "method": "euler", "steps": 3})
@@ -120,23 +120,23 @@ def test_distances_fall_as_one_over_the_root_of_the_width(activation):
         assert (last - first) / math.log(widths[-1] / widths[0]) == pytest.approx(-0.5, abs=0.15)
 
 
-def test_without_training_there_is_one_row(cell):
-    _, record = cell("study.train=false", "metrics=cheap")
+def test_without_training_there_is_one_row(run):
+    _, record = run("study.train=false", "metrics=cheap")
     assert [row["step"] for row in record.history()] == [0]
     assert "loss/train" not in record.summary()
 
 
-def test_the_same_config_gives_the_same_numbers(cell):
-    first = cell("seed=3")[1].history()
-    assert cell("seed=3", "rerun=all")[1].history() == first
-    assert cell("seed=4")[1].history()[0] != first[0]
+def test_the_same_config_gives_the_same_numbers(run):
+    first = run("seed=3")[1].history()
+    assert run("seed=3", "rerun=all")[1].history() == first
+    assert run("seed=4")[1].history()[0] != first[0]
 
 
 @pytest.mark.parametrize(
     "overrides", ["solver=dopri5", "model=resnet model.depth=4", "loss=cross_entropy", "optimizer.lr=0.01"]
 )
-def test_other_settings(cell, overrides):
-    _, record = cell(*overrides.split())
+def test_other_settings(run, overrides):
+    _, record = run(*overrides.split())
     assert record.status["status"] == Status.DONE, record.status
     assert all(math.isfinite(record.summary()[name]) for name in KERNELS)
 
@@ -152,14 +152,14 @@ def test_other_settings(cell, overrides):
         ("activation=quadratic model.horizon=4", "quadratic", "model.horizon="),
     ],
 )
-def test_bad_input_is_one_error_that_names_value_and_remedy(cell, overrides, named, remedy):
-    stored = cell(*overrides.split())[1].status
+def test_bad_input_is_one_error_that_names_value_and_remedy(run, overrides, named, remedy):
+    stored = run(*overrides.split())[1].status
     assert stored["status"] == "error"
     assert named in stored["message"]
     assert remedy in stored["message"] + stored["remedy"]
 
 
-def test_a_training_that_diverges_keeps_what_was_measured_before(cell):
-    _, record = cell("optimizer.lr=1e6", "steps=30")
+def test_a_training_that_diverges_keeps_what_was_measured_before(run):
+    _, record = run("optimizer.lr=1e6", "steps=30")
     assert record.status["status"] == "diverged"
     assert record.summary()["ntk/limit_distance"] == record.history()[0]["ntk/limit_distance"]

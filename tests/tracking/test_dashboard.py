@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ntkode.tracking.dashboard import GROUPS, RUNS_SHOWN, SECTIONS, STEP, SUMMARY, dashboard
+from ntkode.tracking.dashboard import GROUPS, MAX_RUNS, SECTIONS, STEP, SUMMARY, dashboard
 
 DEFINED = (Path(__file__).resolve().parents[2] / "docs" / "theory" / "metrics.md").read_text()
-GROUPING = [
+GROUP_COLUMNS = [
     {"section": "config", "name": "choices.value.activation"},
     {"section": "config", "name": "model.value.width"},
     {"section": "config", "name": "choices.value.solver"},
@@ -42,14 +42,14 @@ def test_workspace_and_report_show_the_sweep_by_activation_width_and_solver(spec
     for runs in runsets:
         [only] = runs["filters"]["filters"]
         assert (only["key"]["name"], only["op"], only["value"]) == ("group", "=", "a-sweep")
-        assert runs["grouping"] == GROUPING
+        assert runs["grouping"] == GROUP_COLUMNS
     for part in ("workspace", "report"):
         assert "ntkode a-sweep" in specification[part]["displayName"]
     assert specification["workspace"]["entity"] == "team"
     assert specification["report"]["project"] == {"name": "a-project", "entityName": "team"}
 
 
-def test_without_a_sweep_all_runs_of_the_project_are_shown():
+def test_without_a_sweep_all_runs_of_the_project_are_included():
     assert runset(dashboard("p").specification())["filters"]["filters"] == []
 
 
@@ -68,21 +68,21 @@ def test_what_was_asked_for_is_drawn_against_the_step(panels, metric, log):
     [panel] = [p for p in panels.values() if "Line" in p["viewType"] and metric in p["config"]["metrics"]]
     assert panel["config"].get("yLogScale", False) is log
     assert panel["config"]["xAxis"] == STEP
-    assert panel["config"]["limit"] == RUNS_SHOWN
+    assert panel["config"]["limit"] == MAX_RUNS
 
 
 def test_runs_are_compared(panels, specification):
     [coordinates] = [p for p in panels.values() if p["viewType"] == "Parallel Coordinates Plot"]
     columns = [column["accessor"] for column in coordinates["config"]["columns"]]
-    assert columns[:3] == [f"config:{group['name']}" for group in GROUPING]
+    assert columns[:3] == [f"config:{group['name']}" for group in GROUP_COLUMNS]
     assert "summary:ntk/lambda_min" in columns
     assert panels["Run Comparer"]["config"]["diffOnly"] is True
     *others, table = report_grids(specification)
     assert all(grid["hideRunSets"] for grid in others)
     assert not table["hideRunSets"]
     for runs in (table["runSets"][0], runset(specification)):
-        shown = runs["runFeed"]["columnOrder"]
-        assert {f"summary:{name}" for name in SUMMARY} <= set(shown)
+        columns = runs["runFeed"]["columnOrder"]
+        assert {f"summary:{name}" for name in SUMMARY} <= set(columns)
 
 
 def test_panels_of_the_report_do_not_overlap(specification):
@@ -93,11 +93,11 @@ def test_panels_of_the_report_do_not_overlap(specification):
 
 
 def test_what_is_drawn_is_what_runs_log(composed):
-    """By the names that docs/theory/metrics.md defines."""
-    told = set(re.findall(r"`([a-z]+/[^`]*)`", DEFINED))
+    """The names are those that docs/theory/metrics.md defines."""
+    defined = set(re.findall(r"`([a-z]+/[^`]*)`", DEFINED))
     names = {name for lines in SECTIONS.values() for panel in lines for name in panel.metrics} | set(SUMMARY)
     for name in names:
-        assert name in told, name
+        assert name in defined, name
     config = composed("dataset=digits")
     for key in GROUPS:
         value = config
@@ -107,7 +107,7 @@ def test_what_is_drawn_is_what_runs_log(composed):
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         ({"project": "a/b"}, r"project='a/b' .* as in project=ntkode"),
         ({"project": "p", "sweep": "a=b"}, r"sweep='a=b'"),
@@ -116,6 +116,6 @@ def test_what_is_drawn_is_what_runs_log(composed):
     ],
     ids=str,
 )
-def test_names_that_cannot_be_looked_up_are_refused(names, told):
-    with pytest.raises(ValueError, match=told):
+def test_names_that_cannot_be_looked_up_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
         dashboard(**names)

@@ -1,7 +1,7 @@
-"""A stand-in for W&B's server on this machine: takes runs and rows, and keeps them in memory.
+"""A local replacement of W&B's server that keeps runs and rows in memory.
 
-It answers what wandb 0.31 asks when it uploads a run: GraphQL (`UpsertBucket` and what surrounds it) and the
-file stream that carries the history.
+It answers the requests of wandb 0.31 in an upload: GraphQL (`UpsertBucket` and others) and the file stream of
+the history.
 """
 
 import gzip
@@ -15,18 +15,18 @@ KEY = "0123456789abcdef" * 2 + "01234567"  # as long as a real one
 
 
 class FakeServer(ThreadingHTTPServer):
-    """Keeps `runs` (what was asked to be made), `rows` by run id, and the names of all `operations`."""
+    """Keeps the variables of all `runs`, their `rows` by run id, and the names of all `operations`."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs, self.rows, self.exit_codes, self.views, self.operations = {}, {}, {}, [], []
-        self.unauthorised = False  # as to a wrong key
-        self.refused = set()  # run ids that it takes no rows of
+        self.unauthorised = False  # as for a wrong key
+        self.refused = set()  # ids of runs whose rows it refuses
 
     def handle_error(self, request, client_address):
-        pass  # clients leave without a word
+        pass  # clients close connections early
 
     @property
     def url(self):
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.unauthorised:
             return self._answer({"errors": [{"message": "user is not logged in"}]}, code=401)
         if "upsertBucket" in query:
-            # It is sent again with what has changed.
+            # Later requests contain only changes.
             self.server.runs[variables["name"]] = variables | self.server.runs.get(variables["name"], {})
             project = {"name": variables.get("project"), "entity": {"name": "me"}}
             bucket = {"id": "1", "name": variables["name"], "displayName": "", "project": project,
@@ -92,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
             page = {"endCursor": None, "hasNextPage": False}
             group = json.loads(variables.get("filters") or "{}").get("group")
             count = sum(group in (None, run.get("groupName")) for run in self.server.runs.values())
-            found = {"internalId": "1", "runCount": count, "runs": {"edges": [], "pageInfo": page}}
-            return self._answer({"data": {"project": found}})
+            runs = {"internalId": "1", "runCount": count, "runs": {"edges": [], "pageInfo": page}}
+            return self._answer({"data": {"project": runs}})
         if "upsertView" in query:
             self.server.views.append(variables | {"spec": json.loads(variables["spec"])})
             project = {"id": "1", "name": variables["projectName"], "entityName": variables["entityName"]}

@@ -1,4 +1,4 @@
-"""What an offline W&B run would upload: a reader of its `.wandb` file.
+"""A reader of the `.wandb` file of an offline W&B run.
 
 The file is a LevelDB log of protocol buffers behind a header of 7 bytes: blocks of 32 KiB, in which a chunk
 is crc32 (4 bytes), length (2), type (1: whole, 2: first, 3: middle, 4: last) and that many bytes. The format
@@ -36,10 +36,10 @@ def read_offline_run(path: Path) -> OfflineRun:
     for record in _records(path.read_bytes()):
         match record.WhichOneof("record_type"):
             case "run":
-                told = record.run
-                run.run_id, run.name = told.run_id, told.display_name
-                run.group, run.project = told.run_group, told.project
-                run.config |= {item.key: json.loads(item.value_json) for item in told.config.update}
+                stored = record.run
+                run.run_id, run.name = stored.run_id, stored.display_name
+                run.group, run.project = stored.run_group, stored.project
+                run.config |= {item.key: json.loads(item.value_json) for item in stored.config.update}
             case "metric":
                 run.step_of[record.metric.name or record.metric.glob_name] = record.metric.step_metric
             case "history":

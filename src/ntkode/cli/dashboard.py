@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         check_key(url)
         check_server(url)
     except ServerUnavailable as error:
-        print(f"would make the {planned.told()}")
+        print(f"would make the {planned.outline()}")
         print(f"dashboard: {error}; {REMEDY}", file=sys.stderr)
         return 1
     return save(project, sweep, settings.get("entity"))
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 def write(planned: Dashboard, path: Path) -> int:
     """Write the specification that would be sent to W&B."""
     write_atomically(path, json.dumps(planned.specification(), indent=1, ensure_ascii=False) + "\n")
-    print(f"would make the {planned.told()}")
+    print(f"would make the {planned.outline()}")
     print(path)
     return 0
 

@@ -40,6 +40,6 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"sync: {error}. Unsent runs stay in the results folder: run this command again later")
     console.print(f"{len(done.sent)} sent, {len(done.failed)} not", highlight=False)
     if done.failed:
-        console.print(done.told, markup=False, highlight=False, style="red")
+        console.print(done.output, markup=False, highlight=False, style="red")
         console.print(*map(str, done.failed), sep="\n", highlight=False)
     return 1 if done.failed else 0

@@ -4,13 +4,14 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ntkode.results import atomic_file
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,8 @@ def _load_verified(path: Path) -> dict[str, Array] | None:
 
 
 def _store(path: Path, arrays: dict[str, Array]) -> None:
-    aside = path.with_suffix(f".{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with atomic_file(path) as file:
             np.savez(file, allow_pickle=False, sha256=np.array(sha256(list(arrays.values()))), **arrays)
-        aside.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
         log.warning("cannot cache %s (%s): it will be read again next time", path.name, error)

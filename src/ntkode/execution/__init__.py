@@ -1,4 +1,4 @@
-"""Execution of runs: each job computes one run in a process of its own."""
+"""Execution of runs: each job computes one run in a separate process."""
 
 from ntkode.execution.jobs import run_job, settle
 

@@ -1,9 +1,9 @@
-"""One cell by several processes: the samples of every step are split over them (DDP).
+"""One run computed by several processes: the samples of each step are split among them (DDP).
 
-The cell's own process is rank 0: it measures and writes the record, as in a cell of one process. It starts
-the others, which train along and share the work of kernels, and ends them. Lightning's launchers start the
-whole program again, the sweep included, or leave the parent without what its callbacks measured. In a SLURM
-job with a task for each rank, the tasks start them (see `slurm`).
+The job's process is rank 0: it measures and writes the record, as in a run of one process. It starts the
+other ranks, which train along and share the computation of kernels, and it ends them. Lightning's launchers
+do not serve: they start the whole program again, the sweep included, or compute in child processes, whose
+callbacks' measurements do not reach the parent. In a SLURM job each task starts its rank (see `slurm`).
 """
 
 from __future__ import annotations
@@ -23,21 +23,26 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ntkode.checks import whole_number
-from ntkode.execution.fork_server import HELD_BACK, cell_context, end_with_parent
-from ntkode.execution.group import GRACE, TELLING, Others, Place, joined
-from ntkode.execution.slurm import Task, find_at_work, this_task
+from ntkode.execution.fork_server import HELD_BACK, end_with_parent, job_context
+from ntkode.execution.group import EXPLICIT, GRACE, Others, Place, joined
+from ntkode.execution.slurm import Task, connect_to_first_task, this_task
 from ntkode.results import RunRecord
 from ntkode.studies.base import Config, Study, build
 from ntkode.tracking import NoTracker, Tracker
 
 
 def run_study(config: Config, record: RunRecord, tracker: Tracker) -> None:
-    """Compute the cell of `config`, by `trainer.devices` processes on each of `trainer.num_nodes` machines.
+    """Compute the run of `config` by `trainer.devices` processes on each of `trainer.num_nodes` machines.
+
+    Args:
+        config: the resolved config.
+        record: the run's record, locked by this process.
+        tracker: the run's tracker; only rank 0 uses it.
 
     Raises:
         Exception: what `Study.run` raises on any rank.
-        ValueError: several processes without trainer=ddp, more machines or other tasks than there are, or a
-            study that runs in one process.
+        ValueError: several processes without trainer=ddp, a number of machines or tasks that does not fit, or
+            a study that runs in one process.
     """
     study: Study = build(config["study"])
     task = this_task()
@@ -54,27 +59,27 @@ def run_study(config: Config, record: RunRecord, tracker: Tracker) -> None:
         try:
             with joined(place, store, config["trainer"]["accelerator"]):
                 study.run(config, record, tracker)
-        except TELLING:
+        except EXPLICIT:
             raise
         except Exception as failure:
             raise others.failure() or failure from failure
 
 
 def follow_task(config: Config, task: Task, directory: Path) -> None:
-    """Take part in the run of a job's task 0 as another rank, for as long as that one is at work on it.
+    """Train along with task 0 of the job, as another rank, until task 0 has finished the run.
 
     Args:
-        config: the cell's config.
-        task: this process's.
+        config: the resolved config.
+        task: this process's task, of a rank above 0.
         directory: the run's folder.
     """
-    connection = find_at_work(task, directory.name)
+    connection = connect_to_first_task(task, directory.name)
     if connection is None:
-        print(f"rank {task.rank} found no task 0 at {task.host}:{task.port}", flush=True)
+        print(f"rank {task.rank} could not connect to task 0 at {task.host}:{task.port}", flush=True)
         return
-    with connection, suppress(ValueError):  # which task 0 tells
+    with connection, suppress(ValueError):  # task 0 reports it
         _rank_count(config, task)
-        process = cell_context().Process(
+        process = job_context().Process(
             target=_follow, args=(dict(config), _place_of(task), directory), daemon=True
         )
         process.start()
@@ -90,14 +95,16 @@ def _rank_count(config: Config, task: Task | None) -> int:
     nodes = whole_number("trainer.num_nodes", trainer.get("num_nodes", 1), least=1)
     tasks = 1 if task is None else task.tasks
     if devices * nodes > 1 and not trainer.get("strategy"):
-        raise ValueError(f"trainer.devices={devices} takes trainer=ddp; one process uses one device")
+        raise ValueError(f"trainer.devices={devices} needs trainer=ddp: one process uses one device")
     if tasks > 1 and tasks != devices * nodes:
         raise ValueError(
-            f"the SLURM job has {tasks} tasks, but trainer.devices={devices} on trainer.num_nodes={nodes} "
-            "makes another number of ranks: leave out hydra.launcher.nodes and .tasks_per_node"
+            f"the SLURM job has {tasks} tasks, but trainer.devices={devices} and trainer.num_nodes={nodes} "
+            f"make {devices * nodes} ranks: leave out hydra.launcher.nodes and hydra.launcher.tasks_per_node"
         )
     if nodes > 1 and tasks == 1:
-        raise ValueError(f"trainer.num_nodes={nodes} takes hydra/launcher=slurm, which starts a task a rank")
+        raise ValueError(
+            f"trainer.num_nodes={nodes} needs hydra/launcher=slurm, which starts one task per rank"
+        )
     return devices * nodes
 
 
@@ -105,13 +112,16 @@ def _rank_count(config: Config, task: Task | None) -> int:
 def _followers(
     config: Config, count: int, record: RunRecord, task: Task | None
 ) -> Iterator[tuple[Place, Callable[[], bool]]]:
-    """Rank 0's place, and whether the others are still there; they end with the `with` block."""
+    """Rank 0's place, and a function that returns whether the other ranks still run.
+
+    The other ranks run during the `with` block. In a SLURM job their tasks have started them.
+    """
     if task is not None and task.tasks > 1:
         yield _place_of(task), lambda: True
         return
     with tempfile.TemporaryDirectory() as folder:
         places = [Place(rank, count, 0, rank, f"file://{folder}/store") for rank in range(count)]
-        context = cell_context()  # a server of the cell's own: CUDA, and a process group, outlive no fork
+        context = job_context()  # not os.fork: CUDA and process groups do not survive it
         arguments = [(dict(config), place, record.directory) for place in places[1:]]
         processes = [context.Process(target=_follow, args=some, daemon=True) for some in arguments]
         for process in processes:
@@ -131,53 +141,53 @@ def _place_of(task: Task) -> Place:
 def _end(processes: Sequence[BaseProcess], grace: float) -> None:
     for process in processes:
         process.join(grace)
-        process.kill()  # nothing of theirs is kept
+        process.kill()  # rank 0 has stored all results
         process.join()
 
 
-class _Unwritten(RunRecord):
-    """The record as followers see it: rank 0 writes."""
+class _DiscardingRecord(RunRecord):
+    """The record on ranks above 0: it discards what is written, because rank 0 writes."""
 
     @property
     def checkpoints(self) -> list[Path]:
-        """None: rank 0 chooses among them, and clears old ones away."""
+        """An empty list: rank 0 selects the checkpoint and deletes old ones."""
         return []
 
     def history(self) -> list[dict[str, Any]]:
-        """None."""
+        """An empty list: rank 0 reads the history."""
         return []
 
     def sync_history(self) -> int:
-        """Nothing, of which there are no bytes."""
+        """Do nothing; return 0, the size of the empty history."""
         return 0
 
     def set_phase(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing: rank 0 writes the status."""
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Discard the row: rank 0 writes the history."""
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Discard the summary: rank 0 writes it."""
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Discard the provenance: rank 0 writes it."""
 
 
 def _follow(config: dict[str, Any], place: Place, directory: Path) -> None:
-    """The body of another rank's process."""
+    """Train along as the rank at `place`: the target of the processes of ranks above 0."""
     for ending in HELD_BACK:
-        signal.signal(ending, signal.SIG_IGN)  # rank 0 answers for all
+        signal.signal(ending, signal.SIG_IGN)  # rank 0 handles them and ends the others
     threading.Thread(target=end_with_parent, args=(signal.SIGKILL,), daemon=True).start()
     threads = whole_number("threads", config["threads"], least=1)
     torch.set_num_threads(threads)
-    record = _Unwritten(directory)
+    record = _DiscardingRecord(directory)
     store = place.store()
-    place.tell_ready(store)
+    place.announce_ready(store)
     try:
         with threadpool_limits(threads), joined(place, store, config["trainer"]["accelerator"]):
             build(config["study"]).run(config, record, NoTracker(record, config, ""))
     except Exception as failure:
         traceback.print_exc()
-        with suppress(Exception):  # rank 0 may be gone, and not every failure can be pickled
-            place.tell_failure(store, failure)
+        with suppress(Exception):  # rank 0 may have ended, and not every failure can be pickled
+            place.report_failure(store, failure)

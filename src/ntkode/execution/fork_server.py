@@ -1,4 +1,4 @@
-"""The server that cells' processes are forked from, with the heavy imports loaded."""
+"""The server from which the processes of jobs are forked, with the slow imports already loaded."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 import psutil
 
-# Signals that a terminal or a queue sends to all processes of a job at once: the server must outlive them.
+# Signals that a terminal or a queue sends to all processes of a job; they must not end the server.
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 PRELOADED = ["ntkode.execution.preloaded"]
 
 
-def cell_context() -> Any:
-    """The multiprocessing context of cells; their processes begin with `HELD_BACK` blocked."""
-    # A joblib worker's default context is loky's, whose name the fork server does not know.
+def job_context() -> Any:
+    """The multiprocessing context for the processes of jobs; each starts with `HELD_BACK` blocked."""
+    # In a joblib worker the default context is loky's, which the fork server does not know by name.
     multiprocessing.set_start_method("forkserver", force=True)
     multiprocessing.set_forkserver_preload(PRELOADED)
-    # The server inherits that signals are held back: one that comes while it imports must not end it. The
-    # tracker first, because starting that one lets some of them through again.
+    # The server inherits the blocked signals, so that none ends it during its imports. The tracker starts
+    # first, because starting it unblocks some of them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         resource_tracker.ensure_running()
@@ -35,12 +35,12 @@ def cell_context() -> Any:
 
 
 def end_with_parent(by: signal.Signals = signal.SIGINT) -> None:
-    """End this process by a signal once the one that started it is gone: nobody waits for it any more."""
+    """Wait until the parent process has ended, then send the signal `by` to this process."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
-        # Where nobody reaps it, a process that is gone stays as a zombie.
+        # A process that has ended remains a zombie until it is reaped.
         with suppress(psutil.NoSuchProcess):
-            starter = psutil.Process(parent.pid)
-            while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
+            process = psutil.Process(parent.pid)
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 time.sleep(1.0)
         os.kill(os.getpid(), by)

@@ -1,4 +1,4 @@
-"""How a sweep is getting on, watched by the main process while jobs run in processes of their own."""
+"""The progress of a sweep, displayed by the main process while jobs run in other processes."""
 
 import threading
 import time
@@ -18,16 +18,28 @@ from ntkode.report.formatting import three_digits
 from ntkode.results import RecordUnreadable, RunRecord, Status, SweepIndex, utc_now
 
 MOST_BARS = 12
-"""With more jobs than this, only the running ones get a bar, beneath one for the whole."""
+"""With more jobs than this, only running jobs have a bar each, below one bar for the whole sweep."""
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """What a job's record says at one moment."""
+    """The progress of one job by its record at one moment.
+
+    Attributes:
+        label: the job's overrides.
+        status: the run's status; None: the job has not started.
+        message: the phase of a running job, or how the job ended.
+        step: last step of the history.
+        steps: number of steps of the run; None: unknown.
+        loss: last training loss; None: not measured yet.
+        lambda_min: last λ_min; None: not measured yet.
+        elapsed: seconds since the run started.
+        remaining: estimated seconds left; None: unknown.
+    """
 
     label: str
-    status: Status | None = None  # None: waiting to begin
-    told: str = ""  # the phase of a running job, the end of an ended one
+    status: Status | None = None
+    message: str = ""
     step: int = 0
     steps: int | None = None
     loss: float | None = None
@@ -37,12 +49,12 @@ class JobProgress:
 
     @property
     def ended(self) -> bool:
-        """Whether no more is to come."""
+        """Whether the job has ended, successfully or not."""
         return self.status not in (None, Status.RUNNING)
 
     @property
     def numbers(self) -> list[str]:
-        """Steps, loss and λ_min, as far as known."""
+        """Texts for step, loss and λ_min; empty where unknown."""
         return [
             "" if self.steps is None else f"{self.step}/{self.steps}",
             "" if self.loss is None else f"loss {three_digits(self.loss)}",
@@ -51,23 +63,23 @@ class JobProgress:
 
     @property
     def timing(self) -> str:
-        """Time so far, and an estimate of the time left."""
+        """Text of the elapsed time, with the estimated time left of a running job."""
         left = "" if self.remaining is None or self.ended else f", {_clock(self.remaining)} left"
         return _clock(self.elapsed) + left
 
 
 class SweepMonitor:
-    """Shows a sweep's jobs while they run: bars on a terminal, else a line a job every few seconds.
+    """Displays the jobs of a sweep while they run: bars on a terminal, otherwise a line per job at intervals.
 
-    Use as a context manager around the sweep; showing begins with `watch`. Only runs that are added to the
-    sweep's index from then on are shown. All is read from the records, so it does not matter which process
-    runs which job, and a record that cannot be read just now is skipped.
+    Use it as a context manager around the sweep; the display starts with `watch`, and contains the runs added
+    to the sweep's index from then on. All is read from the records, so that any process may run a job. While
+    a record cannot be read, its last known progress is displayed.
 
     Args:
         results_dir: the results folder.
-        console: where to show it.
-        poll_seconds: time between two looks at the records.
-        line_seconds: without a terminal, time between two lines of a job.
+        console: where to print.
+        poll_seconds: seconds between two readings of the records.
+        line_seconds: without a terminal, seconds between two lines of a job.
     """
 
     def __init__(
@@ -96,7 +108,11 @@ class SweepMonitor:
         self._display.close()
 
     def watch(self, sweep: str) -> None:
-        """Begin to show the jobs that are added to `sweep` from now on."""
+        """Start to display the jobs that are added to `sweep` from now on.
+
+        Raises:
+            RuntimeError: the monitor already watches a sweep.
+        """
         if self._thread is not None:
             raise RuntimeError(f"already watching a sweep; cannot watch {sweep!r} as well")
         self._index = SweepIndex(self._results_dir, sweep)
@@ -121,8 +137,8 @@ class SweepMonitor:
         self._display.show([reader.read(last) for reader in self._readers.values()])
 
 
-def _told_apart(jobs: list[JobProgress]) -> list[JobProgress]:
-    """The jobs without the overrides that all of them share."""
+def _distinct_labels(jobs: list[JobProgress]) -> list[JobProgress]:
+    """The jobs, with labels that omit the overrides common to all."""
     words = [job.label.split() for job in jobs]
     shared = set.intersection(*map(set, words)) if len(jobs) > 1 else set()
     labels = [" ".join(word for word in label if word not in shared) for label in words]
@@ -130,34 +146,34 @@ def _told_apart(jobs: list[JobProgress]) -> list[JobProgress]:
 
 
 class _JobReader:
-    """Reads the progress of one job; remembers what the newest rows no longer tell."""
+    """Reads the progress of one job; keeps last values that the newest rows no longer contain."""
 
     def __init__(self, job: str, record: RunRecord, began: str) -> None:
         self.record = record
         self._began = began
         self._progress = JobProgress(label=job or "defaults")
-        self._attempt: str | None = None  # when the attempt began that the rest is about
+        self._attempt: str | None = None  # start of the attempt to which the following values belong
         self._steps: int | None = None
         self._latest: dict[str, float] = {}
         self._first: tuple[float, int] | None = None  # (time, step) of the first row seen while running
 
     def read(self, last: bool) -> JobProgress:
-        """The job's progress now; as it was at the last look where its record cannot be read."""
+        """The job's present progress; the previous one if its record cannot be read now."""
         with suppress(OSError, RecordUnreadable, KeyError, TypeError, ValueError):
             self._progress = self._read(last)
         return self._progress
 
     def _read(self, last: bool) -> JobProgress:
-        told = self.record.status
-        waiting = JobProgress(label=self._progress.label, told="waiting")
-        if told is None:
+        stored = self.record.status
+        waiting = JobProgress(label=self._progress.label, message="waiting")
+        if stored is None:
             return waiting
-        status = Status(told["status"])
-        earlier = bool(told["finished"]) and told["finished"] < self._began
+        status = Status(stored["status"])
+        earlier = bool(stored["finished"]) and stored["finished"] < self._began
         if earlier and status is not Status.DONE and not last:
-            return waiting  # how an earlier attempt ended; this one is about to begin
-        if told["started"] != self._attempt:
-            self._attempt, self._latest, self._first = told["started"], {}, None
+            return waiting  # the status is that of an earlier attempt; the new one is about to start
+        if stored["started"] != self._attempt:
+            self._attempt, self._latest, self._first = stored["started"], {}, None
         if self._steps is None:
             self._steps = (self.record.config or {}).get("steps")
         for row in self.record.recent_rows():
@@ -166,17 +182,17 @@ class _JobReader:
         return JobProgress(
             label=self._progress.label,
             status=status,
-            told=_told(told, status, earlier),
+            message=_message(stored, status, earlier),
             step=step,
             steps=self._steps,
             loss=self._latest.get("loss/train"),
             lambda_min=self._latest.get("ntk/lambda_min"),
-            elapsed=_seconds_between(told["started"], told["finished"]),
+            elapsed=_seconds_between(stored["started"], stored["finished"]),
             remaining=self._remaining(step),
         )
 
     def _remaining(self, step: int) -> float | None:
-        """Seconds left at the pace since the first row seen: what came before it was preparing."""
+        """Estimated seconds left, from the steps since the first row seen: preparation does not count."""
         if "step" not in self._latest or self._steps is None:
             return None
         now = time.monotonic()
@@ -187,7 +203,7 @@ class _JobReader:
 
 
 class _Bars:
-    """A bar a job, redrawn in place."""
+    """The display on a terminal: one progress bar per job, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -196,12 +212,12 @@ class _Bars:
     def show(self, jobs: list[JobProgress]) -> None:
         if not self._live.is_started:
             self._live.start()
-        self._live.update(self._drawing(_told_apart(jobs)), refresh=True)
+        self._live.update(self._rendering(_distinct_labels(jobs)), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
 
-    def _drawing(self, jobs: list[JobProgress]) -> Group:
+    def _rendering(self, jobs: list[JobProgress]) -> Group:
         bars = Table.grid(padding=(0, 1))
         bars.add_column(max_width=self._console.width // 3)
         bars.add_column(width=max(6, self._console.width // 6))
@@ -210,18 +226,18 @@ class _Bars:
         many = len(jobs) > MOST_BARS
         for job in jobs:
             if not many or job.status is Status.RUNNING:
-                told = _one_line(job.told, _style(job))
-                bars.add_row(_one_line(job.label), _bar(job), *job.numbers, job.timing, told)
+                message = _one_line(job.message, _style(job))
+                bars.add_row(_one_line(job.label), _bar(job), *job.numbers, job.timing, message)
         return Group(*([_whole(jobs)] if many else []), bars)
 
 
 class _Lines:
-    """A plain line a job every few seconds, and one when it ends."""
+    """The display without a terminal: a line per running job at intervals, and one when it ends."""
 
     def __init__(self, console: Console, line_seconds: float) -> None:
         self._console = console
         self._line_seconds = line_seconds
-        # By job: when its last line came, and whether the job had ended by then.
+        # By job: the time of its last line, and whether the job had ended by then.
         self._printed: dict[str, tuple[float, bool]] = {}
 
     def show(self, jobs: list[JobProgress]) -> None:
@@ -231,7 +247,7 @@ class _Lines:
             due = now - when >= self._line_seconds and job.status is Status.RUNNING
             if due or (job.ended and not ended):
                 self._printed[job.label] = (now, job.ended)
-                line = "  ".join(filter(None, [job.label, *job.numbers, job.timing, job.told]))
+                line = "  ".join(filter(None, [job.label, *job.numbers, job.timing, job.message]))
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -242,7 +258,7 @@ def _display(console: Console, line_seconds: float) -> _Bars | _Lines:
     return _Bars(console) if console.is_terminal else _Lines(console, line_seconds)
 
 
-def _told(status_json: dict[str, Any], status: Status, earlier: bool) -> str:
+def _message(status_json: dict[str, Any], status: Status, earlier: bool) -> str:
     if status is Status.RUNNING:
         return str(status_json["phase"]) or "preparing"
     if status is Status.DONE:
@@ -258,7 +274,7 @@ def _style(job: JobProgress) -> str:
 
 
 def _one_line(text: str, style: str = "") -> Text:
-    # Only these give way where the terminal is narrow, the numbers never: their columns forbid wrapping.
+    # On a narrow terminal only these texts are shortened; the columns of numbers forbid wrapping.
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 

@@ -1,7 +1,7 @@
-"""What the fork server imports: all that cells need, in two thirds of the time.
+"""The imports of the fork server: all that a run needs, loaded without garbage collection.
 
-The collector would go through everything imported so far each time that imports have made enough objects, and
-find nothing. Frozen, they are left alone in the forked processes as well.
+This takes a third less time: otherwise the collector repeatedly scans the imported objects, none of which is
+garbage. They are frozen, so that the forked processes do not scan them either.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The body of a cell's process: one study on one config, and how it ended, written in the record."""
+"""The code that runs in a job's process: compute one study on one config, and record how the run ended."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 
 from ntkode.checks import positive
 from ntkode.execution.fork_server import HELD_BACK, end_with_parent
-from ntkode.execution.gpus import show_gpus
+from ntkode.execution.gpus import set_visible_gpus
 from ntkode.results import RunLocked, RunRecord, Status
 from ntkode.signals import ENDING
 
 INTERRUPTED = "by the user"
-# Seconds that another process may take to let go of the run: one that is killed, or only looks at it.
+# Seconds to wait for the run's lock: a process that is ending or only reads holds it briefly.
 PATIENCE = 2.0
-# Exit codes of a cell that has written no end: another process owns its run; its record cannot be written; it
-# was to be computed anew, could not start, and its record is as it was.
+# Exit codes of a process that has recorded no status. LOCKED: another process computes the run; UNWRITABLE:
+# the record cannot be written; KEPT: a done run could not be started again, and its record is unchanged.
 LOCKED = 75
 UNWRITABLE = 74
 KEPT = 73
@@ -32,7 +32,7 @@ NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class TimedOut(BaseException):
-    """The job took longer than `timeout`; like an interrupt, nothing that handles errors is to swallow it.
+    """The job took longer than `timeout`; a BaseException, so that `except Exception` does not catch it.
 
     Attributes:
         remedy: the override to try.
@@ -40,23 +40,25 @@ class TimedOut(BaseException):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"not done after {seconds:g} s")
-        self.remedy = f"timeout={2 * seconds:g}, and rerun=failed to go on from the last checkpoint"
+        self.remedy = f"timeout={2 * seconds:g}, and rerun=failed to continue from the last checkpoint"
 
 
-def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Path, gpus: str | None) -> None:
-    """Compute a cell, or go on with it, and write how it ended: the body of its process.
+def compute_run(
+    ready: Connection, config: dict[str, Any], job: str, directory: Path, gpus: str | None
+) -> None:
+    """Start or continue a run, and record how it ended: the target of a job's process.
 
     Args:
-        ready: gives a word once the cell is wanted; where it is closed instead, nothing is done.
+        ready: the run starts when a message arrives; if the connection closes first, nothing is computed.
         config: the resolved config.
-        job: the run's overrides, as its readable name.
+        job: the job's overrides, as its readable name.
         directory: the run's folder.
-        gpus: see `devices.show_gpus`.
+        gpus: see `gpus.set_visible_gpus`.
     """
-    show_gpus(gpus)
-    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+    set_visible_gpus(gpus)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # background jobs of a shell start with SIGINT ignored
         signal.signal(ending, signal.default_int_handler)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a queue's warning, which the job's process answers
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a queue's warning; the parent handles it
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     try:
         ready.recv()
@@ -67,7 +69,7 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
     try:
         with record.lock(PATIENCE):
             if record.standing is Status.DONE and config["rerun"] != "all":
-                return  # by another sweep, while this process started
+                return  # another sweep has computed it while this process started
             _redirect_output(record.log_path)
             _compute(config, job, record)
     except RunLocked as error:
@@ -78,7 +80,7 @@ def run_cell(ready: Connection, config: dict[str, Any], job: str, directory: Pat
 
 
 def _redirect_output(path: Path) -> None:
-    """Send all that the process prints to the record: the terminal belongs to the sweep's monitor."""
+    """Redirect stdout and stderr to a file, because the sweep's monitor uses the terminal."""
     sys.stdout.flush()
     sys.stderr.flush()
     with path.open("a") as log:
@@ -101,7 +103,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         threads = whole_number("threads", config["threads"], least=1)
         torch.set_num_threads(threads)
         with threadpool_limits(threads):
-            # Before anything of an earlier attempt goes: where it cannot start, a run that is done stays.
+            # The tracker first: if it cannot start, the record of an earlier, done attempt is kept.
             tracker = build(config["logger"])(record, config, job)
             open_record(record, config)
             run_study(config, record, tracker)
@@ -110,17 +112,17 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         traceback.print_exc()
         if record.standing is Status.DONE:
             sys.exit(KEPT)
-    for ending in ENDING:  # a second interrupt must not keep this from the record
+    for ending in ENDING:  # a second interrupt must not prevent the status from being recorded
         signal.signal(ending, signal.SIG_IGN)
     if failure is None:
         record.finish(Status.DONE)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # nobody has to wait for an upload
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the user may interrupt an upload
     else:
         if record.standing is not Status.RUNNING:
             open_record(record, config)
         status = _status_of(failure)
         record.finish(status, _message(failure, status), _remedy(failure))
-    # After the record, which is the truth: an upload may fail, or take its time.
+    # Last, because an upload may fail or take long; the record is complete without it.
     if tracker is not None:
         try:
             tracker.close(failed=failure is not None)
@@ -129,7 +131,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
 
 
 def open_record(record: RunRecord, config: Mapping[str, Any]) -> None:
-    """Begin the record afresh, or go on with what an earlier attempt has left."""
+    """Start the record, or resume it if an earlier attempt has left a checkpoint and `rerun` is not "all"."""
     if config["rerun"] == "all" or not record.checkpoints:
         record.begin(config)
     else:
@@ -137,10 +139,10 @@ def open_record(record: RunRecord, config: Mapping[str, Any]) -> None:
 
 
 def _limit_time(limit: Any) -> None:
-    """Have `TimedOut` raised after so many seconds, unless `limit` is None.
+    """Raise `TimedOut` in the main thread after `limit` seconds; None: no limit.
 
     Raises:
-        ValueError: `limit` is no positive number.
+        ValueError: `limit` is not a positive number.
     """
     if limit is None:
         return
@@ -163,22 +165,22 @@ def _status_of(failure: BaseException) -> Status:
         return Status.SOLVER_FAILED
     if isinstance(failure, TimedOut):
         return Status.TIMEOUT
-    # Lightning answers an interrupt with SystemExit.
+    # On an interrupt, Lightning raises SystemExit.
     if isinstance(failure, KeyboardInterrupt | SystemExit):
         return Status.INTERRUPTED
     return Status.ERROR
 
 
 def _message(failure: BaseException, status: Status) -> str:
-    """What went wrong, without the remedy where the failure tells them apart."""
+    """The failure as one message, without its remedy; with the exception's name unless that is common."""
     if status is Status.INTERRUPTED:
         return INTERRUPTED
-    told = str(getattr(failure, "problem", failure))
+    problem = str(getattr(failure, "problem", failure))
     plain = isinstance(failure, ValueError | RuntimeError | TimedOut)
-    return told if plain else f"{type(failure).__name__}: {told}"
+    return problem if plain else f"{type(failure).__name__}: {problem}"
 
 
 def _remedy(failure: BaseException) -> str:
     if isinstance(failure, OSError) and failure.errno in NO_ROOM:
-        return "free space on the disk, and rerun=failed to go on from the last checkpoint"
+        return "free space on the disk, and rerun=failed to continue from the last checkpoint"
     return str(getattr(failure, "remedy", ""))

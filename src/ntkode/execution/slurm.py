@@ -1,7 +1,7 @@
-"""Jobs of `hydra/launcher=slurm`: their tasks as ranks of one cell, and their way back into the queue.
+"""Jobs of `hydra/launcher=slurm`: the tasks of a job are the ranks of one run; pre-empted jobs are requeued.
 
-submitit calls the job's function in every task. Task 0 owns the run, and is rank 0; the others follow it for
-as long as it is at work, which a connection tells them: it breaks however task 0 ends.
+submitit calls the job's function in every task. Task 0 is rank 0: it locks the run and writes the record. The
+other tasks connect to task 0 and train along until the connection closes, which happens however task 0 ends.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-# Ports of a job: one on which task 0 tells that it is at work, the next one for the ranks' store.
+# A job uses two ports: task 0 accepts the other tasks on the first; the ranks' store listens on the second.
 FIRST_PORT, JOBS = 20_000, 5_000
-# Seconds in which task 0 must be found at work, for which it stays for tasks that begin later, and between
-# two looks.
+# Seconds that tasks try to connect to task 0, that task 0 waits at its end for tasks that start late, and
+# between two attempts.
 START, LATE, RETRY = 300.0, 60.0, 0.5
-# Seconds for which a job that is to be pre-empted may have been warned, and between two looks at the queue.
-WARNING, LOOK = 600.0, 2.0
+# Seconds from SLURM's warning of a pre-emption to the pre-emption, at most, and between two queries.
+WARNING, QUERY_INTERVAL = 600.0, 2.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a job.
+    """One task of a SLURM job.
 
     Attributes:
-        job: the job's id.
-        tasks: of the job.
-        node: this task's, counted from 0.
-        local_rank: of the task, among those of its node.
-        rank: of the task, node by node.
-        host: the node of task 0, as the others reach it.
-        restarts: how often the job went back into the queue.
+        job: id of the job.
+        tasks: number of tasks in the job.
+        node: index of the task's node, from 0.
+        local_rank: index of the task within its node, from 0.
+        rank: index of the task within the job, counted node by node.
+        host: address of the node of task 0.
+        restarts: number of times the job has been requeued.
     """
 
     job: int
@@ -48,17 +48,18 @@ class Task:
 
     @property
     def port(self) -> int:
-        """Where task 0 tells that it is at work."""
+        """Port on which task 0 accepts connections of the other tasks."""
         return FIRST_PORT + 2 * (self.job % JOBS)
 
     @property
     def meeting(self) -> str:
-        """Where the ranks meet (see `group.Place`)."""
+        """Address of the ranks' store (see `group.Place`)."""
         return f"tcp://{self.host}:{self.port + 1}"
 
 
 def this_task() -> Task | None:
-    """The task that this process belongs to; None outside of jobs that submitit has sent to SLURM."""
+    """The task of this process; None outside jobs that submitit has sent to SLURM."""
+    # submitit's JobEnvironment lacks the restart count, and its rank (SLURM_PROCID) need not go node by node.
     if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return None
     tasks, nodes, node, local_rank = (
@@ -83,17 +84,23 @@ def _first_host(nodes: str) -> str:
 
 
 class PortTaken(RuntimeError):
-    """Another program listens where the tasks of a job are to find one another."""
+    """Another program already listens on the port through which the tasks of a job connect."""
 
-    remedy = "the same command with rerun=failed: another job has other ports"
+    remedy = "the same command with rerun=failed: the new job uses other ports"
 
 
 @contextmanager
-def at_work(task: Task | None, run: str) -> Iterator[None]:
-    """Task 0: tell the others, if any, for the time of the `with` block that it is at work on `run`.
+def announce(task: Task | None, run: str) -> Iterator[None]:
+    """On task 0: accept the other tasks' connections during the `with` block, and send them the run's id.
+
+    The connections close when the block ends. Without other tasks nothing happens.
+
+    Args:
+        task: this process's task, of rank 0; None outside SLURM.
+        run: id of the run that task 0 computes.
 
     Raises:
-        PortTaken: see there.
+        PortTaken: another program listens on the job's port.
     """
     if task is None or task.tasks == 1:
         yield
@@ -104,34 +111,38 @@ def at_work(task: Task | None, run: str) -> Iterator[None]:
     except OSError as error:
         raise PortTaken(f"port {task.port} of SLURM job {task.job}: {error}") from error
 
-    def welcome() -> None:
-        with suppress(OSError):  # the end
+    def accept() -> None:
+        with suppress(OSError):  # raised when the server is shut down
             while True:
                 follower, _ = server.accept()
-                with suppress(OSError):  # it has left already
+                with suppress(OSError):  # the task has already disconnected
                     follower.sendall(f"{run}\n".encode())
-                followers.append(follower)  # last: once all are here, the connections close
+                followers.append(follower)  # after sending: once all are in the list, connections may close
 
-    threading.Thread(target=welcome, daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
     try:
         yield
         deadline = time.monotonic() + LATE
         while len(followers) < task.tasks - 1 and time.monotonic() < deadline:
-            time.sleep(RETRY)  # one that begins later would look for a task 0 that is gone
+            time.sleep(RETRY)  # a task that starts late must not wait in vain for task 0
     finally:
-        server.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        for one in (server, *followers):
-            one.close()
+        server.shutdown(socket.SHUT_RDWR)  # ends accept() in the thread
+        for connection in (server, *followers):
+            connection.close()
 
 
-def find_at_work(task: Task, run: str) -> socket.socket | None:
-    """Another task: a connection that breaks when task 0 ends its work on `run`; None where it is at none."""
+def connect_to_first_task(task: Task, run: str) -> socket.socket | None:
+    """On other tasks: a connection to task 0 that closes when task 0 has finished `run`.
+
+    Returns:
+        The connection; None if task 0 does not announce `run` within `START` seconds.
+    """
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
-        with suppress(OSError):  # task 0 starts later
+        with suppress(OSError):  # task 0 has not started yet
             connection = socket.create_connection((task.host, task.port), timeout=START)
-            with suppress(OSError), connection.makefile() as told:
-                if told.readline().strip() == run:
+            with suppress(OSError), connection.makefile() as received:
+                if received.readline().strip() == run:
                     connection.settimeout(None)
                     return connection
             connection.close()
@@ -139,31 +150,31 @@ def find_at_work(task: Task, run: str) -> socket.socket | None:
     return None
 
 
-def leave_if_queued_again(task: Task) -> None:
-    """End a job whose cell was interrupted, if SLURM pre-empts it: it runs again, and has no result yet.
+def exit_if_requeued(task: Task) -> None:
+    """Exit without a result if the interrupted job is pre-empted: SLURM runs it again.
 
-    SLURM sends SIGTERM to all processes of a job that it takes back, at once or some time before; the same
-    to those of a job that is cancelled, which then does have its result.
+    SLURM sends SIGTERM to all processes of a pre-empted job, at once or up to `WARNING` seconds before it
+    requeues the job. A cancelled job gets SIGTERM too, but is not requeued: it returns its result.
 
     Raises:
-        SystemExit: the job is in the queue again; to submitit this is no result.
+        SystemExit: the job has been requeued; submitit then expects no result.
     """
     deadline = time.monotonic() + WARNING
     while time.monotonic() < deadline:
-        state, restarts = _standing(task.job)
+        state, restarts = _queue_state(task.job)
         if restarts > task.restarts:
-            raise SystemExit("SLURM takes the job back into the queue")
+            raise SystemExit(f"SLURM has requeued job {task.job}")
         if state != "RUNNING":
             return
-        time.sleep(LOOK)
+        time.sleep(QUERY_INTERVAL)
 
 
-def _standing(job: int) -> tuple[str, int]:
-    """State and restarts of a job as the queue tells them; UNKNOWN where it tells nothing."""
+def _queue_state(job: int) -> tuple[str, int]:
+    """State and number of restarts of a job by `scontrol`; ("UNKNOWN", 0) if it fails."""
     command = ["scontrol", "show", "job", "--oneliner", str(job)]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        description = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
         return "UNKNOWN", 0
-    fields = dict(field.partition("=")[::2] for field in told.split())
+    fields = dict(field.partition("=")[::2] for field in description.split())
     return fields.get("JobState", "UNKNOWN"), int(fields.get("Restarts", 0))

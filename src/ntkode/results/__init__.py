@@ -1,6 +1,6 @@
-"""Stored runs: their names, their records on disk, and how to read them back.
+"""Stored runs: their ids, their records on disk, and functions that read them.
 
-Stands apart: imports nothing else of ntkode, and neither torch nor lightning, so reading results is quick.
+This package imports nothing else of ntkode, and neither torch nor lightning, so that it loads quickly.
 """
 
 from ntkode.results.code_digest import SOURCES_SHA256
@@ -10,8 +10,8 @@ from ntkode.results.load import NoResults, load, load_history
 from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, hardware, package_versions, provenance
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
-from ntkode.results.repair import damaged_file, mend
-from ntkode.results.storage import RecordUnreadable, utc_now, write_atomically
+from ntkode.results.repair import mend, unreadable_file
+from ntkode.results.storage import RecordUnreadable, atomic_file, utc_now, write_atomically
 from ntkode.results.sweeps import PAGE, SweepIndex
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "RunRecord",
     "Status",
     "SweepIndex",
+    "atomic_file",
     "code_version",
-    "damaged_file",
     "export",
     "hardware",
     "job_name",
@@ -38,6 +38,7 @@ __all__ = [
     "run_id",
     "summarise",
     "sweep_name",
+    "unreadable_file",
     "utc_now",
     "write_atomically",
 ]

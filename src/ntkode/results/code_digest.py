@@ -1,4 +1,4 @@
-"""A digest of the code that computes numbers, as this process has loaded it."""
+"""A digest of the code that computes numbers, taken when this process imports it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def sources_digest(package: Path, parts: Sequence[str] = COMPUTING_PARTS) -> str
 
     Args:
         package: the folder of the package.
-        parts: names of folders (all `*.py` beneath count) and of modules in it; absent ones are skipped.
+        parts: names of folders (with all `*.py` below them) and of modules in it; absent ones are skipped.
 
     Returns:
         64 hexadecimal digits.
@@ -41,4 +41,4 @@ def sources_digest(package: Path, parts: Sequence[str] = COMPUTING_PARTS) -> str
 
 # Computed at import: a long sweep computes with the code it has loaded, even if the files change meanwhile.
 SOURCES_SHA256 = sources_digest(Path(__file__).resolve().parents[1])
-"""The digest of ntkode's own code. Unlike a commit, it covers uncommitted changes and ignores other files."""
+"""The digest of ntkode's code. Unlike a commit, it covers uncommitted changes and ignores other files."""

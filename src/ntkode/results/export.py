@@ -25,8 +25,8 @@ def export(
 ) -> list[Path]:
     """Write the runs (`runs.parquet`, `runs.csv`) and their histories (`history.parquet`, `history.csv`).
 
-    Columns and rows are those of `load` and `load_history`. Where the values of a column are of several
-    types, or lists, it holds JSON text in place of them (`"auto"`, `0.1`): a Parquet column has one type.
+    Columns and rows are those of `load` and `load_history`. A column with values of several types, or with
+    lists, is stored as JSON text (`"auto"`, `0.1`), because a Parquet column has one type.
 
     Args:
         directory: the results folder.
@@ -34,28 +34,28 @@ def export(
         sweep: as for `load`.
         status: as for `load`.
         where: as for `load`.
-        formats: which formats to write.
+        formats: the formats to write, among `FORMATS`.
 
     Returns:
-        The files written.
+        The paths of the files.
 
     Raises:
         NoResults: as for `load`.
-        ValueError: as for `load`, or there is no such format.
+        ValueError: as for `load`, or an unknown format.
     """
     for format_ in formats:
         if format_ not in FORMATS:
-            raise ValueError(f"format={format_} is none of {', '.join(FORMATS)}, as in format=parquet")
+            raise ValueError(f"format={format_} is not one of {', '.join(FORMATS)}, as in format=parquet")
     runs = load(directory, sweep, status=status, where=where)
     tables = {"runs": runs, "history": load_history(directory, list(runs["run_id"]))}
-    written = []
+    paths = []
     for name, table in tables.items():
         storable = table.apply(_of_one_type)
         for format_ in formats:
             path = Path(out) / f"{name}.{format_}"
             write_atomically(path, _WRITERS[format_](storable))
-            written.append(path)
-    return written
+            paths.append(path)
+    return paths
 
 
 _WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
@@ -65,7 +65,7 @@ _WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
 
 
 def _of_one_type(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """The column itself, or as JSON text where its values are of several types or lists."""
+    """The column with one type: as JSON text if its values are of several types or lists."""
     if column.dtype != object:
         return column
     types = {type(value) for value in column if not _missing(value)}
@@ -79,5 +79,5 @@ def _of_one_type(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _missing(value: Any) -> bool:
-    # NaN alone is not itself; a list is no scalar that pandas.isna could judge.
+    # Only NaN differs from itself; pandas.isna does not return one value for a list.
     return value is None or value != value

@@ -1,4 +1,4 @@
-"""Names of runs and sweeps: the same numbers get the same name, whatever was typed to ask for them."""
+"""Ids of runs and names of sweeps: configs that give the same numbers give the same id."""
 
 import hashlib
 import json
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOT_IDENTIFYING = (
-    # Names of YAML files: what they hold is in the resolved config.
+    # Names of YAML files, whose content is in the resolved config.
     "choices",
-    # What experiments may sweep: a run holds its own value.
+    # The axes that experiments may sweep; a run's config holds its values.
     "axes",
     "data_root",
-    # Where numbers are sent or kept, and how the computing is organised; no number changes with these.
+    # Where results go, and how the computation is organised; no number depends on these.
     "logger",
     "hydra",
     "sweep",
@@ -31,17 +31,17 @@ LONGEST_SWEEP_NAME = 60
 
 
 def run_id(config: Mapping[str, Any]) -> str:
-    """The name of the run that `config` determines, such as `mnist-neural_ode-tanh-w256-s0-1f0c52a9be`.
+    """The id of the run that `config` determines, such as `mnist-neural_ode-tanh-w256-s0-1f0c52a9be`.
 
-    The readable prefix comes from `config["choices"]`, `config["model"]["width"]` and `config["seed"]`, each
-    left out where missing. The digits are the head of the sha256 of the config without `NOT_IDENTIFYING`, as
-    JSON with sorted keys: key order does not matter, the type of a number does (1 is not 1.0).
+    The readable prefix comes from `config["choices"]`, `config["model"]["width"]` and `config["seed"]`, if
+    present. The digits are the first of the sha256 of the config without `NOT_IDENTIFYING`, as JSON with
+    sorted keys: the order of keys does not matter, the type of a number does (1 is not 1.0).
 
     Args:
         config: the resolved config as plain dicts, lists and scalars.
 
     Raises:
-        TypeError: a value is not plain (an unresolved DictConfig, an object).
+        TypeError: a value is not plain, such as an unresolved DictConfig.
     """
     identifying = {key: value for key, value in config.items() if key not in NOT_IDENTIFYING}
     try:
@@ -57,12 +57,12 @@ def run_id(config: Mapping[str, Any]) -> str:
 
 
 def sweep_name(overrides: Sequence[str]) -> str:
-    """A readable name for the sweep that a command line's `overrides` ask for.
+    """A readable name for the sweep of the `overrides` of a command line.
 
-    The order of the overrides does not matter, nor do those that only say where results go (`logger=…`,
-    `hydra/launcher=…`, `sweep=…`). Without any other the name is `default`. `=` becomes `-` and `,` becomes
-    `+`, so the name is a valid file name and a valid Hydra value. At most 60 characters: longer names are cut
-    and end in 8 hex digits of what was cut.
+    The order of the overrides does not matter, and those of keys in `NOT_IDENTIFYING` (`logger=…`,
+    `hydra/launcher=…`, `sweep=…`) are ignored. If none is left, the name is `default`. `=` becomes `-` and
+    `,` becomes `+`, so that the name is a valid file name and a valid Hydra value. Names of more than 60
+    characters are cut, and end in 8 hexadecimal digits of the sha256 of all overrides.
     """
     kept = sorted(_identifying(overrides))
     name = _file_name("_".join(kept).replace("=", "-").replace(",", "+"))
@@ -73,7 +73,7 @@ def sweep_name(overrides: Sequence[str]) -> str:
 
 
 def job_name(overrides: Sequence[str]) -> str:
-    """A job's own overrides as typed, without those that only say where results go."""
+    """The overrides of a job as typed, without those of keys in `NOT_IDENTIFYING`."""
     return " ".join(_identifying(overrides))
 
 
@@ -93,7 +93,7 @@ def _readable_prefix(config: Mapping[str, Any]) -> str:
 
 
 def _top_level_key(override: str) -> str:
-    """`hydra` of `hydra/launcher=joblib`, `logger` of `+logger.mode=online` or `~logger`."""
+    """The first part of an override's key: `hydra` for `hydra/launcher=joblib`, `logger` for `~logger`."""
     key = override.partition("=")[0].lstrip("+~")
     return re.split(r"[./@]", key)[0]
 

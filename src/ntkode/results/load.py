@@ -19,7 +19,7 @@ _HOW_TO_RUN = "run some first: python benchmarks/run.py -m activation=tanh,softp
 
 
 class NoResults(LookupError):
-    """There is nothing to load."""
+    """No stored run fits the request."""
 
 
 def load(
@@ -29,25 +29,39 @@ def load(
     status: str | Collection[str] | None = None,
     where: Wanted | None = None,
 ) -> pd.DataFrame:
-    """The runs stored in `directory`, one row a run.
+    """The runs stored in `directory`, one row per run.
 
     Columns: `run_id`, `status`, `message`, `remedy`; the config as `config.<dotted.key>`, for example
-    `config.choices.activation` (of a sweep, the choices by which this one asked for the run: sweeps that
-    share a run may call it by other names); the summary under its own names, for example `loss/train` and
-    `ntk/lambda_min.first` (see `ntkode.results.summarise`); the code that computed it as `git.commit`,
-    `git.dirty` and `sources_sha256`, a digest of ntkode's sources. Records that cannot be read are left out,
-    and named in a warning.
+    `config.choices.activation`; the summary, for example `loss/train` and `ntk/lambda_min.first` (see
+    `ntkode.results.summarise`); the code as `git.commit`, `git.dirty` and `sources_sha256`, a digest of
+    ntkode's sources. If `sweep` is given, the choices are those of this sweep: sweeps that share a run may
+    use different names for it. Records that cannot be read are omitted, with a warning that names them.
 
     Args:
         directory: the results folder.
-        sweep: only the runs of this sweep, in its order; otherwise all, by name.
-        status: only runs with this status, or one of these, such as "done".
+        sweep: only the runs of this sweep, in its order; by default all runs, sorted by id.
+        status: only runs with this status, such as "done", or with one of several.
         where: only runs whose config has these values, such as `{"activation": "tanh", "model.width":
-            [256, 512]}`: a collection lists the values that will do.
+            [256, 512]}`; a collection lists the accepted values.
 
     Raises:
-        NoResults: there is no such folder, no such sweep, no readable run, or none that is asked for.
-        ValueError: no such status, or a config key that no run has.
+        NoResults: the folder or the sweep does not exist, or it has no readable run that fits.
+        ValueError: an unknown status, or a config key that no run has.
+
+    Example:
+        >>> import tempfile
+        >>> from ntkode.results import RunRecord, load
+        >>> directory = tempfile.mkdtemp()
+        >>> for seed, loss in enumerate([0.25, 0.5]):
+        ...     record = RunRecord.open(directory, f"run-{seed}")
+        ...     record.begin({"seed": seed, "model": {"width": 64}})
+        ...     record.write_summary({"loss/train": loss})
+        ...     record.finish("done")
+        >>> runs = load(directory, status="done", where={"model.width": 64})
+        >>> runs[["run_id", "config.seed", "loss/train"]]
+          run_id  config.seed  loss/train
+        0  run-0            0        0.25
+        1  run-1            1        0.50
     """
     selection = Selection.of(status, where)
     directory = Path(directory)
@@ -57,7 +71,7 @@ def load(
     for run_id in run_ids:
         with unreadable.noting(directory / run_id):
             record = RunRecord.open(directory, run_id)
-            row = _told(record, choices)
+            row = _description(record, choices)
             if selection.matches(row):
                 rows.append(row | (record.summary() or {}))
             else:
@@ -78,11 +92,11 @@ def load_history(
 ) -> pd.DataFrame:
     """The histories of runs in `directory`, one row per run and step.
 
-    Columns: `run_id`, `step`, then a column a metric, NaN at steps at which it was not measured.
+    Columns: `run_id`, `step`, and one per metric, NaN at steps at which it was not measured.
 
     Args:
         directory: the results folder.
-        run_ids: which runs; all by default.
+        run_ids: ids of the runs; all by default.
         sweep: only the runs of this sweep.
         status: as for `load`.
         where: as for `load`.
@@ -109,17 +123,17 @@ def load_history(
 
 
 def run_ids_of(directory: Path, sweep: str | None) -> list[str]:
-    """The runs of a sweep in its order, or all by name.
+    """The ids of the runs of a sweep in its order; without a sweep, of all runs, sorted.
 
     Raises:
-        NoResults: there is no such folder, or no such sweep.
+        NoResults: the folder or the sweep does not exist.
     """
     if not directory.is_dir():
         raise NoResults(f"there is no results folder {directory.absolute()}; {_HOW_TO_RUN}")
     if sweep is None:
         folders = (path.name for path in directory.iterdir() if path.is_dir())
         return sorted(name for name in folders if name not in (SWEEPS, PAGE) and not name.startswith("."))
-    # Two jobs may be one run: their overrides differ, the numbers do not.
+    # Jobs with different overrides may be one run.
     run_ids = list(dict.fromkeys(SweepIndex(directory, sweep).runs().values()))
     if not run_ids:
         known = ", ".join(SweepIndex.names(directory)) or "none"
@@ -130,24 +144,24 @@ def run_ids_of(directory: Path, sweep: str | None) -> list[str]:
 
 
 class Unreadable:
-    """The records that could not be read, and why."""
+    """Collects the records that cannot be read, with the errors, for one warning."""
 
     def __init__(self) -> None:
-        self._told: list[str] = []
+        self._errors: list[str] = []
 
     @contextmanager
     def noting(self, folder: Path) -> Iterator[None]:
-        """Note the folder where its record turns out to be corrupt or half-written, and go on."""
+        """Suppress an error of reading the record in `folder` during the `with` block, and note it."""
         try:
             yield
         except (OSError, RecordUnreadable) as error:
-            self._told.append(f"{folder} ({error})")
+            self._errors.append(f"{folder} ({error})")
 
     def warn(self, directory: Path) -> None:
-        """Name them in one warning, at the level of whoever called `load` or `load_history`."""
-        if self._told:
-            told = "; ".join(self._told)
-            warnings.warn(f"left out unreadable records in {directory}: {told}", stacklevel=3)
+        """Warn once about all noted records, at the line that calls `load` or `load_history`."""
+        if self._errors:
+            errors = "; ".join(self._errors)
+            warnings.warn(f"left out unreadable records in {directory}: {errors}", stacklevel=3)
 
 
 def _choices(directory: Path, sweep: str | None) -> Choices:
@@ -160,7 +174,7 @@ def _selected(
     rows = []
     for name in names:
         with unreadable.noting(directory / name):
-            rows.append(_told(RunRecord.open(directory, name), choices))
+            rows.append(_description(RunRecord.open(directory, name), choices))
     selected = [row["run_id"] for row in rows if selection.matches(row)]
     if not selected:
         raise _nothing(directory, selection, rows)
@@ -173,28 +187,28 @@ def _nothing(directory: Path, selection: Selection, others: list[dict[str, Any]]
     return NoResults(f"no readable run in {directory.absolute()}; {_HOW_TO_RUN}")
 
 
-def _told(record: RunRecord, choices: Choices) -> dict[str, Any]:
-    """A row without the run's numbers; `choices` by run take the place of those that it stores.
+def _description(record: RunRecord, choices: Choices) -> dict[str, Any]:
+    """The row of a run without its summary; `choices`, by run id, replace those of the stored config.
 
     Raises:
         RecordUnreadable: status or config is missing or corrupt.
     """
     status, config = record.status, record.config
     if status is None or config is None:
-        raise RecordUnreadable("half-written: no status.json or config.json")
+        raise RecordUnreadable("incomplete: no status.json or config.json")
     if status.get("status") not in _STATUSES:
-        raise RecordUnreadable(f"status.json tells no known status: {status.get('status')!r}")
+        raise RecordUnreadable(f"status.json has an unknown status: {status.get('status')!r}")
     if record.run_id in choices:
         config = config | {"choices": choices[record.run_id]}
-    told = {key: status.get(key) for key in ("status", "message", "remedy")}
-    return {"run_id": record.run_id, **told, **_flat(config, "config"), **_code(record)}
+    outcome = {key: status.get(key) for key in ("status", "message", "remedy")}
+    return {"run_id": record.run_id, **outcome, **_flat(config, "config"), **_code(record)}
 
 
 def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
-    """The history with the rows of one step joined.
+    """The history with all rows of a step joined into one.
 
     Raises:
-        RecordUnreadable: there is no such record, or its history is corrupt.
+        RecordUnreadable: the record does not exist, or its history is corrupt.
     """
     if not record.directory.is_dir():
         raise RecordUnreadable("there is no such run")

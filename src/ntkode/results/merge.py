@@ -1,4 +1,4 @@
-"""Results folders of several machines as one."""
+"""Merging the results folders of several machines into one."""
 
 import math
 import shutil
@@ -14,20 +14,20 @@ from ntkode.results.storage import RecordUnreadable
 from ntkode.results.sweeps import SweepIndex
 
 COSTS = "cost/"
-"""What metrics start with that differ from one computation of the same numbers to the next."""
+"""Prefix of the metrics that differ between two computations of one run: times and memory."""
 
 
 @dataclass
 class Merged:
-    """What a merge did, by run id.
+    """The outcome of a merge, by run id.
 
     Attributes:
         copied: runs that the target did not have.
-        replaced: runs of which the source had the better record: done, further on, or readable.
-        kept: runs that the target has already, as good.
-        conflicts: runs with other numbers in the source than in the target, and where they differ first; the
-            target's are kept.
-        skipped: records that were not copied, with their folder and why: corrupt, half-written, running.
+        replaced: runs of which the source had the better record: done, with more rows, or readable.
+        kept: runs of which the target had a record at least as good.
+        conflicts: by run id, the first difference between the numbers of source and target; the target's
+            record is kept.
+        skipped: by folder, why a record was not copied: corrupt, incomplete, or running.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -38,23 +38,24 @@ class Merged:
 
     def __str__(self) -> str:
         counts = f"{len(self.copied)} copied, {len(self.replaced)} replaced, {len(self.kept)} kept"
-        conflicts = [f"conflict: {run_id}: {told}" for run_id, told in self.conflicts.items()]
-        skipped = [f"skipped: {folder}: {told}" for folder, told in self.skipped.items()]
+        conflicts = [f"conflict: {run_id}: {difference}" for run_id, difference in self.conflicts.items()]
+        skipped = [f"skipped: {folder}: {reason}" for folder, reason in self.skipped.items()]
         return "\n".join([counts, *conflicts, *skipped])
 
 
 def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
-    """Copy the records of `sources` into `target`, whole or not at all, and join their sweeps.
+    """Copy the records of `sources` into `target`, each completely or not at all, and join their sweeps.
 
-    Of two records of one run the done one stays, otherwise the one with more rows, otherwise the target's.
-    Two whose rows differ where both have them (costs aside) are a conflict, unless one alone is done.
+    Of two records of one run, the done one is kept; otherwise the one with more rows; otherwise the target's.
+    Two records with different numbers in common rows (costs are not compared) are a conflict, unless exactly
+    one is done.
 
     Args:
-        sources: results folders; left as they are.
-        target: results folder; made where there is none.
+        sources: results folders; they are not changed.
+        target: results folder; created if it does not exist.
 
     Raises:
-        NoResults: a source is no folder.
+        NoResults: a source does not exist.
         ValueError: a source is the target.
     """
     target = Path(target)
@@ -62,7 +63,7 @@ def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
     for source in folders:
         if source.resolve() == target.resolve():
             raise ValueError(f"{source} is both a source and the target: merge into another folder")
-    runs = {source: run_ids_of(source, None) for source in folders}  # all there, before anything is copied
+    runs = {source: run_ids_of(source, None) for source in folders}  # all must exist before any is copied
     merged = Merged()
     target.mkdir(parents=True, exist_ok=True)
     for source in folders:
@@ -87,32 +88,36 @@ class _Contents:
 
 
 def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
-    """Copy one record, unless the target's is as good.
+    """Copy one record, unless the target's is at least as good.
 
     Raises:
-        RecordUnreadable: the source's is corrupt, half-written or running.
-        RunLocked: a process is computing the target's.
+        RecordUnreadable: the source's record is corrupt, incomplete or running.
+        RunLocked: a process is computing the target's run.
         OSError: a file cannot be read or written.
     """
     new = _read(source)
     if new.status is Status.RUNNING:
-        raise RecordUnreadable("is running, or was when its machine stopped: the same command there ends it")
+        raise RecordUnreadable(
+            "still running, or its machine stopped: run the same command there, and merge again"
+        )
     if not target.directory.exists():
         _copy(source, target)
         merged.copied.append(source.run_id)
         return
-    with target.lock():  # nobody computes it meanwhile
+    with target.lock():  # no process computes the run meanwhile
         try:
             old = _read(target)
         except RecordUnreadable as error:
-            merged.skipped[str(target.directory)] = f"{error}; replaced by that of {source.directory.parent}"
+            merged.skipped[str(target.directory)] = (
+                f"{error}; replaced by the record of {source.directory.parent}"
+            )
             _copy(source, target)
             merged.replaced.append(source.run_id)
             return
         difference = _difference(new, old)
         if difference and (new.status is Status.DONE) == (old.status is Status.DONE):
-            told = f"{source.directory.parent} and {target.directory.parent}: {difference}; kept the latter"
-            merged.conflicts[source.run_id] = told
+            folders = f"{source.directory.parent} and {target.directory.parent}"
+            merged.conflicts[source.run_id] = f"{folders}: {difference}; kept the latter"
         elif new.rank > old.rank:
             _copy(source, target)
             merged.replaced.append(source.run_id)
@@ -121,24 +126,24 @@ def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
 
 
 def _read(record: RunRecord) -> _Contents:
-    """All that a record holds.
+    """Status, rows and summary of a record.
 
     Raises:
         RecordUnreadable: a file is corrupt or missing.
     """
     status, config = record.status, record.config
     if status is None or config is None:
-        raise RecordUnreadable("half-written: no status.json or config.json")
+        raise RecordUnreadable("incomplete: no status.json or config.json")
     try:
-        told = Status(status.get("status", ""))
+        standing = Status(status.get("status", ""))
     except ValueError as error:
-        raise RecordUnreadable(f"status.json tells no known status: {error}") from error
+        raise RecordUnreadable(f"status.json has an unknown status: {error}") from error
     record.provenance()
-    return _Contents(told, record.history(), record.summary() or {})
+    return _Contents(standing, record.history(), record.summary() or {})
 
 
 def _copy(source: RunRecord, target: RunRecord) -> None:
-    """Put a copy of a record's folder where the target's is: whole, or the target's stays."""
+    """Replace the target's folder by a copy of the source's; if this fails, the target stays unchanged."""
     aside = target.directory.with_name(f".{target.run_id}.{uuid.uuid4().hex[:8]}")
     new, old = aside / "new", aside / "old"
     try:
@@ -153,7 +158,7 @@ def _copy(source: RunRecord, target: RunRecord) -> None:
 
 
 def _difference(new: _Contents, old: _Contents) -> str | None:
-    """Where the numbers of two records of a run differ first, costs aside; None: nowhere that both reach."""
+    """The first difference between the numbers of two records of a run, without costs; None: equal."""
     pairs = [(f"step {a.get('step')}", a, b) for a, b in zip(new.rows, old.rows, strict=False)]
     if new.status is old.status is Status.DONE:
         if len(new.rows) != len(old.rows):
@@ -167,7 +172,7 @@ def _difference(new: _Contents, old: _Contents) -> str | None:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, None]:
-    """Names in order, as keys."""
+    """The names of the numbers to compare, in order, as keys of a dict."""
     return {name: None for name in row if not name.startswith(COSTS)}
 
 
@@ -177,8 +182,8 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _join_sweeps(source: Path, target: Path) -> None:
-    """Add the jobs of the source's sweeps whose runs the target has."""
-    for name in reversed(SweepIndex.names(source)):  # the newest last, so that it is the newest there too
+    """Add to the target's sweeps the jobs of the source's whose runs the target has."""
+    for name in reversed(SweepIndex.names(source)):  # the newest last, so that it is also the target's newest
         theirs, ours = SweepIndex(source, name), SweepIndex(target, name)
         known = ours.runs()
         for entry in theirs.entries():

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: code, packages, machine, seeds, data."""
+"""The provenance of a run's numbers: code, packages, machine, seeds and data."""
 
 import os
 import platform
@@ -33,16 +33,16 @@ _SECRET_NAME = re.compile(r"(^|[._-])(key|apikey|token|secret|password|passwd|cr
 def provenance(
     *, seeds: Mapping[str, Any], dataset: Mapping[str, Any], threads: int, device: str
 ) -> dict[str, Any]:
-    """Everything beside the config that a run's numbers may depend on, and who asked for them.
+    """All that a run's numbers may depend on in addition to the config, and the command that started it.
 
     Args:
-        seeds: the seeds in use, by purpose.
-        dataset: the data's source, split and sha256.
-        threads: torch threads.
+        seeds: seeds by purpose.
+        dataset: source, split and sha256 of the data.
+        threads: number of torch threads.
         device: torch device of the run, such as `cpu` or `cuda:0`.
 
     Returns:
-        A JSON-ready dict; `git.commit` and `git.dirty` are None where the code is not a git checkout.
+        A dict of plain values; `git.commit` and `git.dirty` are None if the code is not in a git checkout.
     """
     return {
         "recorded": utc_now(),
@@ -61,7 +61,7 @@ def provenance(
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """The machine: CPU, cores, memory, and its GPUs where `device` is one."""
+    """CPU model, number of cores, memory in bytes, and the names of the GPUs if `device` is one."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -71,17 +71,17 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str | None]:
-    """The versions of ntkode and of what computes its numbers; None of what is not installed."""
+    """The versions of `PACKAGES`; None for a package that is not installed."""
     return {name: _version(name) for name in PACKAGES}
 
 
 def without_secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """`arguments` with secrets as `***`.
+    """`arguments` with secrets replaced by `***`.
 
-    These are the values of `key=value` pairs with a telling key (`…_key`, `…token`, `password`, …), and every
-    value of an environment variable with such a name.
+    Secrets are the values of `key=value` pairs whose key ends like the name of a secret (`…_key`, `…token`,
+    `password`, …), and the values of environment variables with such names.
     """
-    # Shorter values are no secrets, and replacing them would hit innocent text.
+    # Values below 8 characters are unlikely to be secrets, and may occur in other text.
     hidden = [value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= 8]
     cleaned = []
     for argument in arguments:
@@ -95,8 +95,8 @@ def without_secrets(arguments: Sequence[str], environment: Mapping[str, str]) ->
 
 
 def code_version(code: Path = Path(__file__)) -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that tracks the file `code`; None of both outside one."""
-    # A copy in site-packages may lie inside an unrelated checkout; that one does not track it.
+    """`commit` and `dirty` flag of the git checkout that tracks the file `code`; both None if none does."""
+    # A copy in site-packages may lie inside an unrelated checkout, which does not track it.
     if _git_output(code, "ls-files", "--error-unmatch", code.name) is None:
         return {"commit": None, "dirty": None}
     changes = _git_output(code, "status", "--porcelain")
@@ -107,7 +107,7 @@ def code_version(code: Path = Path(__file__)) -> dict[str, Any]:
 
 
 def _git_output(code: Path, *arguments: str) -> str | None:
-    # No optional locks: several jobs may ask at once, and the user may be committing.
+    # No optional locks: several jobs may run git at the same time, and the user may be committing.
     command = ["git", "--no-optional-locks", "-C", str(code.parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -126,14 +126,14 @@ def _version(package: str) -> str | None:
 def _cpu_model() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if found:
-            return found[1]
+        match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if match:
+            return match[1]
     return platform.processor() or platform.machine()
 
 
 def _gpu_names(device: str) -> list[str]:
-    # Only of a run on a GPU: asking for names starts CUDA, which a run on the CPU should not pay for.
+    # Only for runs on a GPU: the query starts CUDA, which takes seconds.
     if not device.startswith("cuda"):
         return []
     import torch

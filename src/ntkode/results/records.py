@@ -1,8 +1,8 @@
 """The record of a run on disk.
 
 A run's folder `<results_dir>/<run_id>/` holds `config.yaml`, `config.json`, `status.json`, `history.jsonl`,
-`summary.json`, `provenance.json`, `log.txt` and, until it is done, `checkpoints/`. Each JSON or YAML file and
-each checkpoint appears whole or not at all; the history grows by a line a step.
+`summary.json`, `provenance.json`, `log.txt` and, until it is done, `checkpoints/`. JSON files, YAML files and
+checkpoints are written atomically; the history grows by at least one line per step.
 """
 
 import math
@@ -30,11 +30,11 @@ from ntkode.results.storage import (
 )
 
 TAIL_BYTES = 32 * 1024
-"""How much of a history's end the quick readers look at: some dozens of rows."""
+"""Bytes at the end of a history that `recent_rows` reads: some dozens of rows."""
 
 
 class Status(StrEnum):
-    """How a run stands, or ended."""
+    """Whether a run is running, or how it ended."""
 
     RUNNING = "running"
     DONE = "done"
@@ -47,14 +47,14 @@ class Status(StrEnum):
 
 
 class RunLocked(RuntimeError):
-    """Another process owns the run."""
+    """Another process holds the lock of the run."""
 
 
 class RunRecord:
-    """The record of one run: a folder that one process writes (see `lock`) and any may read.
+    """The record of one run: a folder that one process writes (see `lock`) and any process may read.
 
     Attributes:
-        directory: the run's folder; made by `begin` and `lock`, not by looking.
+        directory: the run's folder; created by `begin` and `lock`, not by reading.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -64,22 +64,22 @@ class RunRecord:
 
     @classmethod
     def open(cls, results_dir: Path | str, run_id: str) -> Self:
-        """The record of `run_id` within `results_dir`, whether or not anything is stored yet."""
+        """The record of `run_id` in `results_dir`; nothing need be stored yet."""
         return cls(Path(results_dir) / run_id)
 
     @property
     def run_id(self) -> str:
-        """The run's name, which is its folder's."""
+        """The run's id, which is the name of its folder."""
         return self.directory.name
 
     @property
     def log_path(self) -> Path:
-        """Where the run's own output goes (`log.txt`)."""
+        """The file of the run's output (`log.txt`)."""
         return self.directory / "log.txt"
 
     @property
     def checkpoints_dir(self) -> Path:
-        """Where the run's checkpoints lie (`checkpoints/`)."""
+        """The folder of the run's checkpoints (`checkpoints/`)."""
         return self.directory / "checkpoints"
 
     @property
@@ -96,7 +96,12 @@ class RunRecord:
 
     @property
     def standing(self) -> Status | None:
-        """How the run stands by `status.json`; None before `begin`."""
+        """The status in `status.json`; None before `begin`.
+
+        Raises:
+            RecordUnreadable: the file is corrupt.
+            ValueError: an unknown status.
+        """
         stored = self.status
         return None if stored is None else Status(stored["status"])
 
@@ -106,48 +111,48 @@ class RunRecord:
         return read_json(self.directory / "config.json")
 
     def summary(self) -> dict[str, Any] | None:
-        """`summary.json`, or None where the run has not written one."""
+        """The content of `summary.json`; None if it does not exist."""
         return read_json(self.directory / "summary.json")
 
     def provenance(self) -> dict[str, Any] | None:
-        """`provenance.json`, or None where the run has not written one."""
+        """The content of `provenance.json`; None if it does not exist."""
         return read_json(self.directory / "provenance.json")
 
     def history(self) -> list[dict[str, Any]]:
-        """All whole rows; a last line that is still being written, or was cut short, is left out.
+        """All complete rows of the history; an incomplete last line is left out.
 
         Raises:
-            RecordUnreadable: a line before the last is no row.
+            RecordUnreadable: a complete line is not a row.
         """
         lines = whole_lines(self._history_path)
         whole = objects_at_once(lines)
         if whole is not None and all("step" in row for row in whole):
             return whole
-        rows = []  # one by one, to name the line that is none
+        rows = []  # line by line, to name the line that is not a row
         for number, line in enumerate(lines, start=1):
             row = next(parsable_objects([line]), None)
             if row is None or "step" not in row:
                 raise RecordUnreadable(
-                    f"{self._history_path}, line {number}, is no history row: {line[:60]!r}"
+                    f"{self._history_path}, line {number}, is not a history row: {line[:60]!r}"
                 )
             rows.append(row)
         return rows
 
     def recent_rows(self) -> list[dict[str, Any]]:
-        """The last rows of the history, oldest first: cheap, however long the history is."""
+        """The last rows of the history (some dozens), oldest first, read in constant time."""
         return list(parsable_objects(whole_lines(self._history_path, tail_bytes=TAIL_BYTES)))
 
     def last_row(self) -> dict[str, Any] | None:
-        """The newest row of the history; cheap."""
+        """The last row of the history; None if it has none."""
         rows = self.recent_rows()
         return rows[-1] if rows else None
 
     # -- writing
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Start the record afresh: wipe an earlier attempt, store the config, set the status to running."""
+        """Start a new record: delete an earlier attempt, store the config, set the status to running."""
         self._close_history()
-        # First of all, so that a record whose numbers are gone never says that it is done.
+        # First, so that a record without numbers never has the status done.
         self._write_status(Status.RUNNING, started=utc_now())
         shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
         for leftover in (
@@ -156,40 +161,43 @@ class RunRecord:
             self.directory / "provenance.json",
         ):
             leftover.unlink(missing_ok=True)
-        if self.log_path.exists():  # emptied, and not removed: the run may be writing to it already
+        if self.log_path.exists():  # truncated, not deleted: the run may already have opened it
             os.truncate(self.log_path, 0)
         remove_asides(self.directory)
         self.store_config(config)
 
     def resume(self, config: Mapping[str, Any]) -> None:
-        """Go on with an earlier attempt: all is kept but how it ended, and its summary."""
+        """Continue an earlier attempt: its status and summary are discarded, all else is kept."""
         self._close_history()
         self.set_phase("resuming")
         (self.directory / "summary.json").unlink(missing_ok=True)
         for directory in (self.directory, self.checkpoints_dir):
             remove_asides(directory)
-        self.store_config(config)  # what does not determine the numbers may be another
+        self.store_config(config)  # keys that do not determine the numbers may have changed
 
     def store_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml` and `config.json`."""
-        # config.json last: a reader takes it as the sign of a whole record.
+        # config.json last: readers treat its presence as the sign of a complete record.
         write_atomically(
             self.directory / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         )
         self._write_json("config.json", config)
 
     def set_phase(self, text: str) -> None:
-        """Say what the run is doing, for those who watch; a run that had ended is running again."""
+        """Set the status to running, with a text for the monitor that names the present phase."""
         started = (self.status or {}).get("started") or utc_now()
         self._write_status(Status.RUNNING, phase=text, started=started)
 
     def finish(self, status: Status | str, message: str = "", remedy: str = "") -> None:
-        """Write how the run ended, also for a run whose own process is gone; a done run needs no checkpoint.
+        """Record how the run ended; the checkpoints of a done run are deleted.
 
         Args:
-            status: how.
-            message: what happened; `remark`s come before it.
+            status: how the run ended.
+            message: what happened; the texts of `remark` precede it.
             remedy: the override to try.
+
+        Raises:
+            ValueError: an unknown status.
         """
         self._close_history()
         try:
@@ -208,7 +216,7 @@ class RunRecord:
             shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
 
     def remark(self, text: str) -> None:
-        """Something to tell of this attempt however it ends, in the log and in the status."""
+        """Print a text to the log, and add it to the message with which this attempt ends."""
         print(text, flush=True)
         self._remarks.append(text)
 
@@ -230,14 +238,14 @@ class RunRecord:
         self._history_file.flush()
 
     def sync_history(self) -> int:
-        """Have the history outlive a failure of the machine; its size in bytes."""
+        """Write the history to disk (fsync), and return its size in bytes."""
         if self._history_file is None:
             self._history_file = _open_for_rows(self._history_path)
         os.fsync(self._history_file.fileno())
         return os.fstat(self._history_file.fileno()).st_size
 
     def has_rows_up_to(self, size: int) -> bool:
-        """Whether the history's first `size` bytes are there, and are whole rows."""
+        """Whether the first `size` bytes of the history exist and are complete rows."""
         try:
             with self._history_path.open("rb") as file:
                 lines = file.read(size).split(b"\n")
@@ -262,13 +270,13 @@ class RunRecord:
 
     @contextmanager
     def lock(self, patience: float = 0.0) -> Iterator[None]:
-        """Own the run for the time of the `with` block; the system frees the lock of a process that dies.
+        """Hold the run's lock during the `with` block; the system releases the lock of a process that dies.
 
         Args:
-            patience: seconds to wait for another owner to let go.
+            patience: seconds to wait for another process to release the lock.
 
         Raises:
-            RunLocked: another process owns it.
+            RunLocked: another process holds the lock.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.directory / ".lock", timeout=patience)
@@ -306,17 +314,17 @@ class RunRecord:
 
     def _close_history(self) -> None:
         if self._history_file is not None:
-            with suppress(OSError):  # of a row that could not be written, which `append` has told
+            with suppress(OSError):  # `append` has already raised it
                 self._history_file.close()
             self._history_file = None
 
 
 def summarise(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """A run in one row: of every metric its last value, and first, least and greatest finite value.
+    """The last value of each metric, and its first, smallest and largest finite value.
 
     Returns:
         `step`, and for each metric `<name>` (the last value, finite or not), `<name>.first`, `<name>.min` and
-        `<name>.max` (left out where no value is finite).
+        `<name>.max` (omitted if no value is finite).
     """
     series: dict[str, list[Any]] = {}
     for row in history:
@@ -334,7 +342,7 @@ def summarise(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _open_for_rows(path: Path) -> TextIO:
-    """Open a history to append to, after cutting off a row that a killed process left half-written."""
+    """Open a history for appending, without the incomplete last row of a killed process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)

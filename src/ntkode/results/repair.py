@@ -1,4 +1,4 @@
-"""Records of which a file is damaged, as by a failing disk: told as a failed run, with all else kept."""
+"""Repair of records with a corrupt file, as after a disk error: the run becomes a failed one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from ntkode.results.records import RunRecord, Status, summarise
 from ntkode.results.storage import RecordUnreadable
 
 
-def damaged_file(record: RunRecord) -> str | None:
-    """The name of a file of the record that cannot be read; None where all can, or are not there."""
+def unreadable_file(record: RunRecord) -> str | None:
+    """The name of the first file of the record that is corrupt; None if all are readable or absent."""
     readers = {
         "status.json": lambda: record.standing,
         "config.json": lambda: record.config,
@@ -24,14 +24,19 @@ def damaged_file(record: RunRecord) -> str | None:
 
 
 def mend(record: RunRecord, config: Mapping[str, Any]) -> None:
-    """Make a damaged record a readable one with status `error`, which `rerun=failed` computes again.
+    """Replace the corrupt files of a record and set its status to `error`; `rerun=failed` computes it again.
 
-    The history stays as it is, and the summary is made from it, without what only the run itself knew.
+    The history is not changed. A missing or corrupt summary is computed from it, without the values that only
+    the run itself can add.
+
+    Args:
+        record: the record, locked by this process; nothing happens if no file is corrupt.
+        config: the run's resolved config, stored anew.
     """
-    damaged = damaged_file(record)
-    if damaged is None:
+    name = unreadable_file(record)
+    if name is None:
         return
-    record.finish(Status.ERROR, f"{damaged} is damaged; the history is kept", "rerun=failed")
+    record.finish(Status.ERROR, f"{name} is corrupt; the history is kept", "rerun=failed")
     record.store_config(config)
     for name, read in (("summary.json", record.summary), ("provenance.json", record.provenance)):
         try:
@@ -42,4 +47,4 @@ def mend(record: RunRecord, config: Mapping[str, Any]) -> None:
         try:
             record.write_summary(summarise(record.history()))
         except RecordUnreadable:
-            return  # nor can the history be read
+            return  # the history is corrupt as well

@@ -1,4 +1,4 @@
-"""Which runs to read: by status, and by the values of their configs."""
+"""Selection of runs by status and by the values of their configs."""
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
@@ -13,11 +13,11 @@ Wanted = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Selection:
-    """A filter of rows as `ntkode.results.load` makes them.
+    """A filter for the rows of `ntkode.results.load`.
 
     Attributes:
-        statuses: the statuses that pass; None: all.
-        where: the values that pass, by config key.
+        statuses: accepted statuses; None: all.
+        where: accepted values by config key.
     """
 
     statuses: frozenset[str] | None = None
@@ -25,15 +25,15 @@ class Selection:
 
     @classmethod
     def of(cls, status: str | Collection[str] | None, where: Wanted | None) -> "Selection":
-        """A selection from what a caller says.
+        """The selection by the arguments of `ntkode.results.load`.
 
         Args:
             status: one status or several, such as "done"; None: all.
-            where: by config key the value to have, or a collection of those that will do. A key is dotted
-                (`model.width`, `seed`), or a group of choices (`activation`).
+            where: by config key, the accepted value or a collection of accepted values. A key is dotted
+                (`model.width`, `seed`), or the name of a config group (`activation`).
 
         Raises:
-            ValueError: there is no such status.
+            ValueError: an unknown status.
         """
         statuses = None
         if status is not None:
@@ -41,20 +41,20 @@ class Selection:
             unknown = sorted(statuses - set(Status))
             if unknown:
                 raise ValueError(
-                    f"status={','.join(unknown)} is none of {', '.join(Status)}, as in status=done"
+                    f"status={','.join(unknown)} is not one of {', '.join(Status)}, as in status=done"
                 )
         return cls(statuses, {key: _several(value) for key, value in (where or {}).items()})
 
     def __bool__(self) -> bool:
-        """Whether it may leave anything out."""
+        """Whether the selection has any condition."""
         return self.statuses is not None or bool(self.where)
 
     def __str__(self) -> str:
-        told = [] if self.statuses is None else [f"status={','.join(sorted(self.statuses))}"]
-        return " ".join(told + [f"{key}={','.join(map(str, values))}" for key, values in self.where.items()])
+        texts = [] if self.statuses is None else [f"status={','.join(sorted(self.statuses))}"]
+        return " ".join(texts + [f"{key}={','.join(map(str, values))}" for key, values in self.where.items()])
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row passes; one without a key that is asked for does not."""
+        """Whether a row fits; a row without one of the keys does not."""
         if self.statuses is not None and row["status"] not in self.statuses:
             return False
         return all(
@@ -63,21 +63,21 @@ class Selection:
         )
 
     def explain(self, rows: Iterable[Mapping[str, Any]]) -> str:
-        """Why none of `rows` passes: what they have in place of what is asked for.
+        """A message that says why none of `rows` fits, with the values that they have.
 
         Raises:
-            ValueError: a key that no row has.
+            ValueError: a config key that no row has.
         """
         rows = list(rows)
-        told = []
+        present = []
         if self.statuses is not None:
-            told.append(f"status is {_listed(row['status'] for row in rows)}")
+            present.append(f"status is {_listed(row['status'] for row in rows)}")
         for key in self.where:
-            found = [row[column] for row in rows if (column := _column(key, row)) is not None]
-            if rows and not found:
+            values = [row[column] for row in rows if (column := _column(key, row)) is not None]
+            if rows and not values:
                 raise ValueError(f"no run's config has the key {key}{_nearest(key, rows)}")
-            told.append(f"{key} is {_listed(found)}")
-        return f"none of {len(rows)} runs has {self}; there, {'; '.join(told)}"
+            present.append(f"{key} is {_listed(values)}")
+        return f"none of {len(rows)} runs has {self}; stored: {'; '.join(present)}"
 
 
 def _several(value: Any) -> list[Any]:
@@ -85,7 +85,7 @@ def _several(value: Any) -> list[Any]:
 
 
 def _column(key: str, row: Mapping[str, Any]) -> str | None:
-    """The column of a config key; a group's name stands for what was chosen from it."""
+    """The column of a config key, or of the choice from a config group; None if the row has neither."""
     key = key.removeprefix("config.")
     return next((name for name in (f"config.{key}", f"config.choices.{key}") if name in row), None)
 

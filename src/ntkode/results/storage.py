@@ -1,25 +1,41 @@
-"""How the records are kept in files: whole JSON files, and JSON lines that grow."""
+"""Files of records: JSON files, written atomically, and growing files of JSON lines."""
 
 import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class RecordUnreadable(ValueError):
-    """A file of a record is not what this module writes."""
+    """A file of a record is corrupt or missing."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` so that `path` holds all of it or what it held before, even if the machine fails."""
+    """Write `content` to `path` by `atomic_file`; text is encoded as UTF-8.
+
+    Raises:
+        OSError: the file cannot be written; its previous content is kept.
+    """
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write; it replaces `path` when the `with` block ends without an error.
+
+    Even if the machine fails, `path` holds all that was written or its previous content. Missing folders are
+    created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with aside.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -33,21 +49,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def remove_asides(directory: Path) -> None:
-    """Remove what `write_atomically` had begun to write in a process that was killed."""
+    """Delete the temporary files of `atomic_file` that killed processes have left in a folder."""
     for path in directory.glob(".*.????????"):
         path.unlink(missing_ok=True)
 
 
 def utc_now() -> str:
-    """The time as ISO 8601, UTC, to the millisecond; such strings sort by time."""
+    """The present time in UTC as ISO 8601 with milliseconds; such strings sort by time."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None where there is no file.
+    """The object in a JSON file; None if the file does not exist.
 
     Raises:
-        RecordUnreadable: the file holds no JSON object.
+        RecordUnreadable: the file does not hold a JSON object.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -56,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise RecordUnreadable(f"{path}: {error}; delete {path.parent} to run it again") from error
     if not isinstance(content, dict):
-        raise RecordUnreadable(f"{path} holds no JSON object; delete {path.parent} to run it again")
+        raise RecordUnreadable(f"{path} does not hold a JSON object; delete {path.parent} to run it again")
     return content
 
 
@@ -66,7 +82,7 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def whole_lines(path: Path, tail_bytes: int | None = None) -> list[bytes]:
-    """Lines that end in a newline, of the whole file or of its last `tail_bytes`."""
+    """The complete lines of a file (those that end in a newline), or of its last `tail_bytes` bytes."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -77,7 +93,7 @@ def whole_lines(path: Path, tail_bytes: int | None = None) -> list[bytes]:
 
 
 def parsable_objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects among `lines`; what is none is left out."""
+    """The JSON objects among `lines`; all other lines are left out."""
     for line in lines:
         try:
             content = json.loads(line)
@@ -88,18 +104,22 @@ def parsable_objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def objects_at_once(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
-    """The JSON objects of `lines`, in half the time of one by one; None unless every line is one."""
+    """The JSON objects of `lines`, twice as fast as line by line; None if a line is not an object."""
     try:
         content = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError:
         return None
-    # Two broken lines may make one whole object together.
-    whole = len(content) == len(lines) and all(isinstance(row, dict) for row in content)
-    return content if whole else None
+    # Two incomplete lines may form one object.
+    complete = len(content) == len(lines) and all(isinstance(row, dict) for row in content)
+    return content if complete else None
 
 
 def _plain(value: Any) -> Any:
-    """A numpy or torch scalar as a Python number, for JSON."""
+    """A numpy or torch scalar as a Python number, for JSON.
+
+    Raises:
+        TypeError: the value is no scalar.
+    """
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"a record cannot hold a {type(value).__name__}: {value!r}")

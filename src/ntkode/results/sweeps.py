@@ -1,4 +1,4 @@
-"""The index that says which runs belong to a sweep."""
+"""The index of a sweep, which lists its jobs and their runs."""
 
 import json
 import os
@@ -9,17 +9,20 @@ from typing import Any
 from ntkode.results.storage import parsable_objects, utc_now
 
 SWEEPS = "sweeps"
-"""The folder of the sweeps' indices and reports within the results folder; never a run."""
+"""The folder in the results folder for the sweeps' indices and reports; not a run."""
 
 PAGE = "report"
-"""The folder of the page over all sweeps within the results folder; never a run."""
+"""The folder in the results folder for the page over all sweeps; not a run."""
 
 
 class SweepIndex:
-    """Which run each job of a sweep is: `<results_dir>/sweeps/<sweep>/index.jsonl`, a line a job.
+    """The runs of the jobs of a sweep: `<results_dir>/sweeps/<sweep>/index.jsonl`, one line per job.
 
     Attributes:
-        directory: the sweep's folder, where its report goes too.
+        directory: the sweep's folder, which also holds its report.
+
+    Raises:
+        ValueError: the sweep's name is not a valid folder name.
     """
 
     def __init__(self, results_dir: Path | str, sweep: str) -> None:
@@ -30,7 +33,7 @@ class SweepIndex:
 
     @staticmethod
     def names(results_dir: Path | str) -> list[str]:
-        """The stored sweeps, the most recently changed index first."""
+        """The names of the stored sweeps, the most recently changed index first."""
         paths = list((Path(results_dir) / SWEEPS).glob("*/index.jsonl"))
         return [
             path.parent.name for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -38,18 +41,19 @@ class SweepIndex:
 
     @staticmethod
     def newest(results_dir: Path | str) -> str | None:
-        """The sweep whose index changed last; None where there is none."""
+        """The name of the sweep whose index changed last; None without sweeps."""
         return next(iter(SweepIndex.names(results_dir)), None)
 
     def add(self, run_id: str, job: str, number: int = 0, choices: Mapping[str, str] | None = None) -> None:
-        """Say that `job` (its override string) is run `run_id`; several processes may do so at once.
+        """Add a job and its run to the index; several processes may do so at the same time.
 
         Args:
-            run_id: the run.
-            job: its overrides.
-            number: its place in the sweep as typed; jobs that run side by side begin in any order.
-            choices: by group, the names by which the job was asked for. They are no part of what a run is:
-                a run that two experiments share stores those of the first, the index those of its own.
+            run_id: the run's id.
+            job: the job's overrides.
+            number: the job's position in the sweep; parallel jobs start in any order.
+            choices: by config group, the names selected by the job. They do not determine the run: if two
+                experiments share a run, its record stores the choices of the first, each index those of its
+                sweep.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         entry: dict[str, Any] = {"run_id": run_id, "job": job, "number": number, "added": utc_now()}
@@ -58,21 +62,21 @@ class SweepIndex:
         line = json.dumps(entry) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            os.write(descriptor, line.encode())  # one write: lines of other processes never mix with it
+            os.write(descriptor, line.encode())  # a single write: lines of several processes do not mix
         finally:
             os.close(descriptor)
 
     def size(self) -> int:
-        """Bytes written so far: what `runs` takes to tell only what is added from now on."""
+        """The size of the index in bytes; `runs(since=size)` gives only the jobs that are added later."""
         return self._path.stat().st_size if self._path.exists() else 0
 
     def runs(self, since: int = 0) -> dict[str, str]:
-        """Run ids by job, by number and then in the order in which they first appeared.
+        """The run ids by job, sorted by the jobs' numbers and then in order of first appearance.
 
-        A job's last run counts.
+        If a job appears several times, its last run counts.
 
         Args:
-            since: leave out what was written before the index had this `size`.
+            since: omit jobs added before the index had this `size`.
         """
         last = {entry["job"]: entry for entry in self.entries(since)}
         return {
@@ -80,12 +84,12 @@ class SweepIndex:
         }
 
     def choices(self) -> dict[str, dict[str, str]]:
-        """By run id, the choices by which this sweep last asked for the run; none in old indices."""
-        told = {entry["run_id"]: entry.get("choices") for entry in self.entries()}
-        return {run_id: choices for run_id, choices in told.items() if isinstance(choices, dict)}
+        """By run id, the choices of the last job of this run; indices of older versions have none."""
+        by_run = {entry["run_id"]: entry.get("choices") for entry in self.entries()}
+        return {run_id: choices for run_id, choices in by_run.items() if isinstance(choices, dict)}
 
     def entries(self, since: int = 0) -> list[dict[str, Any]]:
-        """The lines of the index: `run_id`, `job`, `number`, `added`, `choices`; what is none is left out."""
+        """The lines of the index: `run_id`, `job`, `number`, `added`, `choices`; without corrupt lines."""
         if not self._path.exists():
             return []
         entries = parsable_objects(self._path.read_bytes()[since:].splitlines())

@@ -1,4 +1,4 @@
-"""What a study is: it computes one cell (one composed config) and fills one record."""
+"""The protocol of a study, which computes one run (one composed config) and fills its record."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from hydra.utils import instantiate
 
 from ntkode.results import RunRecord
 
-if TYPE_CHECKING:  # its imports take seconds, which the process that only starts jobs need not pay
+if TYPE_CHECKING:  # the process that starts jobs does not need this import of seconds
     from ntkode.tracking import Tracker
 
 Config = Mapping[str, Any]
 
 
 class Study(Protocol):
-    """Computes one cell."""
+    """Computes one run.
+
+    A study with `distributed = True` runs on all ranks of a run of several processes.
+    """
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
-        """Compute the cell that `config` describes and store its numbers in `record`.
+        """Compute the run that `config` describes, and store its numbers in `record`.
 
         Raises:
-            Exception: what ended the cell early; a `remedy` attribute names the override to try.
+            Exception: the run failed; a `remedy` attribute names the override to try.
         """
         ...
 
@@ -33,7 +36,7 @@ def build(node: Any) -> Any:
     """The object that a config node describes by `_target_`, or a callable that makes it (`_partial_`).
 
     Raises:
-        Exception: whatever the object's constructor raised, without Hydra's wrapping.
+        Exception: what the object's constructor raises, without Hydra's wrapping.
     """
     with _unwrapped():
         return instantiate(node, _convert_="all")

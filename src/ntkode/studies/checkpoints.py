@@ -1,8 +1,7 @@
-"""Checkpoints of a training run: taken between two steps, and enough to go on to the very same numbers."""
+"""Checkpoints of a training run: taken between two steps; a resumed run gives bit-identical numbers."""
 
 from __future__ import annotations
 
-import io
 import random
 import signal
 import time
@@ -20,50 +19,48 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ntkode.checks import nonnegative
 from ntkode.metrics import Metric
 from ntkode.ranks import rank
-from ntkode.results import SOURCES_SHA256, RunRecord, package_versions, write_atomically
+from ntkode.results import SOURCES_SHA256, RunRecord, atomic_file, package_versions
 from ntkode.signals import HeldSignals
 from ntkode.training import TrainingModule
 
 STORED = 2
-"""Checkpoints that are kept: the newest, and one to go back to where it is damaged."""
+"""Number of checkpoints kept: the newest, and one in reserve if that is corrupt."""
 
 
 class UnusableCheckpoint(ValueError):
-    """A checkpoint from which the run cannot go on to the numbers of an undisturbed one."""
+    """A checkpoint from which the run cannot give the numbers of an uninterrupted one."""
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints, each written whole or not at all, and read as plain values and tensors."""
+    """Lightning's checkpoints, written atomically, and read as plain values and tensors only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write aside, fsync, rename."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
+        """Store a checkpoint: after a crash, `path` holds all of it or its previous content."""
+        with atomic_file(Path(path)) as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: Any = None
     ) -> dict[str, Any]:
-        """Read a checkpoint; nothing in it is executed."""
+        """Read a checkpoint without executing code from it (see `read_checkpoint`)."""
         return read_checkpoint(Path(path))
 
 
 class Checkpoints(L.Callback):
-    """Takes a checkpoint every so many seconds, and before a signal ends the run; must be the last callback.
+    """Takes checkpoints at intervals, and before a signal ends the run; must be the last callback.
 
-    Beside what Lightning keeps (model, optimizer, loops) and the module's own part, a checkpoint holds the
-    metrics' attributes, the random states and the history's size. A run that is ended by a signal
-    between two rows goes on to the end of its step first.
+    In addition to Lightning's content (model, optimizer, loops) and the module's, a checkpoint holds the
+    metrics' attributes, the random states and the size of the history. When a signal arrives, the present
+    step is completed and a checkpoint taken before the run ends.
 
     Args:
         record: the run's record.
-        every_seconds: time between two checkpoints, counted from now; 0 for one after every step, None for
-            none at all.
+        every_seconds: seconds between two checkpoints; 0: one after each step; None: no checkpoints.
         metrics: the run's metrics by name.
-        data_sha256: of the raw data: other data are another run.
+        data_sha256: digest of the raw data; a checkpoint of other data is not used.
 
     Attributes:
-        earlier_seconds: what the attempts took that led to the checkpoint from which the run goes on.
+        earlier_seconds: seconds that earlier attempts took up to the checkpoint from which the run resumes.
 
     Raises:
         ValueError: a negative `every_seconds`.
@@ -89,13 +86,14 @@ class Checkpoints(L.Callback):
 
     @property
     def state_key(self) -> str:
-        """Where Lightning keeps this callback's state."""
+        """The key of this callback's state in Lightning's checkpoints."""
         return "checkpoints"
 
     def newest_usable(self) -> Path | None:
-        """The newest checkpoint to go on from, with the history cut back to its step; None to start over.
+        """The newest usable checkpoint; None: the run starts over.
 
-        What is wrong with a newer one is remarked upon in the record.
+        The history is cut back to the checkpoint's step. The record's message says why newer checkpoints
+        are not used.
         """
         problems = []
         for path in self._record.checkpoints:
@@ -104,44 +102,44 @@ class Checkpoints(L.Callback):
             except UnusableCheckpoint as problem:
                 problems.append(f"{path.name} is not used: {problem}")
                 continue
-            self._remark([*problems, f"went on from {path.name}"] if problems else [])
+            self._remark([*problems, f"resumed from {path.name}"] if problems else [])
             self._record.cut_history(kept["history_bytes"])
             return path
         self._remark([*problems, "started over"] if problems else [])
         self._record.cut_history(0)
         return None
 
-    def _remark(self, told: list[str]) -> None:
-        if told:
-            self._record.remark(", ".join(told))
+    def _remark(self, messages: list[str]) -> None:
+        if messages:
+            self._record.remark(", ".join(messages))
 
     def _usable(self, path: Path) -> dict[str, Any]:
-        """This callback's part of a checkpoint.
+        """The state of this callback in a checkpoint (see `state_dict`).
 
         Raises:
-            UnusableCheckpoint: it is damaged, was written by other code or packages or on other data, or the
-                history no longer reaches as far.
+            UnusableCheckpoint: it is corrupt, comes from other code, packages or data, or the history is
+                shorter than at the checkpoint.
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                if archive.testzip() is not None:  # compares checksums, which torch.load does not
-                    raise UnusableCheckpoint("it is damaged")
+                if archive.testzip() is not None:  # torch.load does not compare checksums
+                    raise UnusableCheckpoint("it is corrupt")
             kept: dict[str, Any] = read_checkpoint(path)["callbacks"][self.state_key]
         except UnusableCheckpoint:
             raise
-        except Exception as error:  # damage shows in whatever a reader trips over
-            raise UnusableCheckpoint(f"it is damaged ({type(error).__name__})") from error
+        except Exception as error:  # reading a corrupt file raises many types
+            raise UnusableCheckpoint(f"it is corrupt ({type(error).__name__})") from error
         differing = sorted(key for key, value in self._origin.items() if kept["origin"].get(key) != value)
         if differing:
             raise UnusableCheckpoint(f"it was written with other {', '.join(differing)}")
         if not self._record.has_rows_up_to(kept["history_bytes"]):
-            raise UnusableCheckpoint("history.jsonl does not reach as far")
+            raise UnusableCheckpoint("history.jsonl is shorter than at the checkpoint")
         return kept
 
     # ------------------------------------------------------------------ Lightning's hooks
 
     def state_dict(self) -> dict[str, Any]:
-        """What this callback adds to a checkpoint."""
+        """The state of this callback in a checkpoint: origin, history size, metrics, random states, time."""
         return {
             "origin": self._origin,
             "history_bytes": self._record.sync_history(),
@@ -151,20 +149,20 @@ class Checkpoints(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what it has added."""
+        """Restore what `state_dict` has stored; the random states are set when the training starts."""
         for name, metric in self._metrics.items():
             metric.restore(state_dict["metrics"][name])
-        # Lightning cannot know that the batches are a function of the step.
+        # Lightning warns because it does not know that the batches are a function of the step.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
         self._random_states = state_dict["random_states"]
         self.earlier_seconds = state_dict["seconds"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Put the random states back, now that all is prepared, and wait for rows."""
+        """Set the random states, after all preparations, and take checkpoints from now on."""
         if self._random_states is not None:
             _set_random_states(self._random_states)
-        # Lightning's handler would broadcast the signal into whatever the ranks are exchanging. Like an
-        # interrupt, it ends rank 0, and that one the others.
+        # Lightning's handler would broadcast the signal between other exchanges of the ranks. Like an
+        # interrupt, SIGTERM ends rank 0, which then ends the others.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
         if self._every is not None:
             pl_module.after_row = lambda step: self._after_row(trainer, pl_module, step)
@@ -172,11 +170,11 @@ class Checkpoints(L.Callback):
                 self._held.hold()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Let signals through again."""
+        """Restore the signal handlers."""
         self._held.forget()
 
     def _after_row(self, trainer: L.Trainer, module: TrainingModule, step: int) -> None:
-        # After the last step Lightning would resume with the next epoch, and only the last row is missing.
+        # None after the last step: only the last row is missing, and Lightning would resume with a new epoch.
         last = step + 1 == module.data.steps
         if not last and trainer.strategy.reduce_boolean_decision(self._due(), all=False):
             self._take(trainer, step + 1)
@@ -193,16 +191,16 @@ class Checkpoints(L.Callback):
             trainer.save_checkpoint(path, weights_only=False)
             for old in self._record.checkpoints[STORED:]:
                 old.unlink(missing_ok=True)
-        except OSError as error:  # the run itself may have what it needs
+        except OSError as error:  # the run can continue without a checkpoint
             print(f"no checkpoint at step {steps}: {error}", flush=True)
         self._taken = time.monotonic()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint; what was on a GPU comes to the present one.
+    """The content of a checkpoint; tensors of any GPU are loaded to the present one.
 
     Raises:
-        Exception: it is damaged, or holds more than plain values and tensors.
+        Exception: the file is corrupt, or holds more than plain values and tensors.
     """
     content: dict[str, Any] = torch.load(path, map_location=_to_present_device, weights_only=True)
     return content

@@ -1,4 +1,4 @@
-"""How far a ResNet of depth L is from the Neural ODE with the same weights."""
+"""The distance of a ResNet of depth L from the Neural ODE with the same weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ntkode.studies.preparation import (
     begin_measuring,
     build_model,
     paper_model,
-    scales_told,
+    scales_summary,
 )
 from ntkode.tracking import Tracker
 
@@ -29,34 +29,33 @@ KERNEL_STEPS = 320
 
 
 class DepthLimit:
-    """`study=depth_limit`: one cell is one depth L (`model=resnet model.depth=L`) and one seed.
+    """`study=depth_limit`: one run is one depth L (`model=resnet model.depth=L`) and one seed.
 
-    At initialisation, in float64 on the first training samples, against the Neural ODE with the same
-    weights, solved finely, it measures the relative errors
+    At initialisation, in float64, on the first training samples, it measures relative errors against the
+    Neural ODE with the same weights, solved with small steps:
 
         output/relative_error         of the outputs f, in ‖·‖_F
         gradient/discrete_error       of the ResNet's exact gradient ∂L/∂θ (discretise, then optimise)
         gradient/adjoint_error        of the adjoint ODE's gradient, both solved by L Euler steps (optimise,
                                       then discretise)
         ntk/discrete_error            of the trace kernel (1/k) Σ_c Θ_cc, in ‖·‖_F
-        gradient/reference_error      estimated, of the continuous gradient itself
-        output/kink_flips             for φ with kinks: the share of units and samples whose h(T) lies on
-                                      another side of a kink than the ODE's
+        gradient/reference_error      of the continuous gradient itself (an estimate)
+        output/kink_flips             for φ with kinks: share of the entries of h(T), over units and samples,
+                                      that lie on another side of a kink than the ODE's
 
     The expected rate of the first four is L^(−1) for smooth φ. With a kink, φ'(h(T)) jumps where h(T) changes
-    sides. The share of such entries falls as L^(−1), and each changes its part of ∂f/∂h(T) altogether: the
-    gradient's error has a further term, the root of that share, of order L^(−1/2), which takes over as L
-    grows and ends where the last of the finitely many entries has changed back.
+    sides. The share of such entries falls as L^(−1), and each changes its part of ∂f/∂h(T) completely. The
+    gradient's error therefore has a further term, the root of that share, of order L^(−1/2). It dominates for
+    large L, until none of the finitely many entries lies on another side.
 
-    The loss is that of f, not of f − f₀: the constant f₀ would hide what the output's error does to the
-    residual.
+    The loss is that of f, not of f − f₀: subtracting f₀ would remove the output's error from the residual.
 
     Args:
-        probe_size: training samples for outputs and gradients, or all where there are fewer.
-        kernel_probe_size: the same for the kernels.
-        reference_steps: RK4 steps a unit of time at which the fine solve stops doubling its steps (see
-            `continuous_gradient`). Smooth φ need 40; φ with kinks go to the end, with an error of order 2.
-            The fine kernel takes as many, and 320 at most.
+        probe_size: number of training samples for outputs and gradients; all if there are fewer.
+        kernel_probe_size: number of training samples for the kernels; all if there are fewer.
+        reference_steps: largest number of RK4 steps per unit of time in the reference solve, which doubles
+            its steps (see `continuous_gradient`). Smooth φ need 40; φ with kinks use the largest number, with
+            an error of order 2. The reference kernel uses as many steps, 320 at most.
 
     Raises:
         ValueError: an argument below 1, or too few reference steps.
@@ -70,11 +69,11 @@ class DepthLimit:
         self.reference_steps = count("study.reference_steps", reference_steps, least=20)
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
-        """Measure; one row.
+        """Measure at initialisation, and append one row.
 
         Raises:
-            DataError: the data cannot be had as asked.
-            ValueError: another model than a ResNet, a loss that does not suit the data, or a setting out of
+            DataError: the data are not available as configured.
+            ValueError: a model that is not a ResNet, a loss that does not suit the data, or a setting out of
                 range.
             SolverFailure: the ODE could not be solved.
         """
@@ -107,14 +106,14 @@ class DepthLimit:
         x = x[: self.kernel_probe_size]
         values["ntk/discrete_error"] = relative_distance(trace_kernel(network, x), trace_kernel(fine, x))
         append_row(record, tracker, 0, values)
-        told: dict[str, float] = {"reference_steps": reference.steps, **scales_told(config, network)}
-        told["cost/run_seconds"] = time.perf_counter() - began
-        record.write_summary(summarise(record.history()) | told)
+        extra: dict[str, float] = {"reference_steps": reference.steps, **scales_summary(config, network)}
+        extra["cost/run_seconds"] = time.perf_counter() - began
+        record.write_summary(summarise(record.history()) | extra)
 
 
 @torch.no_grad()
 def output(model: NeuralODE, x: Tensor) -> Tensor:
-    """f(x), shape (N, k)."""
+    """The outputs f(x), shape (N, k), without gradient."""
     f: Tensor = model(x)
     return f
 
@@ -128,16 +127,20 @@ def kink_flips(network: NeuralODE, ode: NeuralODE, x: Tensor) -> float:
 
 
 def trace_kernel(model: NeuralODE, x: Tensor) -> Tensor:
-    """(1/k) Σ_c Θ_cc, shape (N, N), of all calls as they are.
+    """The trace kernel (1/k) Σ_c Θ_cc, shape (N, N).
 
-    The method is fixed: with a thousand calls of a narrow layer, building a sample's gradient is cheaper than
-    pairs of calls, or than looking for a basis of the calls.
+    The method is fixed to "build": for a thousand calls of a narrow layer, computing each sample's gradient
+    is cheaper than products of pairs of calls, and than a basis of the calls.
     """
     return measure_ntk(model, x, method="build", max_bytes=REPRODUCIBLE_BYTES).kernel
 
 
 def _resnet(model: NeuralODE) -> ResNet:
-    """The model in float64, if it is a ResNet."""
+    """The model in float64.
+
+    Raises:
+        ValueError: it is not a ResNet.
+    """
     if isinstance(model, ResNet):
         return model.in_double()
     raise ValueError("study=depth_limit measures a ResNet: take model=resnet model.depth=20")

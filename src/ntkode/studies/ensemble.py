@@ -1,4 +1,4 @@
-"""Outputs of many networks of one kind over independent initialisations, a block of them at a time."""
+"""Outputs of many networks with equal settings and independent initialisations, in blocks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ENTRIES_A_BLOCK = 2**23  # of weights and of states
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The networks that `model`'s settings make from weights of their own, on the inputs `x`.
+    """Networks with the settings of `model` and independent weights, evaluated at the inputs `x`.
 
     Attributes:
-        model: width, scales, activation, horizon and solver; its weights play no part.
+        model: gives width, scales, activation, horizon and solver; its weights are not used.
         x: inputs, shape (N, d).
     """
 
@@ -31,6 +31,10 @@ class Ensemble:
         """Outputs f, shape (B, N, k), and conditional variances (σ_v²/n)|φ(h_T)|², shape (B, N), by blocks.
 
         Given U and W, the outputs at x are k independent Gaussians of that variance.
+
+        Args:
+            initialisations: number of networks in all.
+            generator: draws their weights; on the inputs' device.
 
         Raises:
             SolverFailure: the ODE could not be solved.
@@ -48,13 +52,16 @@ class Ensemble:
             yield self.outputs(inputs, u, w, v)
 
     def outputs(self, inputs: Tensor, u: Tensor, w: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """f and conditional variances of the networks with these weights.
+        """Outputs f, shape (B, N, k), and conditional variances, shape (B, N), of B networks.
 
         Args:
-            inputs: shape (N, r), in any coordinates of the inputs' span.
-            u: shape (B, n, r).
-            w: shape (B, n, n).
-            v: shape (B, n, k).
+            inputs: shape (N, r), coordinates of the inputs in an orthonormal basis.
+            u: weights U in these coordinates, shape (B, n, r).
+            w: weights W, shape (B, n, n).
+            v: weights v, shape (B, n, k).
+
+        Raises:
+            SolverFailure: the ODE could not be solved.
         """
         model = self.model
         n, d = model.width, self.x.shape[1]
@@ -72,7 +79,7 @@ class Ensemble:
 def coordinates(x: Tensor) -> Tensor:
     """Coordinates R, shape (N, min(N, d)), of the inputs in an orthonormal basis of their span: RRᵀ = xxᵀ.
 
-    U's rows are standard normal in any such basis, so that fewer than d of their entries need be drawn.
+    The rows of U are standard normal in any such basis, so min(N, d) entries of each are drawn, not d.
     """
     if x.shape[1] <= len(x):
         return x

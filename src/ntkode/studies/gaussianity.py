@@ -1,4 +1,4 @@
-"""How Gaussian the outputs of a network of width n are over its random initialisations."""
+"""How close the outputs of a network of width n are to Gaussian, over random initialisations."""
 
 from __future__ import annotations
 
@@ -28,51 +28,51 @@ from ntkode.studies.preparation import (
     begin_measuring,
     build_model,
     paper_model,
-    scales_told,
+    scales_summary,
 )
 from ntkode.tracking import Tracker
 
 LEVEL = 0.05
-# Of the standard normal law, at which the quantiles of the outputs are stored for a Q–Q plot.
+# Standard normal quantiles at which the quantiles of the outputs are stored, for a Q–Q plot.
 QUANTILES = tuple(float(z) for z in np.linspace(-3, 3, 25))
-# Where the law of an output is compared with the Gaussian one, in standard deviations.
+# Points at which distribution functions are compared with the Gaussian, in standard deviations.
 _GRID = np.linspace(-5, 5, 201)
 
 
 class Gaussianity:
-    """`study=gaussianity`: one cell is one width, over `initialisations` networks of its own.
+    """`study=gaussianity`: one run is one width, over `initialisations` independent networks.
 
     As n → ∞ the outputs at all inputs become a Gaussian process with the NNGP kernel, and the k outputs
     independent. For finite n the output at x is, given U and W, exactly Gaussian with variance
-    q(x) = (σ_v²/n)|φ(h_T(x))|²: a mixture of Gaussians, whose spread of q is all there is of a deviation. It
-    measures, as means over the first training samples,
+    q(x) = (σ_v²/n)|φ(h_T(x))|². It is a mixture of Gaussians, and deviates from a Gaussian only by the spread
+    of q. The study measures, as means over the first training samples,
 
-        output/excess_kurtosis       3 Var(q)/E[q]², which is E[f⁴]/E[f²]² − 3 without the noise of v
-        output/sample_kurtosis       the same from the outputs alone, noise and all
-        output/limit_distance        sup over z of |P(f ≤ z) − Φ(z/√NNGP(x,x))|, again without the noise of v
+        output/excess_kurtosis       3 Var(q)/E[q]², which is E[f⁴]/E[f²]² − 3 without sampling noise of v
+        output/sample_kurtosis       the same from samples of the outputs
+        output/limit_distance        sup over z of |P(f ≤ z) − Φ(z/√NNGP(x,x))|, without sampling noise of v
         output/variance_error        |E[q]/NNGP(x,x) − 1|
-        output/ad_ratio              Anderson and Darling's statistic over the value that 5 % of Gaussian
-                                     samples exceed, mean and variance estimated
+        output/ad_ratio              Anderson–Darling statistic over the value that 5 % of Gaussian samples
+                                     exceed; mean and variance are estimated
         output/ks_rejected, output/ad_rejected, output/limit_rejected
-                                     share of inputs at which Lilliefors' and Anderson and Darling's test,
-                                     and Kolmogorov and Smirnov's against N(0, NNGP), reject at 5 % after
-                                     Holm's correction for as many inputs
+                                     share of inputs at which the Lilliefors test, the Anderson–Darling
+                                     test, and the Kolmogorov–Smirnov test against N(0, NNGP) reject at 5 %,
+                                     with Holm's correction for the number of inputs
         process/ad_ratio, process/ad_rejected
-                                     the same of random combinations Σ a_i f(x_i), one for each input: each
-                                     is Gaussian if the outputs are jointly so
+                                     the same for random combinations Σ a_i f(x_i), as many as inputs: each
+                                     is Gaussian if the outputs are jointly Gaussian
         outputs/correlation          |corr(f_a, f_b)|, mean over pairs of outputs
-        outputs/square_correlation   corr(f_a², f_b²), likewise: what is left of dependence between outputs
-                                     that are uncorrelated at any width
+        outputs/square_correlation   corr(f_a², f_b²), mean over pairs of outputs: it measures the dependence
+                                     of outputs, which are uncorrelated at any width
         outputs/dependence_rejected  share of inputs at which Spearman's test of |f_1|, |f_2| rejects, with
                                      Holm's correction
-        quantile/Z                   of f/√NNGP(x,x), for a Q–Q plot, at Φ(Z)
+        quantile/Z                   quantile of f/√NNGP(x,x) at probability Φ(Z), for a Q–Q plot
 
-    Deviations fall as 1/n. A test with M initialisations sees an excess kurtosis of about 25/√M and more, so
-    narrow networks, in which it must reject, belong to the grid.
+    Deviations fall as 1/n. A test with M initialisations detects an excess kurtosis of about 25/√M or more,
+    so the grid should include narrow networks, for which it must reject.
 
     Args:
-        initialisations: M.
-        samples: training samples that outputs are taken at, or all where there are fewer.
+        initialisations: number M of networks.
+        samples: number of training samples at which outputs are computed; all if there are fewer.
 
     Raises:
         ValueError: fewer than 100 initialisations, or no sample.
@@ -83,10 +83,10 @@ class Gaussianity:
         self.samples = count("study.samples", samples)
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
-        """Draw the networks, measure; one row.
+        """Draw the networks, compute their statistics, and append one row.
 
         Raises:
-            DataError: the data cannot be had as asked.
+            DataError: the data are not available as configured.
             ValueError: a model without the paper's parameterisation, or a setting out of range.
             SolverFailure: the ODE could not be solved.
         """
@@ -111,18 +111,23 @@ class Gaussianity:
             | independence(outputs)
         )
         append_row(record, tracker, 0, values)
-        told = {**scales_told(config, model), "cost/run_seconds": time.perf_counter() - began}
-        record.write_summary(summarise(record.history()) | told)
+        extra = {**scales_summary(config, model), "cost/run_seconds": time.perf_counter() - began}
+        record.write_summary(summarise(record.history()) | extra)
 
 
 def mixture(variances: Floats, limit: Floats) -> dict[str, float]:
-    """How the law of an output, whose conditional variances these are, (M, N), differs from N(0, limit)."""
+    """Deviations of the outputs' mixture of Gaussians from N(0, limit), as means over inputs.
+
+    Args:
+        variances: conditional variances of the outputs, shape (M, N).
+        limit: diagonal of the NNGP kernel, shape (N,).
+    """
     mean = variances.mean(0)
     distances = []
     for column, scale in zip(variances.T, limit, strict=True):
         deviations = np.sqrt(np.maximum(column, np.finfo(float).tiny) / scale)
         smooth = stats.norm.cdf(_GRID[:, None] / deviations)
-        # An output that is 0 whatever v, as a narrow relu network's can be, is a point mass.
+        # An output with variance 0, possible for a narrow relu network, is a point mass at 0.
         law = np.where(column > 0, smooth, _GRID[:, None] >= 0).mean(1)
         distances.append(np.abs(law - stats.norm.cdf(_GRID)).max())
     return {
@@ -133,32 +138,32 @@ def mixture(variances: Floats, limit: Floats) -> dict[str, float]:
 
 
 def normality(name: str, samples: Floats) -> dict[str, float]:
-    """Tests of the columns of `samples`, shape (M, T), mean and variance estimated."""
+    """Normality tests of the columns of `samples`, shape (M, T), with estimated mean and variance."""
     z = standardised(samples)
     statistics = anderson_darling(z)
     rejected = holm(anderson_darling_p(statistics)) < LEVEL
-    told = {
+    values = {
         f"{name}/ad_ratio": float(statistics.mean()) / AD_CRITICAL,
         f"{name}/ad_rejected": float(rejected.mean()),
     }
     if name == "output":
         p = holm(lilliefors_p(kolmogorov_distances(z), len(z)))
-        told["output/ks_rejected"] = float((p < LEVEL).mean())
-        told["output/sample_kurtosis"] = float(stats.kurtosis(samples).mean())
-    return told
+        values["output/ks_rejected"] = float((p < LEVEL).mean())
+        values["output/sample_kurtosis"] = float(stats.kurtosis(samples).mean())
+    return values
 
 
 def against_limit(samples: Floats, limit: Floats) -> dict[str, float]:
-    """Tests of outputs, shape (M, N), against N(0, limit), nothing estimated; their quantiles."""
+    """Tests of outputs, shape (M, N), against N(0, limit) without estimated parameters; their quantiles."""
     z = samples / np.sqrt(limit)
     p = holm(stats.kstwo.sf(kolmogorov_distances(z), len(z)))
     quantiles = np.quantile(z, stats.norm.cdf(QUANTILES), axis=0).mean(1)
-    told = {f"quantile/{at:+.2f}": float(value) for at, value in zip(QUANTILES, quantiles, strict=True)}
-    return {"output/limit_rejected": float((p < LEVEL).mean())} | told
+    levels = {f"quantile/{at:+.2f}": float(value) for at, value in zip(QUANTILES, quantiles, strict=True)}
+    return {"output/limit_rejected": float((p < LEVEL).mean())} | levels
 
 
 def independence(outputs: Floats) -> dict[str, float]:
-    """How the k outputs, shape (M, N, k), depend on each other; nothing where there is one."""
+    """Measures of dependence between the k outputs, shape (M, N, k); empty for k = 1."""
     k = outputs.shape[2]
     if k < 2:
         return {}

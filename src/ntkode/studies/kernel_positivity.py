@@ -1,4 +1,4 @@
-"""Whether the Neural Tangent Kernel is positive definite: on which data, with which activation."""
+"""For which data and activations the Neural Tangent Kernel is positive definite."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ntkode.studies.preparation import (
     begin_measuring,
     build_model,
     paper_model,
-    scales_told,
+    scales_summary,
 )
 from ntkode.tracking import Tracker
 
 
 class KernelPositivity:
-    """`study=kernel_positivity`: one cell is one activation, one set of N = `n_train` inputs, one seed.
+    """`study=kernel_positivity`: one run is one activation, one set of N = `n_train` inputs, one seed.
 
-    On all training inputs, in float64, it measures
+    It measures, on all training inputs in float64,
 
-        ntk/limit_lambda_min, ntk/limit_lambda_max, ntk/limit_rank     of Θ_∞, the limit of the exact flow
-        nngp/limit_lambda_min, nngp/limit_lambda_max, nngp/limit_rank  of the NNGP kernel, likewise
+        ntk/limit_lambda_min, ntk/limit_lambda_max, ntk/limit_rank     of Θ_∞, the limit for the exact flow
+        nngp/limit_lambda_min, nngp/limit_lambda_max, nngp/limit_rank  of the NNGP kernel for the exact flow
         ntk/lambda_min, ntk/lambda_max, ntk/rank                       of Θ_n, the trace kernel (1/k) Σ_c Θ_cc
 
     and for each the resolution (`ntk/limit_resolution`, `nngp/limit_resolution`, `ntk/resolution`). The ranks
-    count the eigenvalues above it. A λ_min that is not above is not resolved: neither zero nor positive.
+    count the eigenvalues above it. A λ_min not above it is unresolved: it may be zero or positive.
 
-    The resolution of a limit is λ_max N ε + N e, with e the estimated largest error of an entry: the error
-    of a symmetric matrix with entries up to e moves no eigenvalue by more than N e.
+    The resolution of a limit is λ_max N ε + N e, with e the estimated largest error of an entry: a symmetric
+    error matrix with entries up to e moves no eigenvalue by more than N e.
 
     Args:
-        tolerance: on the limits' entries (see `infinite_width_kernels`).
+        tolerance: of the limits' entries (see `infinite_width_kernels`).
 
     Raises:
         ValueError: a tolerance that is not positive.
@@ -47,10 +47,10 @@ class KernelPositivity:
         self.tolerance = positive("study.tolerance", tolerance)
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
-        """Measure; one row.
+        """Measure at initialisation, and append one row.
 
         Raises:
-            DataError: the data cannot be had as asked.
+            DataError: the data are not available as configured.
             ValueError: a model without the paper's parameterisation, or a setting out of range.
             BlowUpError: the limit is infinite before the horizon.
             SolverFailure: the ODE could not be solved.
@@ -70,7 +70,7 @@ class KernelPositivity:
             tolerance=self.tolerance,
             max_bytes=REPRODUCIBLE_BYTES,
         )
-        # An entry's error is relative to the NTK's diagonal where that is above one.
+        # The limit's error is relative to the NTK's diagonal if that exceeds one.
         error = limit.error * max(1.0, float(limit.ntk.diag().max()))
         values = {
             **positivity("ntk/limit_", limit.ntk, entry_error=error),
@@ -80,9 +80,9 @@ class KernelPositivity:
         measured = measure_ntk(model, x, max_bytes=REPRODUCIBLE_BYTES)
         values |= positivity("ntk/", measured.kernel, jacobian_error=measured.report.jacobian_error)
         append_row(record, tracker, 0, values)
-        told: dict[str, float] = {"inputs": len(x), "features": data.in_features}
-        told |= scales_told(config, model) | {"cost/run_seconds": time.perf_counter() - began}
-        record.write_summary(summarise(record.history()) | told)
+        extra: dict[str, float] = {"inputs": len(x), "features": data.in_features}
+        extra |= scales_summary(config, model) | {"cost/run_seconds": time.perf_counter() - began}
+        record.write_summary(summarise(record.history()) | extra)
 
 
 def positivity(
@@ -91,17 +91,20 @@ def positivity(
     """λ_min, λ_max, the resolution of λ_min, and how many eigenvalues lie above it.
 
     Args:
-        prefix: of the names.
+        prefix: prefix of the names in the result.
         kernel: shape (N, N).
-        entry_error: of the kernel's entries, absolute.
+        entry_error: largest absolute error of the kernel's entries.
         jacobian_error: see `spectrum`.
+
+    Returns:
+        `<prefix>lambda_min`, `<prefix>lambda_max`, `<prefix>resolution` and `<prefix>rank`.
     """
-    found = spectrum(kernel, jacobian_error=jacobian_error)
-    resolution = found.resolution + len(kernel) * entry_error
+    eigen = spectrum(kernel, jacobian_error=jacobian_error)
+    resolution = eigen.resolution + len(kernel) * entry_error
     eigenvalues = torch.linalg.eigvalsh((kernel + kernel.T) / 2)
     return {
-        f"{prefix}lambda_min": found.lambda_min,
-        f"{prefix}lambda_max": found.lambda_max,
+        f"{prefix}lambda_min": eigen.lambda_min,
+        f"{prefix}lambda_max": eigen.lambda_max,
         f"{prefix}resolution": resolution,
         f"{prefix}rank": float((eigenvalues > resolution).sum()),
     }

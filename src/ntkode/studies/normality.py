@@ -1,7 +1,7 @@
-"""Tests of normality for many samples at once: Lilliefors' and Anderson and Darling's, and Holm's correction.
+"""Normality tests of many samples at once: Lilliefors, Anderson–Darling, and Holm's correction.
 
-Each column is one sample of M independent values. Mean and variance are estimated from it, so that the
-statistics' laws under normality are those of Lilliefors (1967) and Stephens (1974), not of the plain tests.
+Each column is one sample of M independent values. Because its mean and variance are estimated, the statistics
+have under normality the distributions of Lilliefors (1967) and Stephens (1974), not those of the plain tests.
 """
 
 import numpy as np
@@ -11,17 +11,17 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 AD_CRITICAL = 0.752
-"""What Anderson and Darling's adjusted statistic exceeds in 5 % of normal samples (Stephens 1974)."""
+"""The 95 % quantile of the adjusted Anderson–Darling statistic of normal samples (Stephens 1974)."""
 
 
 def standardised(samples: Floats) -> Floats:
-    """The columns of `samples`, shape (M, T), less their means and over their standard deviations."""
+    """The columns of `samples`, shape (M, T), minus their means, divided by their standard deviations."""
     deviations: Floats = samples - samples.mean(0)
     return deviations / samples.std(0, ddof=1)
 
 
 def kolmogorov_distances(samples: Floats) -> Floats:
-    """sup |F_M − Φ| of each column of `samples`, shape (M, T) → (T,)."""
+    """The Kolmogorov distance sup |F_M − Φ| of each column of `samples`, shape (M, T) → (T,)."""
     m = len(samples)
     cdf = stats.norm.cdf(np.sort(samples, axis=0))
     above = np.arange(1, m + 1)[:, None] / m - cdf
@@ -30,9 +30,10 @@ def kolmogorov_distances(samples: Floats) -> Floats:
 
 
 def lilliefors_p(distances: Floats, m: int) -> Floats:
-    """The p-values of Kolmogorov distances of standardised samples of size `m`; exact to 0.01 below 0.1.
+    """p-values, shape (T,), of Kolmogorov distances of standardised samples of size `m`.
 
-    Larger ones are only known to be larger, and told as at least 0.1 (Dallal and Wilkinson 1986).
+    By the approximation of Dallal and Wilkinson (1986): p-values below 0.1 are accurate to 0.01; of larger
+    ones only p ≥ 0.1 holds.
     """
     scaled = distances * (m / 100) ** 0.49 if m > 100 else distances
     n = min(m, 100)
@@ -43,13 +44,13 @@ def lilliefors_p(distances: Floats, m: int) -> Floats:
         + 0.974598 / np.sqrt(n)
         + 1.67997 / n
     )
-    # The fit turns down again for small distances, where p is large.
+    # For small distances, where p is large, the fitted parabola decreases again.
     peak = 2.99587 / (2 * 7.01256 * np.sqrt(n + 2.78019))
     return np.where(scaled > peak, np.minimum(np.exp(exponent), 1.0), 1.0)
 
 
 def anderson_darling(samples: Floats) -> Floats:
-    """Anderson and Darling's A² of standardised columns, times 1 + 0.75/M + 2.25/M² for their size."""
+    """The adjusted Anderson–Darling statistics A²(1 + 0.75/M + 2.25/M²) of standardised columns."""
     m = len(samples)
     ordered = np.sort(samples, axis=0)
     weights = (2 * np.arange(1, m + 1)[:, None] - 1) / m
@@ -59,8 +60,8 @@ def anderson_darling(samples: Floats) -> Floats:
 
 
 def anderson_darling_p(adjusted: Floats) -> Floats:
-    """The p-values of adjusted statistics (D'Agostino and Stephens 1986, table 4.9)."""
-    a = np.minimum(adjusted, 150.0)  # where p is 0 to all digits, and the parabola soon turns up
+    """p-values of adjusted Anderson–Darling statistics (D'Agostino and Stephens 1986, table 4.9)."""
+    a = np.minimum(adjusted, 150.0)  # p is 0 to all digits there; beyond, the parabola increases again
     p: Floats = np.select(
         [a < 0.2, a < 0.34, a < 0.6],
         [
@@ -74,7 +75,10 @@ def anderson_darling_p(adjusted: Floats) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """Holm's adjusted p-values (1979): all below 5 % may be called so at once, however the tests depend."""
+    """Holm's adjusted p-values (1979), shape (T,).
+
+    Rejecting all below 5 % bounds the family-wise error by 5 %, however the tests depend on each other.
+    """
     order = np.argsort(p)
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)

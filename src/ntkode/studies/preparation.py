@@ -1,4 +1,4 @@
-"""What a cell is made of, built from its config: data, model, training module; and where its rows go."""
+"""The parts of a run, built from its config (data, model, training module), and the storage of its rows."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ntkode.tracking import Tracker
 from ntkode.training import TrainingModule
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
-# Methods whose steps depend on no other sample; those that meet a tolerance meet it for the whole batch.
+# Methods that treat each sample independently; adaptive ones choose steps for the whole batch.
 UNCOUPLED = ("euler", "midpoint", "rk4")
 
 
 def seed_everything(config: Config) -> None:
-    """Seed all generators by the config's `seed`.
+    """Seed the generators of torch, NumPy and Python by the config's `seed`.
 
     Raises:
-        DataError: `seed` is no whole number from 0 to 2³² − 1.
+        SettingError: `seed` is not a whole number from 0 to 2³² − 1.
     """
     L.seed_everything(whole_number("seed", config["seed"], least=0, most=LARGEST_SEED), verbose=False)
 
@@ -38,7 +38,7 @@ def read_data(config: Config) -> DataModule:
     """The data set of the config, set up.
 
     Raises:
-        DataError: the data cannot be had as asked.
+        DataError: the data are not available as configured.
     """
     data: DataModule = build(config["dataset"])
     data.setup()
@@ -46,13 +46,13 @@ def read_data(config: Config) -> DataModule:
 
 
 def begin_measuring(config: Config, record: RunRecord) -> tuple[DataModule, torch.device]:
-    """Seed, read the data and store the provenance of a cell that measures and trains nothing.
+    """Seed the generators, read the data and store the provenance of a run that does not train.
 
     Returns:
-        The data, and the device that the config's trainer names.
+        The data, and the device of the config's trainer.
 
     Raises:
-        DataError: the data cannot be had as asked.
+        DataError: the data are not available as configured.
     """
     seed_everything(config)
     record.set_phase("reading the data")
@@ -67,11 +67,11 @@ def build_model(config: Config, data: DataModule, device: torch.device) -> ODEMo
     """The model of the config for these data, at its initialisation, in the data's dtype.
 
     Raises:
-        ValueError: a setting out of range, a model of images with data that are none, or `match` with a model
-            whose infinite-width limit is not known.
+        ValueError: a setting out of range, a model of images with other data, or `match` with a model whose
+            infinite-width limit is not known.
         UnreachableTarget: the activation cannot be matched as `match` asks.
     """
-    scales = _matched_scales(config, data)
+    scales = _model_scales(config, data)
     model: ODEModel = build(config["model"])(
         in_features=data.in_features, out_features=data.out_features, **scales, **_image_shape(config, data)
     )
@@ -80,15 +80,15 @@ def build_model(config: Config, data: DataModule, device: torch.device) -> ODEMo
     return model.to(device, data.dtype)
 
 
-def scales_told(config: Config, model: ODEModel) -> dict[str, float]:
-    """What a summary tells of matched scales; nothing where the config gives them itself."""
+def scales_summary(config: Config, model: ODEModel) -> dict[str, float]:
+    """σ_w and σ_v for the run's summary if `match` sets them; empty if the config gives them."""
     if not config.get("match") or not isinstance(model, NeuralODE):
         return {}
     return {"model/sigma_w": model.sigma_w, "model/sigma_v": model.sigma_v}
 
 
-def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
-    """σ_w and σ_v where `match` is asked for, as the model takes them; none otherwise."""
+def _model_scales(config: Config, data: DataModule) -> dict[str, float]:
+    """σ_w and σ_v by `match`, as keyword arguments of the model; empty without `match`."""
     if not config.get("match"):
         return {}
     match: Match = build(config["match"])
@@ -107,13 +107,17 @@ def _matched_scales(config: Config, data: DataModule) -> dict[str, float]:
 
 def _unmatched(config: Config) -> ValueError:
     return ValueError(
-        f"match={config['choices']['match']} sets sigma_w and sigma_v by a limit of infinite width that "
-        f"model={config['choices']['model']} has not: take model=neural_ode, model=resnet or match=none"
+        f"match={config['choices']['match']} sets sigma_w and sigma_v by an infinite-width limit, which is "
+        f"not known for model={config['choices']['model']}: take model=neural_ode, model=resnet or match=none"
     )
 
 
 def _image_shape(config: Config, data: DataModule) -> dict[str, tuple[int, int, int]]:
-    """The images' shape for a model that asks for it, where the config leaves it to the data."""
+    """The data's image shape, for a model of images whose config does not give it; empty otherwise.
+
+    Raises:
+        ValueError: the data have no image shape.
+    """
     keys = config["model"]
     if "image_shape" not in keys or keys["image_shape"] is not None:
         return {}
@@ -121,17 +125,17 @@ def _image_shape(config: Config, data: DataModule) -> dict[str, tuple[int, int, 
         choices = config["choices"]
         raise ValueError(
             f"model={choices['model']} needs images, and dataset={choices['dataset']} has none: take "
-            "dataset=mnist, dataset=cifar10 or dataset=digits, or model=neural_ode; or say how the "
-            f"{data.in_features} features form one, as in model.image_shape=[1,1,{data.in_features}]"
+            "dataset=mnist, dataset=cifar10 or dataset=digits, or model=neural_ode; or give the shape of the "
+            f"{data.in_features} features, as in model.image_shape=[1,1,{data.in_features}]"
         )
     return {"image_shape": data.image_shape}
 
 
 def paper_model(model: ODEModel, config: Config) -> NeuralODE:
-    """The model, if it has the paper's parameterisation: `NeuralODE`, or `ResNet`, which is one.
+    """The model, checked to have the paper's parameterisation (`NeuralODE`, or its subclass `ResNet`).
 
     Raises:
-        ValueError: it has another, whose limits are not known.
+        ValueError: it has another parameterisation, whose limits are not known.
     """
     if isinstance(model, NeuralODE):
         return model
@@ -147,9 +151,9 @@ def training_module(
     """The module that trains `model` by the config's loss and optimizer.
 
     Args:
-        config: the cell's config.
+        config: the resolved config.
         data: the data set, set up.
-        model: what to train.
+        model: the model to train.
         learning_rate: η, or "auto" (see `TrainingModule`).
 
     Raises:
@@ -169,7 +173,7 @@ def training_module(
 
 
 def store_provenance(record: RunRecord, config: Config, data: DataModule, device: torch.device) -> None:
-    """Write where the cell's numbers come from."""
+    """Store the run's provenance: code, packages, hardware, seeds and data."""
     record.write_provenance(
         provenance(
             seeds={"seed": config["seed"]},
@@ -181,14 +185,14 @@ def store_provenance(record: RunRecord, config: Config, data: DataModule, device
 
 
 def store_resumption(record: RunRecord, checkpoint: Path, device: torch.device) -> None:
-    """Add to the provenance that the cell went on from a checkpoint, when, and on which machine."""
-    told = record.provenance() or {}
+    """Add to the provenance the checkpoint from which the run resumes, the time and the machine."""
+    stored = record.provenance() or {}
     resumed = {"checkpoint": checkpoint.name, "recorded": utc_now(), "hardware": hardware(str(device))}
-    record.write_provenance(told | {"resumed": [*told.get("resumed", []), resumed]})
+    record.write_provenance(stored | {"resumed": [*stored.get("resumed", []), resumed]})
 
 
 def replay(record: RunRecord, tracker: Tracker) -> None:
-    """Give the tracker, which begins afresh with every attempt, the rows that the record holds already."""
+    """Send the rows of the record's history to the tracker, which starts empty at each attempt."""
     for row in record.history():
         values = {name: value for name, value in row.items() if name != "step"}
         for logger in tracker.loggers:
@@ -203,10 +207,10 @@ def append_row(record: RunRecord, tracker: Tracker, step: int, values: Mapping[s
 
 
 def check_split(data: DataModule, model: ODEModel) -> None:
-    """Refuse a cell that several ranks would not train as one process does.
+    """Check that several ranks train the run as one process does.
 
     Raises:
-        ValueError: the samples of a step do not divide among the ranks, or a solver couples them.
+        ValueError: the number of samples per step is not a multiple of the ranks, or a solver couples them.
     """
     if ranks() == 1:
         return
@@ -215,12 +219,13 @@ def check_split(data: DataModule, model: ODEModel) -> None:
     if samples % ranks():
         fitting = max(1, samples // ranks()) * ranks()
         raise ValueError(
-            f"{key}={samples} samples a step do not divide among trainer.devices={ranks()}: {key}={fitting}"
+            f"{key}={samples} samples per step cannot be split evenly among trainer.devices={ranks()}: "
+            f"take {key}={fitting}"
         )
     solvers = {"solver": model.solver, "solver@gradient.backward": getattr(model.gradient, "backward", None)}
     for name, solver in solvers.items():
         if isinstance(solver, Solver) and solver.method not in UNCOUPLED:
             raise ValueError(
-                f"{name}={solver.method} couples the samples of a step, which trainer=ddp splits: "
+                f"{name}={solver.method} couples the samples of a step, so trainer=ddp cannot split them: "
                 f"take {name}=rk4, or trainer=cpu"
             )

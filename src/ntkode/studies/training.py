@@ -1,4 +1,4 @@
-"""The main study: train one model, and measure the NTK, the gradient's error and the loss's decay."""
+"""The main study: train a model, and measure the NTK, the error of the gradient and the decay of the loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ntkode.studies.preparation import (
     check_split,
     read_data,
     replay,
-    scales_told,
+    scales_summary,
     seed_everything,
     store_provenance,
     store_resumption,
@@ -30,30 +30,30 @@ from ntkode.training import TrainingModule
 
 
 class MetricsMissing(RuntimeError):
-    """A metric that applies to the run did not deliver finite values."""
+    """A metric that applies to the run has no values, or values that are not finite."""
 
     remedy = "see log.txt in the run's folder"
 
 
 class Training:
-    """`study=training`: one cell is one training run.
+    """`study=training`: one run trains one model.
 
     Args:
-        require_metrics: whether a metric that applies and is missing or not finite fails the run.
+        require_metrics: whether the run fails if a metric that applies has no values or non-finite ones.
     """
 
-    distributed = True  # runs on every rank of a cell; rank 0 keeps the rows
+    distributed = True  # runs on all ranks; rank 0 stores the rows
 
     def __init__(self, require_metrics: bool = False) -> None:
         self.require_metrics = require_metrics
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
-        """Train by the config's groups; rows go to the record's history and to the tracker.
+        """Train, and append each row of metrics to the record's history and to the tracker.
 
-        Where the record holds a checkpoint that is of use, it goes on from there.
+        The training resumes from the record's newest usable checkpoint, if it has one.
 
         Raises:
-            DataError: the data cannot be had as asked.
+            DataError: the data are not available as configured.
             Diverged: the loss or a parameter stopped being finite.
             SolverFailure: the ODE could not be solved.
             MetricsMissing: see `require_metrics`.
@@ -88,32 +88,32 @@ class Training:
         record.set_phase("training")
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start)
-        finally:  # what a run that ends early has measured counts too
+        finally:  # a run that fails keeps its measurements
             history = record.history()
             missing = _missing((m for m in metrics.values() if m.active), module, history)
-            told = {
+            extra = {
                 "learning_rate": module.learning_rate,
-                **scales_told(config, model),
+                **scales_summary(config, model),
                 "cost/run_seconds": checkpoints.earlier_seconds + time.perf_counter() - began,
                 "metrics_missing": missing,
             }
-            record.write_summary(summarise(history) | told)
+            record.write_summary(summarise(history) | extra)
         if rank() == 0 and missing and self.require_metrics:
             raise MetricsMissing(f"missing or not finite: {', '.join(missing)}")
 
 
 def _of_this_rank(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """All on rank 0; on others those that all ranks measure together."""
+    """The metrics that this rank measures: all on rank 0, the collective ones on other ranks."""
     return {name: metric for name, metric in metrics.items() if rank() == 0 or metric.collective}
 
 
 def _missing(
     metrics: Iterable[Metric], module: TrainingModule, history: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """Names that the metrics owe and did not deliver, and names with a value that is not finite."""
-    owed = {"loss/train", "loss/ratio"}
+    """The metrics' names without a value in the history, and all names with a value that is not finite."""
+    expected = {"loss/train", "loss/ratio"}
     for metric in metrics:
-        owed |= metric.names(module)
+        expected |= metric.names(module)
     values = [(name, value) for row in history for name, value in row.items()]
     infinite = {name for name, value in values if not math.isfinite(value)}
-    return sorted(owed - {name for name, _ in values} | infinite)
+    return sorted(expected - {name for name, _ in values} | infinite)

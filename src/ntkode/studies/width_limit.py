@@ -1,4 +1,4 @@
-"""How far a network of width n is from its infinite-width limit, before and after training."""
+"""The distance of a network of width n from its infinite-width limit, before and after training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ntkode.studies.preparation import (
     build_model,
     paper_model,
     read_data,
-    scales_told,
+    scales_summary,
     seed_everything,
     store_provenance,
     training_module,
@@ -30,28 +30,28 @@ from ntkode.tracking import HistoryLogger, Tracker
 
 
 class WidthLimit:
-    """`study=width_limit`: one cell is one width and one seed.
+    """`study=width_limit`: one run is one width and one seed.
 
-    At θ₀, and after the last step where the cell trains, it appends a row with
+    At θ₀, and after the last step if the run trains, it appends a row with
 
         ntk/limit_distance   ‖Θ_n − Θ_∞‖_F / ‖Θ_∞‖_F, Θ_n the trace kernel (1/k) Σ_c Θ_cc
         nngp/limit_distance  ‖K_n − K_∞‖_F / ‖K_∞‖_F, K_n = (σ_v²/n) φ(h_T(x))·φ(h_T(x'))
         ntk/drift            ‖Θ_n(k) − Θ_n(0)‖_F / ‖Θ_n(0)‖_F
         ntk/lambda_min, ntk/resolution, ntk/limit_lambda_min, nngp/lambda_min, nngp/limit_lambda_min
 
-    all in float64 on the first training samples. K_n is the covariance of an output given U and W, over
-    v alone; it converges to the NNGP kernel, which one network's outputs cannot tell.
+    all in float64 on the first training samples. K_n is the covariance of an output over v, given U and W.
+    It converges to the NNGP kernel, which cannot be estimated from the outputs of one network.
 
-    The limits are those of the network that the run's own fixed-step solver makes (of its `fixed_twin`, where
-    it is adaptive), so that a distance is due to the width alone: against the exact flow it would not fall
-    below the solver's error. The expected rate at θ₀ is n^(−1/2).
+    The limits are those of the network with the run's fixed-step solver (or the `fixed_twin` of an adaptive
+    one), so that a distance is due to the width alone. The distance to the limit of the exact flow would not
+    fall below the solver's error. The expected rate at θ₀ is n^(−1/2).
 
-    `optimizer.lr=auto` is optimizer.lr_factor/λ_max(Θ_∞) on the training set: one learning rate for all
-    widths and seeds, which are then compared after the same training time.
+    With `optimizer.lr=auto` the learning rate is optimizer.lr_factor/λ_max(Θ_∞) on the training set. It is
+    equal for all widths and seeds, so that they are compared after the same training time.
 
     Args:
-        probe_size: training samples that the kernels are measured on, or all where there are fewer.
-        train: whether the cell trains, `steps` steps by the config's optimizer, loss and metrics.
+        probe_size: number of training samples on which the kernels are measured; all if there are fewer.
+        train: whether the run trains, for `steps` steps with the config's optimizer, loss and metrics.
 
     Raises:
         ValueError: `probe_size` below 1.
@@ -62,10 +62,10 @@ class WidthLimit:
         self.train = train
 
     def run(self, config: Config, record: RunRecord, tracker: Tracker) -> None:
-        """Measure at initialisation, train, measure again.
+        """Measure at initialisation, train, and measure again.
 
         Raises:
-            DataError: the data cannot be had as asked.
+            DataError: the data are not available as configured.
             ValueError: a model without the paper's parameterisation, a solver whose limit is not known, or a
                 setting out of range.
             BlowUpError: the limit is infinite before the horizon.
@@ -86,24 +86,24 @@ class WidthLimit:
         distances = LimitDistances(model, data.train.x[: self.probe_size].to(device))
         record.set_phase("kernels at initialisation")
         append_row(record, tracker, 0, distances.measure(model))
-        told: dict[str, Any] = dict(scales_told(config, model))
+        extra: dict[str, Any] = dict(scales_summary(config, model))
         try:
             if self.train:
                 rate = config["optimizer"]["lr"]
                 if rate == "auto":
                     rate = _limit_learning_rate(config, data, model, distances)
-                told["learning_rate"] = rate
+                extra["learning_rate"] = rate
                 record.set_phase("training")
                 trainer.fit(training_module(config, data, model, rate), datamodule=data)
                 record.set_phase("kernels after training")
                 append_row(record, tracker, data.steps, distances.measure(model.to(device)))
-        finally:  # what a cell that ends early has measured counts too
-            told["cost/run_seconds"] = time.perf_counter() - began
-            record.write_summary(summarise(record.history()) | told)
+        finally:  # a run that fails keeps its measurements
+            extra["cost/run_seconds"] = time.perf_counter() - began
+            record.write_summary(summarise(record.history()) | extra)
 
 
 class LimitDistances:
-    """Measures a network's kernels against their limits.
+    """Measures the distances of a network's kernels from their limits.
 
     Args:
         model: the network at initialisation.
@@ -120,7 +120,7 @@ class LimitDistances:
         self._initial: Tensor | None = None
 
     def measure(self, model: NeuralODE) -> dict[str, float]:
-        """The values of a row; the first call is the one that `ntk/drift` refers to."""
+        """The values of one row; `ntk/drift` is relative to the kernel of the first call."""
         model = model.in_double()
         measured = measure_ntk(model, self.x, max_bytes=REPRODUCIBLE_BYTES)
         ntk, nngp = measured.kernel, conditional_nngp(model, self.x)
@@ -139,7 +139,7 @@ class LimitDistances:
 
 @torch.no_grad()
 def conditional_nngp(model: NeuralODE, x: Tensor) -> Tensor:
-    """(σ_v²/n) φ(h_T(x))·φ(h_T(x')): covariance of an output over v ~ N(0, 1), given U and W.
+    """The covariance (σ_v²/n) φ(h_T(x))·φ(h_T(x')) of an output over v ~ N(0, 1), given U and W.
 
     Args:
         model: the network; its solver's `fixed_twin` gives h_T.
@@ -159,7 +159,7 @@ def conditional_nngp(model: NeuralODE, x: Tensor) -> Tensor:
 def _limit_learning_rate(
     config: Config, data: DataModule, model: NeuralODE, distances: LimitDistances
 ) -> float:
-    """c/λ_max(Θ_∞) on the training set."""
+    """The learning rate c/λ_max(Θ_∞) on the training set, c = optimizer.lr_factor."""
     whole = data.train.x.to(distances.x)
     kernel = distances.limit.ntk if len(whole) == len(distances.x) else network_limit(model, whole).ntk
     # The full kernel's limit is Θ_∞ ⊗ I_k, with the same largest eigenvalue.

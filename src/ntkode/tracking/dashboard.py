@@ -1,7 +1,7 @@
-"""A W&B workspace and a W&B report on the runs of a project, as specifications; `save` alone needs a server.
+"""A W&B workspace and a W&B report on the runs of a project, as specifications; only `save` needs a server.
 
-Both group runs by activation, width and solver, so that seeds become a mean and a band; both read what every
-run logs, hence any project that holds runs of ours will do.
+Both group runs by activation, width and solver, so that replicates become a mean and a band. Both use only
+what every run logs, so they suit any project with runs of ntkode.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces import expr
 
 STEP = "trainer/global_step"
-"""What all metrics are logged against."""
+"""The x-axis of all metrics."""
 GROUPS = ("choices.activation", "model.width", "choices.solver")
 """Config keys by which runs are grouped."""
 SUMMARY = (
@@ -31,15 +31,21 @@ SUMMARY = (
     "loss/predicted_rate",
     "cost/step_seconds",
 )
-"""Columns of the tables: last values."""
-RUNS_SHOWN = 50
-# A report's panels lie on a grid of 24 columns.
+"""Metrics whose last values are columns of the tables."""
+MAX_RUNS = 50
+# The grid of a report's panels has 24 columns.
 PANEL_WIDTH, PANEL_HEIGHT, PER_ROW = 12, 8, 2
 
 
 @dataclass(frozen=True)
 class Lines:
-    """A panel of metrics against the step."""
+    """A panel of line plots of metrics against the step.
+
+    Attributes:
+        title: the panel's title.
+        metrics: names of the metrics.
+        log: whether the y-axis is logarithmic.
+    """
 
     title: str
     metrics: tuple[str, ...]
@@ -49,7 +55,9 @@ class Lines:
 SECTIONS: dict[str, tuple[Lines, ...]] = {
     "Loss": (
         Lines(
-            "Loss L/L₀, and as predicted at initialisation", ("loss/ratio", "loss/predicted_ratio"), log=True
+            "Loss L/L₀, and its initial prediction",
+            ("loss/ratio", "loss/predicted_ratio"),
+            log=True,
         ),
         Lines("Loss on the training set", ("loss/train",), log=True),
         Lines("Mean loss on the test split", ("loss/test",), log=True),
@@ -64,9 +72,13 @@ SECTIONS: dict[str, tuple[Lines, ...]] = {
         Lines("Distance to the infinite-width limit", ("ntk/limit_distance",)),
     ),
     "Gradient": (
-        Lines("Error against the ODE's gradient", ("gradient/relative_error",), log=True),
-        Lines("Error against the discrete solve", ("gradient/relative_error/vs_discrete",), log=True),
-        Lines("Reconstruction of the state by the adjoint", ("gradient/reverse_drift",), log=True),
+        Lines("Error relative to the ODE's gradient", ("gradient/relative_error",), log=True),
+        Lines(
+            "Error relative to the discrete solve",
+            ("gradient/relative_error/vs_discrete",),
+            log=True,
+        ),
+        Lines("Error of the state reconstructed by the adjoint", ("gradient/reverse_drift",), log=True),
         Lines("Change of the parameters since initialisation", ("params/distance",)),
     ),
     "Rates": (
@@ -75,54 +87,54 @@ SECTIONS: dict[str, tuple[Lines, ...]] = {
         Lines("Rate from the kernel at the residual", ("loss/local_rate",), log=True),
     ),
 }
-"""The panels of metrics, by section."""
+"""The line plots, by section."""
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A workspace and a report.
+    """A W&B workspace and a W&B report.
 
     Attributes:
-        workspace: the panels over the project's runs, as an own view of the project.
-        report: the same with a comparison of runs and a table, to be shared.
+        workspace: the panels over the project's runs, as a saved view of the project.
+        report: the same panels with a table of runs, for sharing.
     """
 
     workspace: ws.Workspace
     report: wr.Report
 
     def specification(self) -> dict[str, Any]:
-        """What W&B would be sent, as plain values."""
+        """What `save` sends to W&B, as plain values: `workspace` and `report`."""
         models = {"workspace": self.workspace._to_model(), "report": self.report._to_model()}
         return {
             name: model.model_dump(mode="json", by_alias=True, exclude_none=True)
             for name, model in models.items()
         }
 
-    def told(self) -> str:
-        """The panels by section, a line each."""
+    def outline(self) -> str:
+        """Text with the name and place of the dashboard, then one line per section."""
         sections = [f"{section.name}: {len(section.panels)} panels" for section in self.workspace.sections]
         place = f"{self.workspace.entity or 'your W&B account'}/{self.workspace.project}"
         return "\n  ".join([f"workspace and report {self.workspace.name!r} in {place}", *sections])
 
     def save(self) -> tuple[str, str]:
-        """Make both on the server; their addresses."""
+        """Create both on the server, and return their addresses."""
         for block in self.report.blocks:
             for runset in block.runsets if isinstance(block, wr.PanelGrid) else []:
-                # Only now: to write such a runset down, W&B asks its server for the project.
+                # Only here: with a project, W&B needs its server to serialise the runset.
                 runset.entity, runset.project = self.report.entity, self.report.project
         return str(self.workspace.save().url), str(self.report.save().url)
 
 
 def dashboard(project: str, sweep: str | None = None, entity: str = "") -> Dashboard:
-    """The dashboard of a project's runs.
+    """The dashboard of the runs of a W&B project.
 
     Args:
         project: the W&B project.
-        sweep: only the runs of this sweep (its W&B group); all by default.
-        entity: the W&B user or team; needed to save, not to look at the specification.
+        sweep: only the runs of this sweep (its W&B group); all runs by default.
+        entity: the W&B user or team; needed for `save`, not for `specification`.
 
     Raises:
-        ValueError: a name that W&B, or its filters, cannot take.
+        ValueError: a name that is not valid in W&B or its filters.
     """
     _check_name("project", project)
     if sweep is not None:
@@ -142,7 +154,7 @@ def dashboard(project: str, sweep: str | None = None, entity: str = "") -> Dashb
                 ws.Section(name=title, panels=panels, is_open=True)
                 for title, panels in {**sections, "Comparison": _comparison()}.items()
             ],
-            settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=RUNS_SHOWN),
+            settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=MAX_RUNS),
             runset_settings=ws.RunsetSettings(
                 filters=filters, groupby=[expr.Config(key) for key in GROUPS], pinned_columns=columns
             ),
@@ -159,10 +171,10 @@ def dashboard(project: str, sweep: str | None = None, entity: str = "") -> Dashb
 
 
 def _check_name(key: str, value: str) -> None:
-    # W&B's filters are expressions in a text, in which it does not escape quotes nor signs of equality.
+    # W&B's filters are text expressions, in which quotes and equality signs are not escaped.
     if not re.fullmatch(r"[\w.+ -]{1,128}", value):
         raise ValueError(
-            f"{key}={value!r} cannot be looked up in W&B: a name has letters, digits and . _ + - only, "
+            f"{key}={value!r} is not a valid name in W&B: use letters, digits, spaces and . _ + -, "
             f"as in {key}=ntkode"
         )
 
@@ -180,13 +192,13 @@ def _plot(lines: Lines) -> wr.LinePlot:
         y=list(lines.metrics),
         log_y=lines.log,
         title_x="step",
-        max_runs_to_show=RUNS_SHOWN,
+        max_runs_to_show=MAX_RUNS,
         smoothing_factor=0,
     )
 
 
 def _comparison() -> list[Any]:
-    """Panels on last values: parallel coordinates, rates by activation, λ_min against rate, run comparer."""
+    """Panels of last values: parallel coordinates, rates by activation, rate against λ_min, run comparer."""
     coordinates = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(key)) for key in GROUPS]
     coordinates += [
         wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(name), log=log)
@@ -200,7 +212,7 @@ def _comparison() -> list[Any]:
     ]
     return [
         wr.ParallelCoordinatesPlot(
-            title="What leads to which λ_min, gradient error, drift, rate and loss", columns=coordinates
+            title="λ_min, gradient error, drift, rate and loss by setting", columns=coordinates
         ),
         wr.BarPlot(
             title="Decay rate by activation, measured and predicted",
@@ -221,10 +233,10 @@ def _comparison() -> list[Any]:
 
 
 def _blocks(filters: Any, columns: list[str]) -> list[Any]:
-    """A heading and a grid of panels for each section; the last grid shows the table of runs."""
+    """A heading and a grid of panels per section; the last grid also has the table of runs."""
     blocks: list[Any] = []
     sections: dict[str, list[Any]] = {title: [_plot(p) for p in panels] for title, panels in SECTIONS.items()}
-    sections["Comparison, and the table of runs"] = _comparison()
+    sections["Comparison and table of runs"] = _comparison()
     for number, (title, panels) in enumerate(sections.items(), start=1):
         runset = wr.Runset(
             name="runs",
@@ -242,7 +254,7 @@ def _blocks(filters: Any, columns: list[str]) -> list[Any]:
 
 
 def _placed(panels: Sequence[Any]) -> list[Any]:
-    """The panels, each at its place on the grid."""
+    """The panels with their positions on the report's grid set."""
     for number, panel in enumerate(panels):
         row, column = divmod(number, PER_ROW)
         panel.layout = wr.Layout(x=column * PANEL_WIDTH, y=row * PANEL_HEIGHT, w=PANEL_WIDTH, h=PANEL_HEIGHT)

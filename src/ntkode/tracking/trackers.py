@@ -1,4 +1,4 @@
-"""Where a run's measurements go: its own record always, and a tracker of the user's choice."""
+"""Loggers of a run's measurements: its record, and a tracker of the user's choice."""
 
 from __future__ import annotations
 
@@ -29,34 +29,42 @@ class HistoryLogger(Logger):
 
     @property
     def name(self) -> str:
-        """`history`."""
+        """The logger's name for Lightning: `history`."""
         return "history"
 
     @property
     def version(self) -> str:
-        """The run id."""
+        """The logger's version for Lightning: the run's id."""
         return self._record.run_id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a row."""
+        """Append a row of metrics to the history."""
         self._record.append({"step": step, **metrics})
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the record holds the config."""
+        """Do nothing: the record already holds the config."""
 
 
 class Tracker(Protocol):
-    """One run's connection to an experiment tracker."""
+    """The connection of one run to an experiment tracker.
+
+    Attributes:
+        loggers: Lightning loggers that receive each row.
+    """
 
     loggers: list[Logger]
 
     def close(self, failed: bool) -> None:
-        """End the tracked run, as failed or not."""
+        """Finish the tracked run.
+
+        Args:
+            failed: whether the run has failed.
+        """
         ...
 
 
 class NoTracker:
-    """`logger=none`: the record alone.
+    """`logger=none`: no tracker in addition to the record.
 
     Args:
         record: the run's record.
@@ -68,7 +76,7 @@ class NoTracker:
         self.loggers: list[Logger] = []
 
     def close(self, failed: bool) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no tracked run."""
 
 
 class CSVTracker:
@@ -85,7 +93,7 @@ class CSVTracker:
         self.loggers: list[Logger] = [self._logger]
 
     def close(self, failed: bool) -> None:
-        """Write what is buffered."""
+        """Write the buffered rows to the file."""
         self._logger.save()
 
 
@@ -93,7 +101,7 @@ class TrackerUnavailable(RuntimeError):
     """The tracker cannot start.
 
     Args:
-        problem: why.
+        problem: why it cannot start.
         remedy: the override to try.
     """
 
@@ -107,23 +115,24 @@ REMEDIES = {
     "offline": "logger=csv or logger=none",
     "disabled": "logger=none",
 }
-"""What to try where W&B cannot start, by mode."""
+"""Remedies if W&B cannot start, by `logger.mode`."""
 
 
 START_SECONDS, FINISH_SECONDS = 30.0, 60.0
-"""How long W&B's server may take to begin a run, and to take the rest of one at its end."""
+"""Seconds that W&B's server may take to start a run, and to receive the remaining data at its end."""
 
 
 class SafeWandbLogger(WandbLogger):
-    """A WandbLogger of which a failure never ends the training that it watches.
+    """A WandbLogger whose failures do not end the training.
 
-    The first is told in the run's log; W&B gets no more rows then. The record's history has them all.
+    The first failure is printed to the run's log, and W&B receives no further rows. The record's history has
+    all rows.
     """
 
     failed = False
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Send a row, unless an earlier one failed."""
+        """Send a row to W&B, unless sending has failed before."""
         if self.failed:
             return
         try:
@@ -131,16 +140,19 @@ class SafeWandbLogger(WandbLogger):
         except Exception:
             self.failed = True
             traceback.print_exc()
-            print(f"W&B failed at step {step} and gets no more rows; history.jsonl has all", file=sys.stderr)
+            print(
+                f"W&B failed at step {step} and gets no further rows; history.jsonl has all",
+                file=sys.stderr,
+            )
 
 
 class WandbTracker:
-    """`logger=wandb`: one W&B run a job, named by its overrides, grouped by its sweep.
+    """`logger=wandb`: one W&B run per job, named by the job's overrides and grouped by its sweep.
 
-    The W&B run id is the run id, the config the resolved config; all metrics are defined against the
-    step. An attempt takes the place of an earlier one; one that goes on from a checkpoint is to be given
-    the rows up to there again. Offline files lie in the run's folder, those of the latest attempt alone. A
-    W&B that fails after the start takes no row from the record and does not end the run.
+    The W&B run has the run's id and resolved config; the x-axis of all metrics is the step. A new attempt
+    replaces an earlier one, so an attempt that resumes from a checkpoint must send the earlier rows again.
+    Offline files are in the run's folder, which keeps only those of the latest attempt. A failure of W&B
+    after the start neither ends the run nor affects its record.
 
     Args:
         record: the run's record.
@@ -148,13 +160,13 @@ class WandbTracker:
         job: the run's overrides, as its readable name.
         project: W&B project.
         mode: "offline", "online" or "disabled".
-        entity: W&B user or team; the account's default unless given.
+        entity: W&B user or team; None: the account's default.
         tags: W&B tags.
 
     Raises:
-        ValueError: another `mode`.
-        TrackerUnavailable: W&B cannot start; online also where its server does not answer within seconds,
-            or there is no key.
+        ValueError: an unknown `mode`.
+        TrackerUnavailable: W&B cannot start; with mode "online" also if its server does not answer within
+            seconds, or if there is no key.
     """
 
     def __init__(
@@ -170,7 +182,7 @@ class WandbTracker:
     ) -> None:
         if mode not in ("offline", "online", "disabled"):
             raise ValueError(
-                f"logger.mode={mode} must be offline, online or disabled, as in logger.mode=offline"
+                f"logger.mode={mode} is not one of offline, online, disabled, as in logger.mode=offline"
             )
         os.environ.setdefault("WANDB_SILENT", "true")
         try:
@@ -189,32 +201,32 @@ class WandbTracker:
                 entity=entity,
                 group=str(config["sweep"]),
                 tags=tags,
-                resume=None,  # resumed by W&B, a run would have the steps since the last checkpoint twice
+                resume=None,  # with resume, W&B would have the steps since the last checkpoint twice
                 settings=_settings(),
             )
-            # Starts the W&B run now, so that a run which fails early is there, as failed.
+            # Starts the W&B run now, so that W&B also has runs that fail early.
             self._run = self._logger.experiment
-        except Exception as error:  # whatever keeps W&B from starting has the same way out
+        except Exception as error:  # the remedy is the same for all causes
             raise TrackerUnavailable(f"W&B with logger.mode={mode}: {error}", REMEDIES[mode]) from error
         self.loggers: list[Logger] = [self._logger]
 
     def close(self, failed: bool) -> None:
-        """Finish the W&B run with exit code 1 where it failed.
+        """Finish the W&B run, with exit code 1 if it failed and 0 otherwise.
 
         Raises:
-            TimeoutError: the server has not taken the rest within `FINISH_SECONDS`.
+            TimeoutError: the server has not received all data within `FINISH_SECONDS`.
         """
         try:
             self._run.finish(exit_code=int(failed))
         except TimeoutError as error:
             raise TimeoutError(
-                f"W&B's server has not taken the rest within {FINISH_SECONDS:g} s: once it answers, "
+                f"W&B's server has not received all data within {FINISH_SECONDS:g} s: once it answers, run "
                 f"wandb sync --include-online {Path(self._run.dir).parent}"
             ) from error
 
 
 def _settings() -> Any:
-    """W&B's settings: it gives up on a server that is gone, for which it would wait for hours."""
+    """W&B's settings with time limits; by default it waits for hours for a server that does not answer."""
     import wandb
 
     return wandb.Settings(

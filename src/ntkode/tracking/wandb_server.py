@@ -1,4 +1,4 @@
-"""Whether W&B's server can be used: told within seconds, where W&B itself tries for a minute and a half."""
+"""Checks within seconds of W&B's server and key; W&B itself would retry for a minute and a half."""
 
 from __future__ import annotations
 
@@ -11,51 +11,55 @@ PATIENCE = 5.0
 
 
 class ServerUnavailable(RuntimeError):
-    """W&B's server does not answer, or there is no key for it."""
+    """W&B's server cannot be reached, or there is no valid key for it."""
 
 
 def server_url() -> str:
-    """The server that W&B's settings name (`WANDB_BASE_URL`, its settings files, or its own default)."""
-    import wandb  # takes a second
+    """The address of W&B's server, by `WANDB_BASE_URL`, W&B's settings files, or its default."""
+    import wandb  # here, because the import takes a second
 
     return str(wandb.setup().settings.base_url)
 
 
 def check_server(url: str, seconds: float = PATIENCE) -> None:
-    """Ask the server for anything.
+    """Check that the server answers.
+
+    Args:
+        url: the server's address.
+        seconds: time limit for the answer.
 
     Raises:
-        ServerUnavailable: no answer within `seconds`, or one that says that it is down.
+        ServerUnavailable: no answer within `seconds`, or an answer with a status of 500 or more.
     """
-    found: list[str] = []
-    # In a thread, because looking up a name may take longer, and cannot be told not to.
-    asking = threading.Thread(target=lambda: found.append(_complaint(url, seconds)), daemon=True)
-    asking.start()
-    asking.join(seconds)
-    complaint = found[0] if found else f"no answer within {seconds:g} s"
-    if complaint:
-        raise ServerUnavailable(f"W&B's server {url} cannot be reached: {complaint}")
+    problems: list[str] = []
+    # In a thread, because resolving a host name may take longer than the time limit of requests.
+    request = threading.Thread(target=lambda: problems.append(_problem(url, seconds)), daemon=True)
+    request.start()
+    request.join(seconds)
+    problem = problems[0] if problems else f"no answer within {seconds:g} s"
+    if problem:
+        raise ServerUnavailable(f"W&B's server {url} cannot be reached: {problem}")
 
 
 def check_key(url: str) -> None:
-    """Look for a key (`WANDB_API_KEY`, or what `wandb login` stored), without asking for one.
+    """Check that there is a key (in `WANDB_API_KEY`, or stored by `wandb login`), without a prompt.
 
     Raises:
-        ServerUnavailable: there is none, or it does not look like one.
+        ServerUnavailable: there is no key, or it does not have the form of one.
     """
     import wandb
-    from wandb.sdk.lib import wbauth  # looks where wandb itself does; wandb.login would prompt
+    from wandb.sdk.lib import wbauth  # uses the same sources as wandb; wandb.login would prompt
 
     try:
-        found = wbauth.authenticate_session(host=url, source="ntkode", prompt=False)
+        session = wbauth.authenticate_session(host=url, source="ntkode", prompt=False)
     except wandb.Error as error:
         raise ServerUnavailable(f"the key for W&B's server {url} is unusable: {error}") from error
-    if not found:
+    if not session:
         raise ServerUnavailable(f"there is no key for W&B's server {url}: run `wandb login`")
 
 
-def _complaint(url: str, seconds: float) -> str:
-    """What keeps the server from being used; empty where nothing does."""
+def _problem(url: str, seconds: float) -> str:
+    """Why the server cannot be used; empty if it can."""
     try:
         with requests.get(url, timeout=seconds, stream=True) as answer:
             return f"it answers {answer.status_code} {answer.reason}" if answer.status_code >= 500 else ""
@@ -64,7 +68,7 @@ def _complaint(url: str, seconds: float) -> str:
 
 
 def _shortest(error: BaseException) -> str:
-    """The innermost cause in one line: requests wraps it in the names of its own parts."""
+    """The innermost cause in one line, without the layers in which requests wraps it."""
     while (inner := getattr(error, "reason", None) or next(iter(error.args), None)) and isinstance(
         inner, BaseException
     ):

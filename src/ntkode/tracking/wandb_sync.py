@@ -1,4 +1,4 @@
-"""Upload what runs have logged to W&B offline, once each."""
+"""Upload of offline W&B runs, each once."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ntkode.results.load import run_ids_of
 from ntkode.tracking.wandb_server import ServerUnavailable, check_key, check_server, server_url
 
 AT_ONCE = 100
-"""Runs that one `wandb sync` is given: each takes a second to start, and a command line has an end."""
-POLL = 0.1
+"""Runs per call of `wandb sync`: a call takes a second to start, and a command line is limited in length."""
+POLL = 0.1  # seconds between two checks of an upload
 OUTPUT = "output.txt"
 STALL = 30.0
-"""Seconds without a run sent, after which the server is asked whether it is still there."""
+"""Seconds without a sent run, after which the server is checked again."""
 
 
 @dataclass
 class Offline:
-    """What the runs of a sweep hold for W&B.
+    """The offline W&B files of a sweep.
 
     Attributes:
         waiting: offline files that have not been sent.
-        sent: those that have.
-        running: runs that are still writing theirs, or were when their machine stopped.
-        without: runs that logged nothing to W&B offline.
+        sent: offline files that have been sent.
+        running: ids of runs with status running, whose files may be incomplete.
+        without: ids of runs without offline files.
     """
 
     waiting: list[Path] = field(default_factory=list)
@@ -45,64 +45,70 @@ class Offline:
     without: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        told = [f"{len(self.waiting)} to send"]
-        for count, what in (
+        counts = [f"{len(self.waiting)} to send"]
+        for count, label in (
             (len(self.sent), "sent earlier"),
             (len(self.running), "still running: left for later"),
             (len(self.without), "with no offline W&B files (another logger, or logger.mode=online)"),
         ):
-            told += [f"{count} {what}"] if count else []
-        return ", ".join(told)
+            counts += [f"{count} {label}"] if count else []
+        return ", ".join(counts)
 
 
 @dataclass
 class Upload:
-    """How an upload went: the files sent, those that were not, and what W&B said."""
+    """The outcome of an upload.
+
+    Attributes:
+        sent: the files that were sent.
+        failed: the files that were not sent.
+        output: what `wandb sync` printed.
+    """
 
     sent: list[Path]
     failed: list[Path]
-    told: str
+    output: str
 
 
 def offline_files(results_dir: Path | str, sweep: str | None = None) -> Offline:
     """The offline files of a sweep's runs; of the newest sweep by default.
 
     Raises:
-        NoResults: there is no such sweep, or none at all.
+        NoResults: the sweep does not exist, or no sweep is stored.
     """
     sweep = sweep or SweepIndex.newest(results_dir)
     if sweep is None:
         raise NoResults(f"no sweep is stored in {str(results_dir)!r}; make one first: make run")
-    found = Offline()
+    offline = Offline()
     for run_id in run_ids_of(Path(results_dir), sweep):
         record = RunRecord.open(results_dir, run_id)
         if (record.status or {}).get("status") == Status.RUNNING:
-            found.running.append(run_id)
+            offline.running.append(run_id)
             continue
         files = sorted(record.directory.glob("wandb/offline-run-*/*.wandb"))
         for path in files:
-            (found.sent if _marker(path).exists() else found.waiting).append(path)
+            (offline.sent if _marker(path).exists() else offline.waiting).append(path)
         if not files:
-            found.without.append(run_id)
-    return found
+            offline.without.append(run_id)
+    return offline
 
 
 def upload(files: Sequence[Path], console: Console, *, entity: str | None = None) -> Upload:
-    """Send offline files, with a progress bar; W&B marks what has arrived, which is then never sent again.
+    """Send offline files, with a progress bar; W&B marks files that have arrived, so that each is sent once.
 
     Args:
-        files: what to send.
-        console: where the progress goes.
-        entity: W&B user or team; what the run was logged with, or the account's default, unless given.
+        files: the offline files.
+        console: prints the progress bar.
+        entity: W&B user or team; None: that of the run, or the account's default.
 
     Raises:
-        ServerUnavailable: there is no key, or no server within seconds, at the start or on the way; what has
-            arrived by then is marked.
+        ServerUnavailable: there is no key, or the server does not answer, before or during the upload; files
+            that have arrived by then are marked.
     """
     url = server_url()
     check_key(url)
     check_server(url)
-    told = []
+    outputs = []
     columns = (TextColumn("uploading to W&B"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=len(files))
@@ -111,17 +117,17 @@ def upload(files: Sequence[Path], console: Console, *, entity: str | None = None
             with _sending(part, entity) as (process, output):
                 for done in _arrivals(process, part, url):
                     progress.update(bar, completed=start + done)
-                told.append(output.read_text(errors="replace"))
-                _unmark(part, told[-1])
+                outputs.append(output.read_text(errors="replace"))
+                _unmark(part, outputs[-1])
     failed = [path for path in files if not _marker(path).exists()]
-    return Upload([path for path in files if path not in failed], failed, "".join(told))
+    return Upload([path for path in files if path not in failed], failed, "".join(outputs))
 
 
 def send(files: Sequence[Path], entity: str | None, folder: Path) -> subprocess.Popen[bytes]:
-    """Start `wandb sync`, the one call that sends; what it prints goes to `OUTPUT` in `folder`."""
-    chosen = [] if entity is None else ["--entity", entity]
-    command = [sys.executable, "-m", "wandb", "sync", *chosen, *map(str, files)]
-    environment = os.environ | {"WANDB_DIR": str(folder)}  # its logs: not where the user happens to be
+    """Start `wandb sync` for some files, with its output in the file `OUTPUT` in `folder`."""
+    target = [] if entity is None else ["--entity", entity]
+    command = [sys.executable, "-m", "wandb", "sync", *target, *map(str, files)]
+    environment = os.environ | {"WANDB_DIR": str(folder)}  # its logs do not go to the present folder
     environment.pop("WANDB_SILENT", None)
     with (folder / OUTPUT).open("wb") as output:
         return subprocess.Popen(
@@ -141,10 +147,10 @@ def _sending(files: Sequence[Path], entity: str | None) -> Iterator[tuple[subpro
 
 
 def _arrivals(process: subprocess.Popen[bytes], files: Sequence[Path], url: str) -> Iterator[int]:
-    """How many of `files` have arrived, until the process has ended.
+    """The number of `files` that have arrived, repeatedly until the process has ended.
 
     Raises:
-        ServerUnavailable: nothing arrives, and the server does not answer: W&B would try on for hours.
+        ServerUnavailable: no file arrives and the server does not answer; W&B would retry for hours.
     """
     arrived, since = 0, time.monotonic()
     running = True
@@ -161,17 +167,17 @@ def _arrivals(process: subprocess.Popen[bytes], files: Sequence[Path], url: str)
             time.sleep(POLL)
 
 
-def _unmark(files: Iterable[Path], told: str) -> None:
-    """Take the mark off files of which W&B tells an error: it marks even what the server has refused."""
+def _unmark(files: Iterable[Path], output: str) -> None:
+    """Delete the markers of files for which W&B printed an error: it also marks what the server refused."""
     for path in files:
         run_id = path.stem.removeprefix("run-")
-        if re.search(rf"ERROR \[\S*/{re.escape(run_id)}\]", told):
+        if re.search(rf"ERROR \[\S*/{re.escape(run_id)}\]", output):
             _marker(path).unlink(missing_ok=True)
-            path.with_suffix(".wandb.syncstate").unlink(missing_ok=True)  # how far it believes to have come
+            path.with_suffix(".wandb.syncstate").unlink(missing_ok=True)  # W&B's position in the upload
 
 
 def _marker(path: Path) -> Path:
-    """What W&B puts beside a file that it has sent."""
+    """The marker that W&B puts next to a file that it has sent."""
     return path.with_suffix(".wandb.synced")
 
 

@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from tests.ntk.empirical.recorded_models import Switched
 
-from ntkode.execution.fork_server import cell_context
+from ntkode.execution.fork_server import job_context
 from ntkode.integrate import NonFiniteState, Solver
 from ntkode.models import NeuralODE
 from ntkode.ntk import distributed_ntk, empirical_ntk, measure_distributed_ntk, measure_ntk
@@ -95,7 +95,7 @@ def work(rank, ranks, folder):
 @pytest.fixture(scope="module", params=[3])
 def by_ranks(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    cell_context()  # its fork server has the imports that each process needs
+    job_context()  # its fork server has the imports that each process needs
     arguments = (request.param, str(folder))
     mp.start_processes(work, arguments, nprocs=request.param, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]
