@@ -11,9 +11,9 @@ from scipy.linalg import expm
 
 from ntkode.activations import PiecewiseLinear
 
-# Crossings are looked for at this distance in time and then bisected: two by one unit within it are missed.
+# Time between two checks for crossings, which are then bisected; a unit that crosses twice between is missed.
 LOOK = 1 / 400
-# Beyond its piece by so much a unit has left it; less is rounding at a crossing just located.
+# A unit has left its piece if it is this far outside; less is rounding at the last crossing.
 SLACK = 1e-13
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 
@@ -29,7 +29,7 @@ class Segment:
 
 
 def exact_gradient(model, objective):
-    """∂L/∂θ of the exact flow of a `NeuralODE` in float64, by parameter; slow, for widths of some tens."""
+    """∂L/∂θ of the exact flow of a `NeuralODE` in float64, by parameter; slow, for widths below 100."""
     n, d = model.W.shape[0], model.U.shape[1]
     weights = (model.W * model.sigma_w / math.sqrt(n)).detach().numpy()
     pieces = PiecewiseLinear.of(model.activation)
@@ -51,7 +51,7 @@ def exact_gradient(model, objective):
 
 
 def segments(pieces, weights, state, horizon):
-    """([segments], h(T)) of one sample."""
+    """The segments and the final state h(T) of one sample."""
     places = np.array([place for place, _ in pieces.kinks])
     piece = (state[:, None] > places).sum(1)
     path, time = [], 0.0
@@ -70,14 +70,14 @@ def segments(pieces, weights, state, horizon):
 
 
 def line(pieces, piece):
-    """Slope and offset of each unit's piece."""
+    """The slope a and offset c of the piece of φ on which each unit lies."""
     places, jumps = (np.array(part) for part in zip(*pieces.kinks, strict=True))
     above = np.arange(len(places)) < piece[:, None]
     return pieces.slope + above @ jumps, pieces.offset - above @ (jumps * places)
 
 
 def affine(weights, slopes, offsets):
-    """The generator of (h, 1)."""
+    """The generator of the linear flow of (h, 1) on a segment."""
     n = len(weights)
     generator = np.zeros((n + 1, n + 1))
     generator[:n, :n] = weights * slopes
@@ -90,7 +90,7 @@ def moved(generator, state, length):
 
 
 def leave(generator, state, places, piece, most):
-    """(time until the first unit leaves its piece, that unit), or (most, None)."""
+    """The time until the first unit leaves its piece, and that unit; (most, None) if none does."""
     low = np.append(-np.inf, places)[piece] - SLACK
     high = np.append(places, np.inf)[piece] + SLACK
     outside = lambda h: (h < low) | (h > high)  # noqa: E731
@@ -113,12 +113,12 @@ def leave(generator, state, places, piece, most):
 
 
 def transported(weights, segment, adjoint, length):
-    """λ, `length` before the segment's end."""
+    """The adjoint λ at the time `length` before the end of the segment."""
     return expm(length * (weights * segment.slopes).T) @ adjoint
 
 
 def integral(weights, segment, adjoint):
-    """∫ λ φ(h)ᵀ dt over the segment, by Gauss–Legendre quadrature; λ at its end is `adjoint`."""
+    """∫ λ φ(h)ᵀ dt over the segment, by Gauss–Legendre quadrature; `adjoint` is λ at its end."""
     generator = affine(weights, segment.slopes, segment.offsets)
     total = np.zeros_like(weights)
     for node, weight in zip(NODES, WEIGHTS, strict=True):

@@ -1,4 +1,4 @@
-"""Every file of conf/ composes, what it describes can be built, and --help tells of it."""
+"""Each file of conf/ composes, its objects can be built, and --help lists it."""
 
 import importlib.util
 import inspect
@@ -28,7 +28,7 @@ FILES = sorted(CONF.rglob("*.yaml"))
 
 
 def _choice(path):
-    """Group and name: a folder within `experiment` is part of the name, as Hydra takes it."""
+    """Group and name of a config file; a folder within `experiment` is part of the name, as for Hydra."""
     folders = path.parent.relative_to(CONF).parts
     depth = 2 if folders[0] == "hydra" else 1
     return "/".join(folders[:depth]), "/".join((*folders[depth:], path.stem))
@@ -54,7 +54,7 @@ def each_choice_of(*groups):
 def test_begins_with_one_line_that_says_what_it_is(path, entry):
     lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
     assert re.match(r"# \S", lines[0])
-    assert not lines[1].startswith("#")  # one line: --help shows no second
+    assert not lines[1].startswith("#")  # one line, because --help prints only the first
     assert choices.description(path) == lines[0].removeprefix("# ")
 
 
@@ -201,7 +201,7 @@ SIZED = [name for group, name in CHOICES if group == "experiment" and name.start
 
 @pytest.mark.parametrize("experiment", SIZED)
 def test_experiments_of_the_paper_take_their_size_from_its_group(entry, experiment):
-    """An experiment comes last and could silently undo `size=full`."""
+    """An experiment is composed last and could silently override `size=full`."""
     for size in ("paper", "full", "smoke"):
         typed = [] if size == "paper" else [f"size={size}"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -247,10 +247,10 @@ def test_a_data_set_with_a_folder_in_data_root_is_read_from_there(composed, tmp_
     assert plain["dataset"]["data_dir"] is None
     without = composed(f"dataset={dataset}", f"data_root={tmp_path}")
     assert without["dataset"]["data_dir"] is None
-    assert run_id(without) == run_id(plain)  # where data may lie is no part of what a run is
+    assert run_id(without) == run_id(plain)  # the folder of the data does not change the id
     (tmp_path / dataset).mkdir()
     other = tmp_path.parent / f"{tmp_path.name}-link"
-    other.symlink_to(tmp_path)  # configs are kept by their overrides
+    other.symlink_to(tmp_path)  # another path, because `composed` caches configs by their overrides
     rooted = composed(f"dataset={dataset}", f"data_root={other}")
     assert rooted["dataset"]["data_dir"] == f"{other}/{dataset}"
     overridden = composed(f"dataset={dataset}", f"data_root={other}", "dataset.data_dir=mine")

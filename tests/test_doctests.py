@@ -1,4 +1,4 @@
-"""The examples in the docstrings of ntkode: each runs, and the most used public functions have one."""
+"""Examples in the docstrings of ntkode: all run, and the most used public functions have one."""
 
 import doctest
 import importlib

@@ -39,7 +39,7 @@ for _package, _below in BELOW.items():
 
 
 class Import(NamedTuple):
-    """An import of an ntkode module: where it stands, and what it imports."""
+    """An import of an ntkode module: file, line and imported module."""
 
     path: Path
     line: int
@@ -106,7 +106,7 @@ def test_a_planted_breach_is_named_with_its_line(planted):
 
 
 def test_modules_import_one_another_in_no_circle():
-    """At import time: what a function imports when it is called is left out."""
+    """Only imports at import time count, not those inside functions."""
     graph = {module_of(path): top_level(path) for path in SOURCES.rglob("*.py") if path.name != "__init__.py"}
     ended: set[str] = set()
 

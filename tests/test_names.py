@@ -1,4 +1,4 @@
-"""Names of the package: a class name stands once, so that it means one thing."""
+"""Names of the package: each class name is used once, so that it has one meaning."""
 
 import ast
 from collections import defaultdict

@@ -14,7 +14,7 @@ RUN = "python benchmarks/run.py"
 
 
 def runs_of(text):
-    """The lines of a text that start a run or a sweep."""
+    """The lines of a text that are commands to start a run or a sweep."""
     return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith(RUN)]
 
 
@@ -36,7 +36,7 @@ def output(script):
 
 
 def small(overrides):
-    """The overrides at smoke size; a sweep's jobs run one after the other, without workers to start."""
+    """The overrides at smoke size, with the jobs of a sweep in sequence, without worker processes."""
     if "--help" in overrides:
         return overrides
     kept = [o for o in overrides if not o.startswith(("size=", "dataset"))]
@@ -58,7 +58,7 @@ def test_commands_run(command, output):
         assert "activation" in stdout
         return
     assert "done" in stdout
-    if command == SWEEPS[0]:  # the other sweeps have the same table, picture and page with other numbers
+    if command == SWEEPS[0]:  # the other sweeps make the same kinds of files
         assert "done" in output("report")
 
 

@@ -184,7 +184,7 @@ def test_a_run_that_another_sweep_has_done_meanwhile_is_kept(config, monkeypatch
     assert [row["step"] for row in record.history()] == [7]
 
 
-def test_a_record_that_cannot_be_written_is_reported_and_not_raised(config, capfd, monkeypatch):
+def test_an_unwritable_record_is_reported_and_not_raised(config, capfd, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

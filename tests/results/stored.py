@@ -1,4 +1,4 @@
-"""Small records, by the records' own interface."""
+"""Small records, made through the interface of `RunRecord`."""
 
 from ntkode.results import RunRecord, SweepIndex, summarise
 

@@ -30,7 +30,7 @@ def test_both_formats_hold_runs_and_history(folder, tmp_path):
         table = read(tmp_path / "out" / f"runs.{kind}")
         assert list(table) == list(runs)
         assert table["loss/train"].tolist() == runs["loss/train"].tolist()
-        # One type a column: JSON text where there are several.
+        # A column of several types is stored as JSON text.
         assert table["config.lr"].iloc[:2].tolist() == ['"auto"', "0.1"]
         assert table["config.lr"].isna().tolist() == [False, False, True]
         assert table["config.layers"].map(json.loads).tolist() == [[64, 64]] * 3

@@ -1,4 +1,4 @@
-"""Names of runs and sweeps."""
+"""Ids of runs and names of sweeps."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_the_prefix_is_readable_and_ten_digits_follow():
 
 
 def test_the_name_is_the_same_in_every_process():
-    # printf '{"model":{"width":4},"seed":0}' | sha256sum; a name that moved would orphan every stored run.
+    # printf '{"model":{"width":4},"seed":0}' | sha256sum; if it changed, no stored run could be found.
     assert run_id({"seed": 0, "model": {"width": 4}, "sweep": "s"}) == "w4-s0-fb37b9a3b0"
 
 
@@ -133,7 +133,7 @@ def test_long_sweep_names_are_cut_and_stay_distinct():
     ],
 )
 def test_a_sweep_keeps_its_name(overrides, name):
-    """The same command resumes its sweep, whose folder it finds by this name."""
+    """The same command resumes its sweep, which is stored under this name."""
     assert sweep_name(overrides) == name
 
 

@@ -49,7 +49,7 @@ def test_only_the_runs_of_a_sweep_in_its_order(tmp_path):
     index = SweepIndex(tmp_path, "s")
     index.add("tanh-0", "activation=tanh")
     index.add("relu-0", "activation=relu")
-    index.add("tanh-0", "activation=tanh seed=0")  # the same run, asked for otherwise
+    index.add("tanh-0", "activation=tanh seed=0")  # the same run by other overrides
     assert list(load(tmp_path, sweep="s")["run_id"]) == ["tanh-0", "relu-0"]
 
 

@@ -1,4 +1,4 @@
-"""Results folders of several machines as one."""
+"""Merging the results folders of several machines."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def test_merging_again_changes_nothing(folders):
         ({"status": "done"}, {"status": "diverged", "scale": 2.0}, "kept"),
         ({"status": "interrupted", "rows": 2}, {"status": "killed", "rows": 3}, "replaced"),
         ({"status": "killed", "rows": 3}, {"status": "interrupted", "rows": 3}, "kept"),
-        ({"status": "done"}, {"status": "done"}, "kept"),  # other costs are no other numbers, NaN is NaN
+        ({"status": "done"}, {"status": "done"}, "kept"),  # costs may differ, and NaN equals NaN
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""Where numbers come from."""
+"""The stored provenance of a run's numbers."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The record of a run."""
+"""The record of a run on disk."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The index of a sweep."""
+"""The index of a sweep's jobs."""
 
 import multiprocessing
 import os

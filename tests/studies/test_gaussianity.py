@@ -1,4 +1,4 @@
-"""study=gaussianity: many networks at once against one by one, its numbers, and what it can see."""
+"""study=gaussianity: blocks of networks against single ones, its statistics, and what they detect."""
 
 import math
 
@@ -84,10 +84,10 @@ def test_numbers_of_a_known_mixture():
 
 
 def test_an_output_that_is_zero_whatever_v_is_a_point_mass():
-    """One of a hundred networks is dead: the law jumps by 1/100 at 0, the others are Gaussian."""
+    """One of a hundred networks is zero: the distribution jumps by 1/100 at 0; the others are Gaussian."""
     variances = np.ones((100, 2))
     variances[7, 1] = 0.0
-    # The mean over two inputs; the second's law is off by half a jump, on either side of 0.
+    # The mean over two inputs; the distribution at the second deviates by half the jump on both sides of 0.
     assert mixture(variances, np.ones(2))["output/limit_distance"] == pytest.approx(0.005 / 2)
 
 
@@ -98,7 +98,7 @@ def test_gaussian_independent_outputs_pass():
     values |= against_limit(outputs[:, :, 0], np.ones(3))
     assert [name for name in values if name.endswith("rejected") and values[name]] == []
     assert values["quantile/+1.00"] == pytest.approx(1, abs=0.03)
-    wrong = against_limit(outputs[:, :, 0], np.full(3, 1.2))  # the variance counts against the limit
+    wrong = against_limit(outputs[:, :, 0], np.full(3, 1.2))  # the variance differs from the limit
     assert wrong["output/limit_rejected"] == 1
 
 
@@ -112,10 +112,11 @@ def test_deviations_fall_as_one_over_the_width(run):
         _, record = run("activation=tanh", f"model.width={width}")
         assert record.status["status"] == Status.DONE, record.status
         summaries[width] = record.summary()
-    assert summaries[4]["process/ad_rejected"] == 1  # the test can see what there is to see
+    assert summaries[4]["process/ad_rejected"] == 1  # the test detects the deviation
     kurtosis = [summaries[width]["output/excess_kurtosis"] for width in (4, 16, 64)]
     slope = math.log(kurtosis[2] / kurtosis[0]) / math.log(16)
-    # Of 1,000 initialisations a variance has an error of √(2/1,000) = 4 %: 0.03 in the slope, thrice that.
+    # A variance of 1,000 samples has an error of √(2/1,000) = 4 %, which is 0.03 in the slope; the tolerance
+    # is five times that.
     assert slope == pytest.approx(-1, abs=0.15)
     assert summaries[64]["output/variance_error"] < 0.03
     assert summaries[64]["output/limit_distance"] < summaries[4]["output/limit_distance"] / 5

@@ -1,4 +1,4 @@
-"""study=kernel_positivity: what is singular, what is not, and what is not resolved."""
+"""study=kernel_positivity: singular, positive definite and unresolved kernels."""
 
 import pytest
 import torch
@@ -44,9 +44,12 @@ def test_an_entrys_error_moves_no_eigenvalue_by_more_than_n_times_it():
     [
         ("activation=tanh", 30),
         ("activation=softplus", 30),
-        ("activation=quadratic", 30),  # a polynomial, and of full rank all the same
-        ("activation=identity", 20),  # no more than there are features
-        ("activation=tanh dataset=sphere_antipodal", 15),  # odd: half of the rows are the others' negatives
+        ("activation=quadratic", 30),  # of full rank although φ is a polynomial
+        ("activation=identity", 20),  # at most the number of features
+        (
+            "activation=tanh dataset=sphere_antipodal",
+            15,
+        ),  # φ odd: half of the rows are negatives
         ("activation=identity dataset=sphere_antipodal", 15),
         ("activation=gelu dataset=sphere_antipodal", 30),
     ],

@@ -1,4 +1,4 @@
-"""Tests of normality against Monte Carlo, and against what they must and must not see."""
+"""Normality tests: p-values against Monte Carlo, and deviations that they must detect."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ M, SAMPLES = 400, 4000
 
 @pytest.fixture(scope="module")
 def normal():
-    """Normal samples of another mean and variance."""
+    """Normal samples with mean and variance other than 0 and 1."""
     return standardised(3 + 5 * np.random.default_rng(0).standard_normal((M, SAMPLES)))
 
 
@@ -28,7 +28,7 @@ def test_statistics_are_scipys(normal):
     for distance, column in zip(kolmogorov_distances(few), few.T, strict=True):
         assert distance == pytest.approx(stats.kstest(column, "norm").statistic)
     for adjusted, column in zip(anderson_darling(few), few.T, strict=True):
-        # SciPy's standardises by the same mean and deviation, and leaves the statistic unadjusted.
+        # SciPy uses the same mean and standard deviation, and does not adjust the statistic.
         plain = stats.goodness_of_fit(
             stats.norm, column, known_params={"loc": 0, "scale": 1}, statistic="ad", n_mc_samples=1
         ).statistic
@@ -38,7 +38,7 @@ def test_statistics_are_scipys(normal):
 @pytest.mark.parametrize("level", [0.01, 0.05, 0.1])
 def test_p_values_are_uniform_for_normal_samples(normal, level):
     for p in (lilliefors_p(kolmogorov_distances(normal), M), anderson_darling_p(anderson_darling(normal))):
-        # Three standard errors of a share over 4,000 samples, and the fits' own error of a tenth.
+        # Three standard errors of a share of 4,000 samples, plus the error of the fits, a tenth.
         error = 3 * np.sqrt(level * (1 - level) / SAMPLES) + 0.1 * level
         assert (p < level).mean() == pytest.approx(level, abs=error)
 
@@ -52,7 +52,7 @@ def test_p_values_fall_with_the_statistic():
     grid = np.linspace(0.01, 500, 20_000)
     p = anderson_darling_p(grid)
     assert ((p >= 0) & (p <= 1)).all()
-    assert (np.diff(p) <= 1e-3).all()  # the pieces of the fit meet to 1e-3
+    assert (np.diff(p) <= 1e-3).all()  # the pieces of the fit agree to 1e-3
     p = lilliefors_p(np.linspace(0.001, 0.5, 1000), 4000)
     assert (np.diff(p) <= 0).all()
     assert p[-1] < 1e-12

@@ -12,7 +12,7 @@ SMALL = ("size=smoke", "dataset=digits", "width=w64", "logger=none", "metrics=no
 
 @pytest.fixture(scope="module")
 def train(composed, tmp_path_factory):
-    """Run a job with these overrides (and whole parts of the config as keywords); its record."""
+    """A function that runs a job with these overrides and parts of its config, and returns its record."""
     results = tmp_path_factory.mktemp("results")
 
     def call(*overrides, **parts):
@@ -52,7 +52,7 @@ def test_a_run_is_whole_and_its_loss_falls(train, overrides):
     history, summary = record.history(), record.summary()
     assert [row["step"] for row in history] == list(range(26))
     first, last = history[0]["loss/train"], history[-1]["loss/train"]
-    assert last < 0.95 * first  # any of these 25 steps take away a tenth and more
+    assert last < 0.95 * first  # in all cases 25 steps reduce the loss by a tenth or more
     assert summary["loss/train"] == last
     assert summary["loss/ratio"] == last / first
     assert 0 < summary["learning_rate"] < 1

@@ -1,4 +1,4 @@
-"""study=width_limit against slow, direct computation; its rate; and what it says to bad input."""
+"""study=width_limit against slow, direct computation; its rate, and its errors for invalid settings."""
 
 import math
 
@@ -71,7 +71,7 @@ def test_rows_hold_what_direct_computation_gives(run):
                 parameter -= rate * gradient
     trained = dense_trace_kernel(model, x, x)
     assert last["ntk/limit_distance"] == pytest.approx(distance(trained, limit.ntk), rel=TOLERANCE)
-    assert last["ntk/drift"] == pytest.approx(distance(trained, kernel), rel=1e-6)  # of a small difference
+    assert last["ntk/drift"] == pytest.approx(distance(trained, kernel), rel=1e-6)  # of a difference
 
 
 def test_the_limit_uses_the_solver_of_the_run():
@@ -85,7 +85,7 @@ def test_the_limit_uses_the_solver_of_the_run():
     assert torch.allclose(limit.ntk, euler.ntk, atol=1e-12)
     assert torch.allclose(limit.nngp, euler.nngp, atol=1e-12)
     flow = infinite_width_kernels(x, **options)
-    assert distance(limit.ntk, flow.ntk) > 0.01  # which distances from the exact flow would never fall below
+    assert distance(limit.ntk, flow.ntk) > 0.01  # a bound below for distances from the exact flow
 
 
 def test_the_conditional_nngp_is_the_covariance_over_v():
@@ -93,7 +93,7 @@ def test_the_conditional_nngp_is_the_covariance_over_v():
     x = torch.randn(3, 4, dtype=torch.float64)
     model = NeuralODE(4, 16, 200_000, activation="tanh", sigma_v=1.5).double()
     outputs = model(x).detach()
-    # 200,000 outputs are as many draws of v: standard errors of √(2/200,000) = 0.3 % of the variances.
+    # 200,000 outputs are as many draws of v: the variances have standard errors of √(2/200,000) = 0.3 %.
     covariance = outputs @ outputs.T / outputs.shape[1]
     scale = conditional_nngp(model, x).diag().max()
     assert ((conditional_nngp(model, x) - covariance).abs().max() / scale) < 0.012
@@ -114,8 +114,8 @@ def test_distances_fall_as_one_over_the_root_of_the_width(activation):
             )
             rows.append(LimitDistances(model, x).measure(model))
         logs.append([sum(math.log(row[name]) for row in rows) / 8 for name in KERNELS[:2]])
-    # A distance scatters by 30 % over seeds: over 8 of them and a factor 16, ±0.3/√8·√2/log 16 = 0.054 a
-    # standard error.
+    # A distance varies by 30 % over seeds: with 8 seeds and a factor of 16 in width, the slope has a standard
+    # error of 0.3/√8·√2/log 16 = 0.054.
     for first, last in zip(logs[0], logs[-1], strict=True):
         assert (last - first) / math.log(widths[-1] / widths[0]) == pytest.approx(-0.5, abs=0.15)
 

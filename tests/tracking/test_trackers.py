@@ -1,4 +1,4 @@
-"""What the trackers keep of a run: W&B's offline files, and metrics.csv."""
+"""The trackers' files: offline W&B files and metrics.csv."""
 
 import csv
 
@@ -15,7 +15,7 @@ SMALL = ("size=smoke", "n_train=16", "n_test=16", "dataset=digits", "width=w64")
 
 @pytest.fixture(scope="module")
 def tracked(composed, tmp_path_factory):
-    """By learning rate, a run that trains and one that diverges: its record, and what W&B has of it."""
+    """By learning rate, the record and the W&B run of a training that succeeds and of one that diverges."""
     results = tmp_path_factory.mktemp("results")
 
     def run(rate):
@@ -57,7 +57,7 @@ def test_a_failed_job_ends_as_failed_in_wandb(tracked):
 
 @pytest.fixture
 def config(tmp_path):
-    """The config of a job that writes two rows, with this logger."""
+    """A function that makes the config of a job of two rows with a given logger."""
 
     def make(target, **settings):
         return {
@@ -75,7 +75,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def only_record(tmp_path):
-    """The record of the one job."""
+    """A function that returns the record of the only job."""
 
     def find():
         [status] = tmp_path.glob("*/status.json")
@@ -167,7 +167,7 @@ def log_rows(directory, rows, *, failed=False):
 
 
 def test_csv_has_all_rows_and_columns_however_sparse(tmp_path):
-    # More rows than Lightning buffers, and metrics that first come after some of them are written.
+    # More rows than Lightning buffers, with metrics that first appear after a part has been written.
     rows = [{"loss/train": 1 / (step + 1)} for step in range(251)]
     for step, name in (
         (0, "ntk/lambda_min"),

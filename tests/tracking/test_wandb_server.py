@@ -32,7 +32,7 @@ def test_a_closed_port_is_an_error():
 
 
 def test_a_silent_server_is_given_up():
-    # It returns while the server still listens, and for the limit of 0.3 s.
+    # The check returns although the server never answers, and the message names the limit.
     with listening() as url, pytest.raises(ServerUnavailable, match=rf"{re.escape(url)} .*\b0\.3\b"):
         check_server(url, seconds=0.3)
 
