@@ -2,11 +2,13 @@
 
 import math
 import statistics
+import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from ntkode.report.statistics.intervals import Exact, GeometricMean, Mean, Share
+from ntkode.report.statistics.intervals import Exact, GeometricMean, Mean, Share, student_interval
 
 T_OF_3 = 4.3026527  # Student's 0.975 quantile with 2 degrees of freedom
 
@@ -21,6 +23,20 @@ def y(runs):
 
 
 MEAN, GEOMETRIC_MEAN, SHARE = (kind(y, "some runs") for kind in (Mean, GeometricMean, Share))
+
+
+def test_the_mean_of_skewed_values_has_students_interval():
+    given = [1.0, 2.0, 6.0]
+    found = MEAN(values(*given))
+    half = T_OF_3 * statistics.stdev(given) / math.sqrt(3)
+    assert (found.value, found.low, found.high) == pytest.approx((3, 3 - half, 3 + half))
+
+
+def test_values_that_differ_by_rounding_raise_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low, high = student_interval(np.array([1.0, 1 + 3e-16, 1 - 1e-16]))
+    assert low <= 1 <= high
 
 
 def test_the_geometric_mean_has_the_interval_of_the_mean_logarithm():
