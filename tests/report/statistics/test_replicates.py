@@ -118,6 +118,8 @@ def test_a_slope_leaves_out_sizes_below_the_least():
     assert exponent()(runs)["seed 0"] == exponent(least=1)(runs)["seed 0"]
     assert exponent(least=16)(runs)["seed 0"] == pytest.approx(-0.5)
     assert exponent(least=17)(runs).empty
+    assert exponent(least=17)(runs).dtype == float
+    assert exponent()(runs.drop(columns="config.model.width")).empty
 
 
 def test_slopes_fitted_apart_are_averaged():
@@ -132,6 +134,20 @@ def test_slopes_fitted_apart_are_averaged():
     assert exponent(apart=("depth", "solver"))(runs).empty
 
 
+def test_sizes_may_be_less_than_one():
+    runs = sized_runs([1.0, 0.5, 0.25])
+    small = runs.assign(**{"config.model.width": runs["config.model.width"] / 32})  # 1/32, 1/8, 1/2
+    assert exponent()(small)["seed 0"] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("measure", [exponent(), value("error", {}), at(max, "size", "error", {})])
+def test_runs_without_what_is_needed_have_no_replicate(measure):
+    for runs in (sized_runs([1.0, 0.5]).iloc[:0], pd.DataFrame()):
+        assert measure(runs).empty
+        assert measure(runs).dtype == float
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("y", [0.0, -1.0, math.nan])
 def test_no_slope_through_a_value_that_is_not_positive(y):
     values = exponent()(sized_runs([1.0, y, 0.25]))
