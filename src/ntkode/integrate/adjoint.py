@@ -22,7 +22,7 @@ class Adjoint:
     """The continuous adjoint dλ/dt = −(∂F/∂h)^T λ, solved backwards (Chen et al. 2018, arXiv 1806.07366).
 
     Memory does not grow with the number of steps. The state is integrated backwards from h(T), so the
-    gradient equals neither the discrete nor the continuous one, but both up to the solver's error.
+    gradient differs from both the discrete and the continuous one by the solver's error.
 
     Args:
         backward: solver of the backward pass; None: that of the forward pass.

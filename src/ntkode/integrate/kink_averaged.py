@@ -133,10 +133,8 @@ class _BackwardPass:
     def run(self, times: Tensor, states: Sequence[Tensor], adjoint: Tensor) -> Tensor:
         """λ(0) from λ(T), both (N, m); accumulates ∂L/∂θ in `gradients`."""
         after = self._node(times[-1], states[-1])
-        weight, slopes = (
-            times.new_zeros(()),
-            torch.zeros_like(after.z),
-        )  # from the following step
+        # Contributions of the following step to a node.
+        weight, slopes = times.new_zeros(()), torch.zeros_like(after.z)
         for number in range(len(times) - 2, -1, -1):
             step = times[number + 1] - times[number]
             before = self._node(times[number], states[number])

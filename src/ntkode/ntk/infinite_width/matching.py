@@ -190,7 +190,7 @@ class VarianceMatch(ABC):
 
 @dataclass(frozen=True)
 class MatchNTK(VarianceMatch):
-    """Equal output variance and equal NTK diagonal: σ_w from their ratio NTK/NNGP.
+    """Equal output variance and equal NTK diagonal: σ_w from the ratio NTK/NNGP.
 
     Args:
         output_variance: mean over the inputs of NNGP(x, x).

@@ -30,8 +30,8 @@ _REACH = 12.0
 class HermiteSeries:
     """The dual of an activation by its Hermite series, truncated to a tolerance.
 
-    Entries so close to ρ = ±1 that the most terms of `LADDER` do not reach the tolerance (kinks, very steep
-    φ) use `PairQuadrature`.
+    Entries with ρ so close to ±1 that the largest number of terms in `LADDER` misses the tolerance (kinks,
+    very steep φ) use `PairQuadrature`.
 
     Args:
         activation: φ.
