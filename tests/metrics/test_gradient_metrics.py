@@ -72,9 +72,8 @@ def test_an_adaptive_run_counts_its_steps():
     row = rows.rows[0]
     for direction in ("forward", "backward"):
         taken = row[f"cost/steps_{direction}"] + row[f"cost/rejected_{direction}"]
-        assert (
-            row[f"cost/nfe_{direction}"] == 6 * taken + 2
-        )  # dopri5: six evaluations per step, two at the start
+        # dopri5: six evaluations per step, two at the start.
+        assert row[f"cost/nfe_{direction}"] == 6 * taken + 2
 
 
 def test_cost_counts_evaluations(trained):

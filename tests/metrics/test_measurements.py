@@ -28,7 +28,7 @@ def split(rows, outputs=3, labels=None):
 
 
 class Drawing(metrics.Metric):
-    """Draws random numbers."""
+    """Metric that draws random numbers when it measures."""
 
     def names(self, module):
         return {"drawn"}

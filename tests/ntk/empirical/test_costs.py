@@ -96,7 +96,7 @@ def test_the_sizes_of_a_weight_are_those_of_its_calls():
     assert (trace.separate, whole.separate) == (1, 1)
 
 
-def test_each_method_leaves_its_own_contractions():
+def test_each_method_has_its_candidate_contractions():
     assert set(CANDIDATES["auto"]) == {(c, k) for c in (False, True) for k in ("pairs", "build")}
     for method, contractions, compressed in (
         ("pairs", {"pairs"}, {False}),
