@@ -1,14 +1,16 @@
-"""torchdyn and torchode, where they are installed, as gradient methods of the same model.
+"""torchdyn and torchode, if installed, as gradient methods of the same model.
 
-`make perf-peers` puts them into a folder of their own beside the environment, without what they ask for: they
-run on the same PyTorch as everything else. torchdyn's rk4 is the classical rule, torchdiffeq's the 3/8 rule.
-torchode has no Runge–Kutta rule of order 4: dopri5 with fixed steps stands in, with as many evaluations.
+`make perf-peers` installs them into a separate folder without their dependencies, so that they use the same
+PyTorch as ntkode; measuring processes get this folder through PYTHONPATH. torchdyn's rk4 is the classical
+rule, torchdiffeq's the 3/8 rule. torchode has no Runge–Kutta rule of order 4; dopri5 with fixed steps and
+about as many evaluations replaces it.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,43 +24,43 @@ from torch import Tensor, nn
 from ntkode.integrate import Backprop, CountedField, GradientMethod, Solver
 
 FOLDER = Path(__file__).resolve().parents[2] / ".torch-peers"
-# Evaluations of a step; of dopri5, whose last stage is the next step's first, after the first step.
+# Evaluations per step. dopri5 reuses its last stage as the first one of the next step.
 RK4_STAGES, DOPRI5_STAGES = 4, 6
 
 
-# Behind the environment's own packages: theirs are the ones to run on.
-sys.path.append(str(FOLDER))
+def environment() -> dict[str, str]:
+    """The environment variable by which a process finds the peers."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(FOLDER))))}
 
 
 @dataclass(frozen=True)
 class Peer(ABC):
-    """A gradient method outside ntkode."""
+    """A gradient method of another library."""
 
     reverses_time: ClassVar[bool] = False
     package: ClassVar[str]
 
     @property
     def version(self) -> str | None:
-        """The package's, or None where it is not installed."""
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        """The version of the package; None if it is not installed."""
+        path = [*sys.path, str(FOLDER)]
+        installed = importlib.metadata.distributions(name=self.package, path=path)
+        return next((distribution.version for distribution in installed), None)
 
     def reversing(self, solver: Solver) -> Solver | None:
-        """Not told."""
+        """None: the peers report no reversed solver."""
         return None
 
     @property
     def exact(self) -> GradientMethod:
-        """Backpropagation."""
+        """Backpropagation through the solve, ntkode's reference method."""
         return Backprop()
 
     def check(self, solver: Solver, field: CountedField) -> None:
-        """Only RK4 is compared.
+        """Check that the solver is RK4, the only one compared.
 
         Raises:
-            ValueError: another solver.
+            ValueError: it is not.
         """
         if solver.method != "rk4":
             raise ValueError(f"{self.package} is compared on rk4, not on {solver}")
@@ -67,7 +69,7 @@ class Peer(ABC):
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m)."""
+        """The final state h(T), shape (N, m)."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,10 @@ class Torchdyn(Peer):
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m)."""
+        """The final state h(T), shape (N, m)."""
         from torchdyn.core import ODEProblem
 
-        # Its default tolerances, in order to be spared a warning that they have no effect.
+        # The default tolerances, given explicitly to avoid a warning that they have no effect.
         tolerances = dict.fromkeys(("atol", "rtol", "atol_adjoint", "rtol_adjoint"), 1e-3)
         problem = ODEProblem(
             _FieldModule(field),
@@ -97,7 +99,7 @@ class Torchdyn(Peer):
             optimizable_params=parameters,
             **tolerances,
         )
-        # It steps along these times; its adjoint steps back along those whose states it has kept.
+        # Grid of the solve; the adjoint steps back along the stored times.
         times = torch.linspace(0.0, horizon, (solver.steps or 1) + 1, dtype=state.dtype)
         kept = times[-1:] if self.sensitivity == "autograd" else ()
         final: Tensor = problem.odeint(state, times, kept)[1][-1]
@@ -113,12 +115,12 @@ class Torchode(Peer):
     def flow(
         self, solver: Solver, field: CountedField, state: Tensor, horizon: float, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """h(T), shape (N, m)."""
+        """The final state h(T), shape (N, m)."""
         import torchode
 
         steps = max(1, math.ceil(RK4_STAGES * (solver.steps or 1) / DOPRI5_STAGES))
         start = state.new_zeros(len(state))
-        # A hair longer, so that rounding leaves no tiny step at the end; torchode cuts the last one short.
+        # Slightly longer, so that rounding leaves no tiny last step; torchode shortens the last step.
         step = torch.full_like(start, horizon / steps * (1 + 1e-6))
         adjoint = torchode.AutoDiffAdjoint(
             torchode.Dopri5(torchode.ODETerm(field)), torchode.FixedStepController()
@@ -136,12 +138,12 @@ PEERS: dict[str, Peer] = {
 
 
 class _FieldModule(nn.Module):
-    """F as torchdyn takes it; the parameters are registered by `ODEProblem`."""
+    """F as a module for torchdyn; `ODEProblem` registers the parameters."""
 
     def __init__(self, field: CountedField) -> None:
         super().__init__()
         self._field = field
 
     def forward(self, t: Tensor, x: Tensor, args: object = None) -> Tensor:
-        """F(t, x)."""
+        """The vector field F(t, x), shape (N, m)."""
         return self._field(t, x)

@@ -1,4 +1,4 @@
-"""The gradient benchmark as people read it: ratios to backprop, targets, a table of each setting."""
+"""Tables of the gradient benchmark: ratios to backprop, targets, and one table per setting."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MEMORY, MEMORY_TIME = 0.45, 1.5
 
 
 def targets(results: list[Result]) -> list[dict[str, Any]]:
-    """What is aimed at: a ratio to backprop, its bound, and whether it is kept; None where unknown."""
-    found = []
+    """The targets: ratio to backprop, its bound, and whether it is met (None if not measured)."""
+    rows = []
     for result in results:
         if result["reference_steps"]:
             name, bounds = "kink_averaged", {"error": KINK_ERROR, "seconds": KINK_TIME}
@@ -40,27 +40,27 @@ def targets(results: list[Result]) -> list[dict[str, Any]]:
             ratio = error_ratio(result, name) if quantity == "error" else cost_ratio(result, name, quantity)
             kept = None if ratio is None else ratio <= bound
             part = {"problem": result["problem"], "contestant": name, "quantity": quantity}
-            found.append(part | {"ratio": ratio, "at_most": bound, "kept": kept})
-    return found
+            rows.append(part | {"ratio": ratio, "at_most": bound, "kept": kept})
+    return rows
 
 
 def cost_ratio(result: Result, name: str, quantity: str) -> float | None:
-    """A contestant's seconds, allocated or resident memory over backprop's."""
+    """A contestant's seconds, allocated or resident memory relative to backprop."""
     by_name = {row["contestant"]: row for row in result["contestants"]}
     above, below = (by_name[n].get(quantity) for n in (name, BASE))
     return above / below if above is not None and below else None
 
 
 def error_ratio(result: Result, name: str) -> float | None:
-    """Median over the seeds of a contestant's error over backprop's."""
-    own, base = errors(result, name), errors(result, BASE)
-    return statistics.median(a / b for a, b in zip(own, base, strict=True)) if own and base else None
+    """Median over seeds of a contestant's error relative to backprop."""
+    values, base = errors(result, name), errors(result, BASE)
+    return statistics.median(a / b for a, b in zip(values, base, strict=True)) if values and base else None
 
 
 def errors(result: Result, name: str) -> list[float]:
-    """A contestant's error of each seed."""
-    ended = [row["errors"] for row in result["errors"] if row["status"] == "done"]
-    return [found[name] for found in ended if name in found]
+    """A contestant's errors, one per seed."""
+    done = [row["errors"] for row in result["errors"] if row["status"] == "done"]
+    return [by_name[name] for by_name in done if name in by_name]
 
 
 def printed(result: Result) -> Table:
@@ -69,37 +69,37 @@ def printed(result: Result) -> Table:
     for index, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="right" if index else "left")
     for row in result["contestants"]:
-        table.add_row(*_cells(result, row))
+        table.add_row(*_texts(result, row))
     return table
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The page: targets, then a table of each setting."""
+    """The page: targets, then one table per setting."""
     peers = ", ".join(f"{name} {version or 'not installed'}" for name, version in record["peers"].items())
     packages = record["packages"]
     lines = [
-        f"# One loss gradient by each method: ntkode {packages['ntkode']}",
+        f"# Gradient methods compared on one loss gradient: ntkode {packages['ntkode']}",
         "",
         f"{record['hardware']['cpu']}, one thread; torch {packages['torch']}, torchdiffeq "
         f"{packages['torchdiffeq']}{', ' * bool(peers)}{peers}; {record['started'][:10]}.",
-        "Protocol: top of `benchmarks/perf/gradients.py`. All numbers: the JSON file beside this one.",
+        "Protocol: docstring of `benchmarks/perf/gradients.py`. All numbers: the JSON file in this folder.",
         "",
-        "Ratios are to backprop through torchdiffeq's `odeint`, in the same run. Allocated: by PyTorch's",
-        "allocator at the peak; resident: in the process. Error: relative to a float64 reference, median and",
-        "worst over the seeds; its ratio: the median of the seeds' ratios.",
+        "Ratios are relative to backprop through torchdiffeq's `odeint` in the same run. Allocated: peak of",
+        "PyTorch's allocator; resident: peak of the process. Error: relative to a float64 reference, median",
+        "and worst over seeds; its ratio is the median of the ratios per seed.",
         "",
-        *_rows(("target", "N", "n", "φ", "found", "at most", ""), map(_target, record["targets"])),
+        *_rows(("target", "N", "n", "φ", "measured", "at most", ""), map(_target, record["targets"])),
     ]
     for result in record["settings"]:
         lines += ["", f"## {_title(result)}", "", *_remarks(result)]
-        lines += _rows(HEADINGS, (_cells(result, row) for row in result["contestants"]))
+        lines += _rows(HEADINGS, (_texts(result, row) for row in result["contestants"]))
     return "\n".join(lines) + "\n"
 
 
-def told(target: dict[str, Any]) -> str:
-    """A target as a line."""
-    what, samples, width, activation, found, bound, kept = _target(target)
-    return f"{activation} ({samples}, {width}) {what} {found} of backprop's, at most {bound}: {kept}"
+def target_line(target: dict[str, Any]) -> str:
+    """A target as one line of text."""
+    quantity, samples, width, activation, ratio, bound, kept = _target(target)
+    return f"{activation} ({samples}, {width}) {quantity} {ratio} of backprop's, at most {bound}: {kept}"
 
 
 def _title(result: Result) -> str:
@@ -108,11 +108,11 @@ def _title(result: Result) -> str:
 
 
 def _remarks(result: Result) -> Iterator[str]:
-    own = [row["reference_error"] for row in result["errors"] if row["status"] == "done"]
-    if own:
+    reference = [row["reference_error"] for row in result["errors"] if row["status"] == "done"]
+    if reference:
         steps = result["reference_steps"]
-        worst = f"{max(own):.1e} at most, by halving its {steps} steps"
-        yield f"{len(own)} seeds. The reference's own error: {worst}."
+        worst = f"at most {max(reference):.1e}, estimated by halving its {steps} steps"
+        yield f"{len(reference)} seeds. Error of the reference: {worst}."
         yield ""
     if "difference" in (result["equality"] or {}):
         yield f"checkpointed differs from backprop by {result['equality']['difference']:.1e} in float64."
@@ -129,15 +129,15 @@ def _target(target: dict[str, Any]) -> tuple[str, ...]:
         problem["activation"],
         _times(ratio),
         _times(target["at_most"]),
-        {True: "kept", False: "missed", None: "unknown"}[target["kept"]],
+        {True: "met", False: "missed", None: "unknown"}[target["kept"]],
     )
 
 
-def _cells(result: Result, row: dict[str, Any]) -> tuple[str, ...]:
+def _texts(result: Result, row: dict[str, Any]) -> tuple[str, ...]:
     name = row["contestant"]
     if row.get("status") != "done":
         return (name, f"{row.get('status', 'to come')}: {row.get('reason', '')}", *(NONE,) * 8)
-    own = errors(result, name)
+    values = errors(result, name)
     return (
         name,
         f"{row['seconds']:.3g} s",
@@ -146,8 +146,8 @@ def _cells(result: Result, row: dict[str, Any]) -> tuple[str, ...]:
         _times(cost_ratio(result, name, "allocated")),
         _megabytes(row.get("resident")),
         _times(cost_ratio(result, name, "resident")),
-        f"{statistics.median(own):.1e}" if own else NONE,
-        f"{max(own):.1e}" if own else NONE,
+        f"{statistics.median(values):.1e}" if values else NONE,
+        f"{max(values):.1e}" if values else NONE,
         _times(error_ratio(result, name)),
     )
 

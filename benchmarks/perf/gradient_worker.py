@@ -1,4 +1,4 @@
-"""One measurement of gradient methods, in a process of its own: `python gradient_worker.py spec.json`."""
+"""One measurement of a gradient method, in a separate process: `python gradient_worker.py spec.json`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OURS: dict[str, GradientMethod] = {
     "reversible": Reversible(),
     "kink_averaged": KinkAveraged(),
 }
-# Smaller than any that is measured: first calls load libraries and fill their caches.
+# Smaller than any measured problem: first calls load libraries and fill caches.
 WARM_UP = (8, 16)
 
 
@@ -58,7 +58,7 @@ class Problem:
         return model, Objective(SquaredError(), x, 0.3 * torch.randn(self.samples, OUTPUTS))
 
     def smallest(self) -> Problem:
-        """The problem to warm up with."""
+        """The small problem for the warm-up, with the same activation."""
         return Problem(self.activation, *WARM_UP)
 
 
@@ -68,12 +68,12 @@ def installed(name: str) -> bool:
 
 
 def gradient(model: NeuralODE, objective: Objective, name: str) -> Gradient:
-    """∂L/∂θ by a contestant."""
+    """The loss gradient ∂L/∂θ computed by a contestant, by parameter name."""
     return loss_gradient(model.solved_by(model.solver, OURS.get(name) or PEERS[name]), objective)
 
 
 def warmed_up(problem: Problem, name: str) -> Callable[[], None]:
-    """One gradient of the problem, after one of a small problem."""
+    """A function that computes one gradient of the problem, after a warm-up on a small problem."""
     gradient(*problem.smallest().draw(), name)
     model, objective = problem.draw()
 
@@ -84,43 +84,43 @@ def warmed_up(problem: Problem, name: str) -> Callable[[], None]:
 
 
 def seconds(problem: Problem, name: str, watch: Stopwatch) -> dict[str, Any]:
-    """Seconds of one gradient, the best and all."""
+    """Seconds of one gradient: the best and all repeats."""
     taken = watch.taken(warmed_up(problem, name))
     return {key: taken[key] for key in ("seconds", "repeats")}
 
 
 def memory(problem: Problem, name: str, watch: Stopwatch) -> dict[str, Any]:
-    """Bytes of one gradient at the peak, resident and allocated."""
+    """Peak memory of one gradient in bytes, resident and allocated."""
     call = warmed_up(problem, name)
     taken = watch.taken(call)
     return {"resident": taken["memory"], "allocated": allocated_peak(call, torch.device("cpu"))}
 
 
 def errors(problem: Problem, steps: int, names: list[str]) -> dict[str, Any]:
-    """Errors of the contestants against a reference of so many steps, and its own by halving them."""
+    """Errors against a reference with `steps` steps, and the reference's error, by halving its steps."""
     model, objective = problem.draw()
     reference, coarse = (loss_gradient(fine_twin(model, s), objective) for s in (steps, steps // 2))
-    found = {}
+    by_name = {}
     for name in filter(installed, names):
         try:
-            found[name] = relative_error(gradient(model, objective, name), reference)
+            by_name[name] = relative_error(gradient(model, objective, name), reference)
         except Exception:
-            # Another library may fail on a newer PyTorch; the row of its cost tells how.
+            # Another library may fail with a newer PyTorch; its cost row holds the reason.
             if name in OURS:
                 raise
-    return {"reference_error": relative_error(coarse, reference), "errors": found}
+    return {"reference_error": relative_error(coarse, reference), "errors": by_name}
 
 
 def agreement(problem: Problem) -> dict[str, Any]:
     """Relative difference of checkpointed from backprop in float64."""
     model, objective = problem.draw()
     double = model.in_double()
-    own, other = (gradient(double, objective, name) for name in ("checkpointed", "backprop"))
-    return {"difference": relative_error(own, other)}
+    checkpointed, backprop = (gradient(double, objective, name) for name in ("checkpointed", "backprop"))
+    return {"difference": relative_error(checkpointed, backprop)}
 
 
 def main(spec: dict[str, Any]) -> None:
-    """Measure what `spec` asks for, or write the reason why not."""
+    """Carry out the measurement of `spec` and store its result, or the reason for its failure."""
     torch.set_num_threads(1)
     watch = Stopwatch(
         Path(spec["folder"]),
@@ -132,14 +132,14 @@ def main(spec: dict[str, Any]) -> None:
     problem = Problem(**spec["problem"])
     if spec["task"] in ("errors", "agreement"):
         watch.start()
-    ways: dict[str, Callable[[], dict[str, Any]]] = {
+    tasks: dict[str, Callable[[], dict[str, Any]]] = {
         "seconds": lambda: seconds(problem, spec["contestant"], watch),
         "memory": lambda: memory(problem, spec["contestant"], watch),
         "errors": lambda: errors(problem, spec["reference_steps"], spec["contestants"]),
         "agreement": lambda: agreement(problem),
     }
     try:
-        watch.write(**ways[spec["task"]]())
+        watch.write(**tasks[spec["task"]]())
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         watch.write(error=f"{type(error).__name__}: {reason[:200]}")

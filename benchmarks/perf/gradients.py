@@ -1,36 +1,36 @@
-"""One loss gradient of a Neural ODE by each gradient method: time, memory and error, beside other libraries.
+"""Time, memory and error of one loss gradient of a Neural ODE, by gradient method and library.
 
-python benchmarks/perf/gradients.py                    all of it, in about 10 minutes on two cores
-python benchmarks/perf/gradients.py --small --out perf/gradients.json     a first look, in seconds
+python benchmarks/perf/gradients.py                                       all, about 10 minutes on two cores
+python benchmarks/perf/gradients.py --small --out perf/gradients.json     tiny problems, in seconds
 
 Protocol
 --------
-Gradient    of L = ½ Σ ‖f(x_i) − y_i‖² by U, W and v of h(0) = U x/√d, dh/dt = W φ(h)/√n on [0, 1],
-            f = v^T φ(h(1))/√n at initialisation: d = 784, k = 10 outputs, entries N(0, 1), random inputs of
-            norm √d, targets 0.3·N(0, 1), float32, one call for the whole batch. RK4 (the 3/8 rule), 10 steps.
+Gradient    of L = ½ Σ ‖f(x_i) − y_i‖² with respect to U, W and v, where h(0) = U x/√d, dh/dt = W φ(h)/√n on
+            [0, 1] and f = v^T φ(h(1))/√n, at initialisation: d = 784, k = 10 outputs, entries N(0, 1), random
+            inputs of norm √d, targets 0.3·N(0, 1), float32, whole batch. RK4 (the 3/8 rule), 10 steps.
 Settings    kinks: relu, n = 256, N = 256 and 1000, five seeds. memory: tanh and softplus, n = N = 1000.
-Contestants backprop            autograd through torchdiffeq's `odeint`: what ratios are to
-            adjoint             torchdiffeq's `odeint_adjoint` with the same solver backwards
-            checkpointed, reversible, kink_averaged    ntkode's
-            torchdyn-autograd, torchdyn-adjoint        its `ODEProblem` with rk4 (the classical rule) on the
-                                same grid; its adjoint stores the states of the grid and steps along them
-            torchode            `AutoDiffAdjoint`, dopri5 with 7 fixed steps: it has no method of order 4,
-                                and that makes 43 evaluations, where RK4 makes 40
-            The peers run on the same PyTorch in the same environment; `make perf-peers` installs them.
-Error       ‖g − g_ref‖ / ‖g_ref‖ over all parameters, of every seed. Reference: `KinkAveraged` in float64
-            on the same float32 numbers with 320 steps (N = 256) or 160 (N = 1000). Its own error is told as
-            its distance from the same with half the steps, three times too high for a method of order 2.
-            References run beside each other on all cores, before anything is timed.
-Equality    checkpointed against backprop, both in float64, for the memory settings; 1e-12 is demanded.
-Measuring   Each number has a fresh process, on one core with one thread, and seed 0, that has called on a
-            small problem before. Seconds are the best of 3 calls, and of as many as fit into 2 s. Memory is
-            measured for the memory settings: allocated is what PyTorch's allocator has handed out at most at
-            a time, less what it had before, under its profiler; resident is the process's peak in one call
-            less what was resident before it. Either holds the gradient itself, not the model and its inputs.
-            For resident memory glibc gets MALLOC_MMAP_THRESHOLD_=1000000, so that freed tensors go back to
-            the system. Without it (before glibc 2.38) gaps between aligned blocks stay, by chance: backprop
-            was seen with 0.2 to 0.9 GB, checkpointed with 0.6 to 1.3 GB, of which 0.2 and 0.09 were in use.
-            Ratios are between numbers of one run.
+Contestants backprop            autograd through torchdiffeq's `odeint`, the baseline of all ratios
+            adjoint             torchdiffeq's `odeint_adjoint` with the same backward solver
+            checkpointed, reversible, kink_averaged    methods of ntkode
+            torchdyn-autograd, torchdyn-adjoint        `ODEProblem` with rk4 (the classical rule) on the same
+                                grid; its adjoint stores the states of the grid and steps along them
+            torchode            `AutoDiffAdjoint`, dopri5 with 7 fixed steps: it has no method of order 4, and
+                                this takes 43 evaluations, compared with 40 of RK4
+            The peers use the same PyTorch and environment; `make perf-peers` installs them.
+Error       ‖g − g_ref‖ / ‖g_ref‖ over all parameters, for every seed. Reference: `KinkAveraged` in float64
+            on the same float32 numbers with 320 steps (N = 256) or 160 (N = 1000). Its error is estimated by
+            the distance from a solve with half the steps, three times too high for a method of order 2.
+            References are computed in parallel on all cores, before any timing.
+Equality    checkpointed against backprop, both in float64, for the memory settings; at most 1e-12.
+Measurement Each number comes from a fresh process with one thread on one core, seed 0, after a warm-up on a
+            small problem. Seconds are the best of at least 3 calls, repeated for 2 s. Memory is measured for
+            the memory settings: allocated is the peak of PyTorch's allocator above its level before the
+            call, from the profiler; resident is the peak of the process in one call above its level before
+            it. Both include the gradient, but not the model and its inputs. For resident memory, glibc runs
+            with MALLOC_MMAP_THRESHOLD_=1000000, so that freed tensors return to the system. Without it
+            (before glibc 2.38) gaps between aligned blocks remain at random: backprop was measured at 0.2 to
+            0.9 GB and checkpointed at 0.6 to 1.3 GB, of which 0.2 and 0.09 GB were in use.
+            Ratios compare numbers of the same run.
 Targets     kink_averaged: at most a tenth of backprop's error (median of the seeds' ratios) at 2.5 times its
             time. checkpointed: at most 0.45 of backprop's peak, by either measure, at 1.5 times its time.
 """
@@ -44,8 +44,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradient_peers import PEERS
-from gradient_tables import markdown, printed, targets, told
+from gradient_peers import PEERS, environment
+from gradient_tables import markdown, printed, target_line, targets
 from gradient_worker import FEATURES, OURS, OUTPUTS, STEPS, Problem, installed
 from rich.console import Console
 from runner import HERE, Limits, on_all_cores, one_core, watched
@@ -56,24 +56,24 @@ from ntkode.results.storage import to_json
 
 SMOOTH = tuple(name for name in OURS if name != "kink_averaged")
 LIMITS = Limits(seconds=300.0, memory=int(20e9))
-# Short calls are repeated for so long.
+# Short calls are repeated for at least this time.
 LEAST_SECONDS = 2.0
-# Has glibc give freed tensors back to the system.
-GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
-# Of checkpointed from backprop in float64: the same operations, sums over steps in another order.
+# Makes glibc return freed tensors to the system.
+RETURN_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+# Largest difference of checkpointed from backprop in float64: same operations, different order of sums.
 EQUALITY = 1e-12
 COMMAND = [sys.executable, str(HERE / "gradient_worker.py")]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One comparison.
+    """One problem and its contestants.
 
     Attributes:
-        problem: of seed 0.
-        contestants: of ntkode; peers join them.
-        reference_steps: of the reference that errors are measured against; None where they are not.
-        peers: whether peers join.
+        problem: the problem with seed 0.
+        contestants: the methods of ntkode to compare.
+        reference_steps: number of steps of the reference for errors; None: errors are not measured.
+        peers: whether the peers are compared as well.
     """
 
     problem: Problem
@@ -99,9 +99,9 @@ class Campaign:
     """One run of the benchmark.
 
     Attributes:
-        options: the command line's.
-        console: where progress is told.
-        results: one of each setting, so far.
+        options: options of the command line.
+        console: console for progress.
+        results: the results so far, one per setting.
     """
 
     options: argparse.Namespace
@@ -109,7 +109,7 @@ class Campaign:
     results: list[dict[str, Any]] = field(default_factory=list)
 
     def carry_out(self) -> None:
-        """Measure everything; the files hold what there is at any time."""
+        """Measure everything; the files are updated after each measurement."""
         self.started = utc_now()
         settings = SMALL if self.options.small else SETTINGS
         self.results = [self._prepared(setting) for setting in settings]
@@ -123,7 +123,7 @@ class Campaign:
             self.console.print(printed(result))
 
     def failed(self) -> list[str]:
-        """What must not happen: a measurement of ntkode did not end, or equal gradients differ."""
+        """Errors: measurements of ntkode that failed, and gradients that should be equal but differ."""
         wrong = []
         for result in self.results:
             for part in (result["equality"], *result["errors"], *result["contestants"]):
@@ -145,12 +145,13 @@ class Campaign:
         }
 
     def _measure_errors(self) -> None:
-        # The longest first, so that no core is left with one of them at the end.
-        asked = [result for result in reversed(self.results) if result["reference_steps"]]
-        tasks = [(result, seed) for result in asked for seed in range(self.options.seeds)]
+        # Longest first, to balance the cores.
+        with_errors = [result for result in reversed(self.results) if result["reference_steps"]]
+        tasks = [(result, seed) for result in with_errors for seed in range(self.options.seeds)]
         specs = [
             {
                 "task": "errors",
+                "environment": environment(),
                 "problem": result["problem"] | {"seed": seed},
                 "reference_steps": result["reference_steps"],
                 "contestants": [row["contestant"] for row in result["contestants"]],
@@ -178,15 +179,22 @@ class Campaign:
             task = {"task": "seconds", "contestant": name, "repeats": self.options.repeats}
             row |= self._run(task | {"least_seconds": self._least_seconds}, problem, core)
             if memory and row["status"] == "done":
-                task = {"task": "memory", "contestant": name, "environment": GIVES_BACK}
-                row |= self._run(task, problem, core)
+                task = {"task": "memory", "contestant": name}
+                row |= self._run(task, problem, core, RETURN_FREED_MEMORY)
 
     @property
     def _least_seconds(self) -> float:
         return 0.0 if self.options.small else LEAST_SECONDS
 
-    def _run(self, task: dict[str, Any], problem: dict[str, Any], core: int | None) -> dict[str, Any]:
-        return watched(task | {"problem": problem, "core": core}, LIMITS, COMMAND).row
+    def _run(
+        self,
+        task: dict[str, Any],
+        problem: dict[str, Any],
+        core: int | None,
+        variables: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        place = {"problem": problem, "core": core, "environment": environment() | (variables or {})}
+        return watched(task | place, LIMITS, COMMAND).row
 
     def _write(self) -> None:
         record = self.record()
@@ -194,7 +202,7 @@ class Campaign:
         write_atomically(self.options.out.with_suffix(".md"), markdown(record))
 
     def record(self) -> dict[str, Any]:
-        """All that is known, as plain values."""
+        """The complete record as JSON-compatible values."""
         source = provenance(seeds={"problems": self.options.seeds}, dataset={}, threads=1, device="cpu")
         kept = ("git", "packages", "python", "hardware", "device", "threads", "seeds")
         return {
@@ -217,45 +225,45 @@ class Campaign:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line into options."""
     parser = argparse.ArgumentParser(
         description="Time, memory and error of one loss gradient by each gradient method.",
-        epilog="The protocol is told at the top of this file.",
+        epilog="The protocol is described in the docstring of this file.",
     )
     parser.add_argument("--repeats", type=_positive, default=3, help="timed calls (default: %(default)s)")
-    parser.add_argument("--seeds", type=_positive, default=5, help="of the errors (default: %(default)s)")
+    parser.add_argument("--seeds", type=_positive, default=5, help="seeds for errors (default: %(default)s)")
     parser.add_argument(
         "--peers",
         nargs="*",
         choices=list(PEERS),
         default=list(PEERS),
-        help="default: all; without a name: none",
+        help="peers to compare (default: all; without a name: none)",
     )
-    parser.add_argument("--small", action="store_true", help="tiny problems, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="tiny problems, as a quick test")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("docs/perf/gradients.json"),
-        help="JSON file; the tables go beside it, as .md (default: %(default)s)",
+        help="JSON file; the tables go to an .md file of the same name (default: %(default)s)",
     )
     return parser.parse_args(arguments)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer ≥ 1")
     return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, write files, print tables; exit code 1 where ntkode failed or equal gradients differ."""
+    """Measure, write files, print tables; exit code 1 if ntkode failed or equal gradients differ."""
     campaign = Campaign(parsed(arguments))
     try:
         campaign.carry_out()
     except KeyboardInterrupt:
-        raise SystemExit(f"interrupted: {campaign.options.out} holds what was measured") from None
+        raise SystemExit(f"interrupted: {campaign.options.out} holds the measurements so far") from None
     for target in campaign.record()["targets"]:
-        campaign.console.print(told(target))
+        campaign.console.print(target_line(target))
     print(campaign.options.out)
     if wrong := campaign.failed():
         raise SystemExit("\n".join(wrong))

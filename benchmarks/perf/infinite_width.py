@@ -4,13 +4,13 @@ python benchmarks/perf/infinite_width.py                     all cases, N = 1000
 python benchmarks/perf/infinite_width.py --rows 300 --activations tanh relu --out perf
 
 Protocol. Inputs are standard normal with 20 features, float64: rows of all distinct norms, or scaled to
-norm √d. A case is one call of `infinite_width_kernels` (σ = 1, T = 1, every pair of N rows, diagonal
-included) in a fresh process with one thread, so that no table or rule is there before it; the first, cold
-call counts, the interpreter's start and imports do not. Pin the process to a core (`taskset -c 1`). Its
-error is the largest difference, over a subset of 12 rows, to the same kernels with every pair solved at
-tolerance 1e-10 (relative above one, as the tolerance is); the error that the call itself estimated stands
-beside it. `repeats` calls in as many processes give the median time and its range. Limits: closed-form φ 15
-s, other analytic φ 120 s at 1e-6, equal norms 3 s at 1e-8.
+norm √d. A case is one call of `infinite_width_kernels` (σ = 1, T = 1, all pairs of N rows, with diagonal) in
+a fresh process with one thread, so that no cached table or rule exists. The first call is timed, without the
+start of the interpreter and imports. Pin the process to a core (`taskset -c 1`). The error is the largest
+difference, over 12 rows, from the same kernels with every pair solved at tolerance 1e-10 (relative above
+one, like the tolerance); the error estimated by the call is listed as well. `repeats` calls in separate
+processes give the median time and its range. Limits: 15 s for closed-form φ, 120 s for other analytic φ at
+1e-6, 3 s for equal norms at 1e-8.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CHECKED_ROWS = 12
 
 @dataclass(frozen=True)
 class Case:
-    """One setting of the benchmark; `limit_seconds` is what it may take at N = 1000."""
+    """One setting of the benchmark; `limit_seconds` is its time limit at N = 1000."""
 
     activation: str
     norms: str
@@ -60,7 +60,7 @@ def inputs(rows: int, norms: str) -> torch.Tensor:
 
 
 def measure(case: Case, rows: int) -> dict[str, float]:
-    """Seconds and errors of one cold call; to be run in a process of its own."""
+    """Seconds and errors of the first call in this process."""
     from ntkode.ntk import infinite_width_kernels
 
     torch.set_num_threads(1)
@@ -73,8 +73,8 @@ def measure(case: Case, rows: int) -> dict[str, float]:
     exact = infinite_width_kernels(x[some], activation=case.activation, tolerance=1e-10)
     scale = exact.ntk.abs().clamp_min(1.0)
     differences = [
-        float(((found[some][:, some] - expected).abs() / scale).max())
-        for found, expected in ((kernels.nngp, exact.nngp), (kernels.ntk, exact.ntk))
+        float(((kernel[some][:, some] - expected).abs() / scale).max())
+        for kernel, expected in ((kernels.nngp, exact.nngp), (kernels.ntk, exact.ntk))
     ]
     return {
         "seconds": seconds,
@@ -87,18 +87,18 @@ def measure(case: Case, rows: int) -> dict[str, float]:
 def run(case: Case, rows: int, repeats: int) -> dict[str, Any]:
     """The case's record: settings, median time and range, largest errors."""
     context = multiprocessing.get_context("spawn")
-    found = []
+    measurements = []
     for _ in range(repeats):
         with context.Pool(1) as pool:
-            found.append(pool.apply(measure, (case, rows)))
-    seconds = [one["seconds"] for one in found]
-    largest = {key: max(one[key] for one in found) for key in found[0] if key != "seconds"}
+            measurements.append(pool.apply(measure, (case, rows)))
+    seconds = [one["seconds"] for one in measurements]
+    largest = {key: max(one[key] for one in measurements) for key in measurements[0] if key != "seconds"}
     times = {"seconds": statistics.median(seconds), "seconds_range": [min(seconds), max(seconds)]}
     return asdict(case) | {"rows": rows, "repeats": repeats} | times | largest
 
 
 def hardware() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """The hardware and software of the measurements."""
     affinity = len(psutil.Process().cpu_affinity() or []) if hasattr(psutil.Process, "cpu_affinity") else None
     return {
         "machine": platform.machine(),
@@ -113,10 +113,10 @@ def hardware() -> dict[str, Any]:
 
 
 def table(records: Sequence[dict[str, Any]]) -> Table:
-    """One row a case."""
-    shown = Table("activation", "norms", "tolerance", "seconds", "limit", "error", "estimated")
+    """A table with one row per case."""
+    rows = Table("activation", "norms", "tolerance", "seconds", "limit", "error", "estimated")
     for r in records:
-        shown.add_row(
+        rows.add_row(
             r["activation"],
             r["norms"],
             f"{r['tolerance']:.0e}",
@@ -125,21 +125,21 @@ def table(records: Sequence[dict[str, Any]]) -> Table:
             f"{r['error']:.1e}",
             f"{r['estimated_error']:.1e}",
         )
-    return shown
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the arguments, measure, print the table and write the records."""
+    """Parse the arguments, measure, print the table and store the records."""
     parser = argparse.ArgumentParser(description="Time and accuracy of the infinite-width kernels.")
     parser.add_argument("--rows", type=int, default=1000, help="N (default: 1000)")
-    parser.add_argument("--repeats", type=int, default=3, help="calls a case (default: 3)")
-    parser.add_argument("--activations", nargs="*", help="only these")
+    parser.add_argument("--repeats", type=int, default=3, help="calls per case (default: 3)")
+    parser.add_argument("--activations", nargs="*", help="only these activations")
     parser.add_argument("--out", type=Path, default=Path("docs/perf"), help="folder for the JSON file")
     options = parser.parse_args(arguments)
-    chosen = [case for case in CASES if not options.activations or case.activation in options.activations]
-    if not chosen:
+    selected = [case for case in CASES if not options.activations or case.activation in options.activations]
+    if not selected:
         parser.error(f"no case has an activation among {', '.join(options.activations)}")
-    records = [run(case, options.rows, options.repeats) for case in chosen]
+    records = [run(case, options.rows, options.repeats) for case in selected]
     Console().print(table(records))
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "infinite_width.json"

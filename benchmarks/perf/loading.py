@@ -1,9 +1,9 @@
-"""How long stored runs take to load: generates a results folder and reads it.
+"""Time to load stored runs: generates a results folder and reads it.
 
     python benchmarks/perf/loading.py [runs=1000] [rows=200] [repeats=3]
 
-The rows are like those of the standard metrics: six values a step, some twenty more at every tenth. Prints
-the best of the repeats; the target for the default sizes is 3 s, for `load` and `load_history` together.
+The rows resemble those of the standard metrics: six values per step, about twenty more at every tenth step.
+Prints the best of the repeats; the target at the default sizes is 3 s for `load` and `load_history` together.
 """
 
 import random
@@ -18,9 +18,9 @@ from ntkode.cli.pairs import parse_pairs
 from ntkode.results import RunRecord, SweepIndex, load, load_history, run_id, summarise
 
 KEYS = {
-    "runs": "how many runs; 1000 by default",
-    "rows": "how many rows each; 200 by default",
-    "repeats": "how often each is timed; 3 by default",
+    "runs": "number of runs (default: 1000)",
+    "rows": "rows per run (default: 200)",
+    "repeats": "timed repeats (default: 3)",
 }
 EVERY_STEP = ("loss/train", "loss/ratio", "loss/predicted_ratio", "loss/local_rate", "cost/step_seconds")
 SOMETIMES = tuple(f"{part}/{number}" for part in ("ntk", "gradient", "params") for number in range(7))
@@ -28,7 +28,7 @@ SWEEP = "generated"
 
 
 def main(arguments: list[str]) -> None:
-    """Generate, read and print."""
+    """Generate the runs, time the readers and print the times."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments)
     runs, rows, repeats = (
         int(settings.get(key, value)) for key, value in (("runs", "1000"), ("rows", "200"), ("repeats", "3"))
@@ -44,11 +44,11 @@ def main(arguments: list[str]) -> None:
         }
         for name, call in calls.items():
             wall, processor = min(seconds(call) for _ in range(repeats))
-            print(f"{name:<24} {wall:6.2f} s, of which the processor {processor:.2f} s")
+            print(f"{name:<24} {wall:6.2f} s, processor time {processor:.2f} s")
 
 
 def generate(folder: Path, runs: int, rows: int) -> None:
-    """Store `runs` runs of one sweep, by the records' own interface."""
+    """Store `runs` runs of one sweep through `RunRecord`."""
     draw = random.Random(0)
     index = SweepIndex(folder, SWEEP)
     for seed in range(runs):
@@ -64,7 +64,7 @@ def generate(folder: Path, runs: int, rows: int) -> None:
 
 
 def config_of(seed: int, draw: random.Random) -> dict[str, Any]:
-    """A config of the size of a real one."""
+    """A config of realistic size."""
     metric = {"_target_": "ntkode.metrics.NTK", "every": 10, "samples": 64}
     return {
         "choices": {"dataset": "mnist", "activation": draw.choice(["tanh", "relu"]), "solver": "rk4"},
@@ -77,7 +77,7 @@ def config_of(seed: int, draw: random.Random) -> dict[str, Any]:
 
 
 def seconds(call: Callable[[], Any]) -> tuple[float, float]:
-    """How long a call takes, and for how long it computes: less where the machine is shared."""
+    """Wall time and processor time of a call, in seconds; they differ on a shared machine."""
     began, computed = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - began, time.process_time() - computed

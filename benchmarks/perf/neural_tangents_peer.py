@@ -1,7 +1,7 @@
-"""The kernel by neural-tangents, in an interpreter of its own: `make perf-peers` makes the one with JAX.
+"""The kernel by neural-tangents, in a separate interpreter with JAX, which `make perf-peers` installs.
 
-Takes the same specification as worker.py. Implementation 1 (Jacobian contraction) is the one that works with
-jax 0.4.38. The solver's steps are a `lax.scan`: unrolled they take twenty times as long.
+Takes the same specification as worker.py. Only implementation 1 (Jacobian contraction) works with jax 0.4.38.
+The solver's steps are a `lax.scan`; unrolled they take twenty times as long.
 """
 
 import json
@@ -22,7 +22,7 @@ STEP = 1.0 / SPEC["steps"]
 
 
 def forward(parameters, x):  # type: ignore[no-untyped-def]
-    """f(x), shape (N, 1)."""
+    """The network's outputs f(x), shape (N, 1)."""
     n, d = parameters["U"].shape
 
     def field(h):  # type: ignore[no-untyped-def]
@@ -44,7 +44,7 @@ def forward(parameters, x):  # type: ignore[no-untyped-def]
 
 
 def main() -> None:
-    """Compile for the problem's shapes, which is not timed, then measure."""
+    """Compile for the problem's shapes (not timed), then measure."""
     with np.load(SPEC["arrays"]) as stored:
         arrays = {name: jnp.asarray(values) for name, values in stored.items()}
     x = arrays.pop("x")

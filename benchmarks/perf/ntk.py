@@ -1,7 +1,7 @@
-"""The empirical NTK of a Neural ODE by ntkode, beside other ways to compute it: time, memory, accuracy.
+"""Time, memory and accuracy of the empirical NTK of a Neural ODE, computed by ntkode and by other methods.
 
-python benchmarks/perf/ntk.py                                     all of it, in about an hour
-python benchmarks/perf/ntk.py --sizes 64,256 --out perf/ntk.json  a first look, in minutes
+python benchmarks/perf/ntk.py                                     all, about an hour
+python benchmarks/perf/ntk.py --sizes 64,256 --out perf/ntk.json  one small problem, in minutes
 
 Protocol
 --------
@@ -10,25 +10,25 @@ Kernel      Θ between N samples, k = 1 output, all parameters, at initialisatio
             inputs of norm √d. Solvers: RK4 (the 3/8 rule) and Euler, 10 steps each.
 Contestants ntkode           `measure_ntk(model, x)`, the default policy: float32 solve, float64 kernel
             ntkode-spectrum  the same, and λ_min by `spectrum`
-            pass             one forward and one adjoint pass of the whole batch through stock torchdiffeq,
-                             weights frozen, gradient by the inputs: what any method has to do
-            loop             a forward and a backward pass a sample through torchdiffeq, J stacked, J J^T
+            pass             one forward and one adjoint pass of the whole batch through torchdiffeq, weights
+                             frozen, gradient with respect to the inputs: the minimum of any method
+            loop             one forward and backward pass per sample through torchdiffeq, J stacked, J J^T
             jacrev           torch.func's vmap(jacrev), J J^T
             vectors          torch.func's NTK–vector products with all unit cotangents
             neural-tangents  `empirical_ntk_fn`, implementation 1, compiled beforehand, the steps in a scan;
-                             in an interpreter of its own, which `make perf-peers` sets up
-            Peers compute in float32. jacrev and vectors use a solver written here, as torchdiffeq does not
-            run under vmap; the samples that they take at a time are chosen by short trials.
-Measuring   Each measurement has a fresh process, on the CPU with one thread on one core. After a call on a
-            small problem, seconds are the best of 3 calls, or one call where it takes over 5 s. Memory is the
-            peak of resident memory in the first call less what was resident before it (on a GPU: what PyTorch
-            allocates). Limits are 300 s a call and 20 GB resident: a peer beyond is recorded as such, never
-            estimated. Ratios are between numbers of one run. The peak share is the floating-point operations
-            that ntkode's way needs (passes, compression, contraction), a second, over those of a float32
-            product of two large matrices in the same run.
+                             in a separate interpreter, which `make perf-peers` installs
+            Peers compute in float32. jacrev and vectors use a solver from peers.py, because torchdiffeq does
+            not run under vmap; short trials select their number of samples per call.
+Measurement Each measurement runs in a fresh process, on the CPU with one thread on one core. After a warm-up
+            on a small problem, seconds are the best of 3 calls, or of one call if it takes over 5 s. Memory
+            is the peak of resident memory in the first call above its level before it (on a GPU: allocated
+            by PyTorch). Limits are 300 s per call and 20 GB resident: a peer that exceeds one is recorded as
+            such, never estimated. Ratios compare numbers of the same run. The peak share is the rate of the
+            floating-point operations that ntkode needs (passes, compression, contraction), relative to the
+            rate of a float32 product of two large matrices in the same run.
 Agreement   ‖Θ_peer − Θ_ntkode‖_F / ‖Θ_ntkode‖_F. λ_min is compared with that of a float64 kernel of the same
-            parameters and inputs (N ≤ 256: all calls, nothing compressed; above: tolerance 1e-12), for the
-            inputs above and for near-duplicate ones, where the condition number is about 1e6.
+            parameters and inputs (N ≤ 256: all calls, without compression; above: tolerance 1e-12), for the
+            inputs above and for near-duplicate inputs, where the condition number is about 1e6.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from problem import FEATURES, Problem, draw
 from rich.console import Console
 from runner import Limits, one_core, run
 from stopwatch import REPEATS, SHORT
-from tables import HEADINGS, TERMINAL_WIDTH, cells, markdown, terminal
+from tables import HEADINGS, TERMINAL_WIDTH, markdown, terminal, texts
 
 from ntkode.results import provenance, utc_now, write_atomically
 from ntkode.results.storage import to_json
@@ -57,7 +57,7 @@ SOLVERS = ("rk4", "euler")
 PEERS = ("loop", "jacrev", "vectors", "neural-tangents")
 OURS = ("ntkode", "ntkode-spectrum", "pass")
 ACCURACY = ("accuracy", "accuracy-ill")
-# Of two float32 kernels: rounding leaves 1e-6 to 1e-5 where the kernel has one large eigenvalue.
+# Bound on the difference of float32 kernels: rounding gives 1e-6 to 1e-5 with one large eigenvalue.
 AGREEMENT = 1e-4
 
 
@@ -66,10 +66,10 @@ class Campaign:
     """One run of the benchmark.
 
     Attributes:
-        options: the command line's.
-        core: that measurements run on; None where they are not pinned.
-        console: where progress is told.
-        measurements: one row each, so far.
+        options: options of the command line.
+        core: core of the measurements; None: not pinned.
+        console: console for progress.
+        measurements: the rows so far, one per measurement.
     """
 
     options: argparse.Namespace
@@ -78,7 +78,7 @@ class Campaign:
     measurements: list[dict[str, Any]] = field(default_factory=list)
 
     def carry_out(self) -> None:
-        """Measure everything; the files hold what there is at any time."""
+        """Measure everything; the files are updated after each measurement."""
         self.started = utc_now()
         sizes, solvers = self.options.sizes, self.options.solvers
         problems = [Problem(samples, width, solver) for samples, width in sizes for solver in solvers]
@@ -95,7 +95,7 @@ class Campaign:
                     ours = kernel if contestant == "ntkode" else ours
 
     def failed(self) -> list[str]:
-        """What must not happen: ntkode itself did not end, or a kernel that is another one."""
+        """Errors: measurements of ntkode that failed, and kernels that differ."""
         ours = [row for row in self.measurements if row["contestant"] not in PEERS]
         wrong = [f"{row['contestant']}: {row['reason']}" for row in ours if row["status"] != "done"]
         for row in self.measurements:
@@ -115,14 +115,14 @@ class Campaign:
         if ours is not None and outcome.kernel is not None:
             row["difference"] = float(np.linalg.norm(outcome.kernel - ours) / np.linalg.norm(ours))
         self.measurements.append(row)
-        self._tell(row)
+        self._print(row)
         self._write()
         return outcome.kernel
 
-    def _tell(self, row: dict[str, Any]) -> None:
+    def _print(self, row: dict[str, Any]) -> None:
         if len(self.measurements) == 1:
             self.console.print(terminal([HEADINGS]), style="bold")
-        self.console.print(terminal([cells(row)]), style=None if row["status"] == "done" else "yellow")
+        self.console.print(terminal([texts(row)]), style=None if row["status"] == "done" else "yellow")
 
     def _write(self) -> None:
         record = self.record()
@@ -130,7 +130,7 @@ class Campaign:
         write_atomically(self.options.out.with_suffix(".md"), markdown(record))
 
     def record(self) -> dict[str, Any]:
-        """All that is known, as plain values."""
+        """The complete record as JSON-compatible values."""
         source = provenance(seeds={"arrays": 0}, dataset={}, threads=1, device=self.options.device)
         kept = ("git", "packages", "python", "hardware", "device", "threads", "seeds")
         return {
@@ -151,15 +151,15 @@ class Campaign:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line into options."""
     parser = argparse.ArgumentParser(
-        description="Time, memory and accuracy of ntkode's empirical NTK, beside other ways to compute it.",
-        epilog="The protocol is told at the top of this file.",
+        description="Time, memory and accuracy of ntkode's empirical NTK, compared with other methods.",
+        epilog="The protocol is described in the docstring of this file.",
     )
     default = " ".join(f"{n},{width}" for n, width in SIZES)
     parser.add_argument(
         "--sizes", nargs="+", type=_size, metavar="N,n",
-        help=f"samples and width of each kernel (default: {default}; on a GPU 4000,4096 too)",
+        help=f"samples and width of each kernel (default: {default}; on a GPU also 4000,4096)",
         default=argparse.SUPPRESS,
     )  # fmt: skip
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=SOLVERS, help="default: both")
@@ -170,17 +170,21 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--out",
         type=Path,
         default=Path("docs/perf/ntk.json"),
-        help="JSON file; the tables go beside it, as .md (default: %(default)s)",
+        help="JSON file; the tables go to an .md file of the same name (default: %(default)s)",
     )
     parser.add_argument(
-        "--limit-seconds", type=float, default=300.0, metavar="S", help="of one call (default: %(default)g)"
+        "--limit-seconds",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="per call (default: %(default)g)",
     )
     parser.add_argument(
         "--limit-gigabytes",
         type=float,
         default=20.0,
         metavar="GB",
-        help="resident in one process (default: %(default)g)",
+        help="limit of resident memory per process (default: %(default)g)",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     options = parser.parse_args(arguments)
@@ -199,13 +203,13 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, write the files, print the table; exit code 1 where ntkode failed or kernels differ."""
+    """Measure, write the files, print the table; exit code 1 if ntkode failed or kernels differ."""
     options = parsed(arguments)
     campaign = Campaign(options, one_core(options.device))
     try:
         campaign.carry_out()
     except KeyboardInterrupt:
-        raise SystemExit(f"interrupted: {options.out} holds what was measured") from None
+        raise SystemExit(f"interrupted: {options.out} holds the measurements so far") from None
     print(f"\n{markdown(campaign.record())}\n{options.out}")
     if wrong := campaign.failed():
         raise SystemExit("\n".join(wrong))

@@ -1,7 +1,7 @@
-"""How else one would compute the kernel in PyTorch: three ways, each as a careful user would write it.
+"""Three other methods for the kernel in PyTorch, written as a careful user would write them.
 
-`jacrev` and `vectors` differentiate a solver written here: torchdiffeq writes in place, which vmap refuses.
-All return J J^T in float32, the model's precision.
+`jacrev` and `vectors` differentiate a solver from this module: torchdiffeq writes in place, which vmap does
+not support. All return J J^T in float32, the model's precision.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from torch.func import jacrev, jvp, vjp, vmap
 from ntkode.models import NeuralODE
 
 Parameters = dict[str, Tensor]
-# Samples at a time that are tried, in this order, until more are slower or so many seconds are spent.
+# Numbers of samples per call to try, in this order, until one is slower or TRIAL_SECONDS are spent.
 CHUNKS = (1, 2, 4, 8, 16, 32, 64)
 TRIAL_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One way to compute the kernel.
+    """One method to compute the kernel.
 
     Attributes:
-        kernel: from model, inputs (N, d) and a number of samples to take at a time.
-        trial: what to time on some of the inputs in order to choose that number, where there is a choice.
+        kernel: maps model, inputs (N, d) and a number of samples per call to the kernel.
+        trial: function timed on some inputs to select that number; None if it has no effect.
     """
 
     kernel: Callable[[NeuralODE, Tensor, int], Tensor]
     trial: Callable[[NeuralODE, Tensor, Tensor], Tensor] | None = None
 
     def chunk(self, model: NeuralODE, x: Tensor, synchronise: Callable[[], None]) -> int:
-        """The number of samples at a time that takes the fewest seconds a sample."""
+        """The number of samples per call with the least time per sample."""
         best, fewest, spent = 1, math.inf, 0.0
         for chunk in CHUNKS:
             if self.trial is None or chunk > len(x) or spent > TRIAL_SECONDS:
@@ -57,7 +57,7 @@ class Peer:
 
 
 def loop(model: NeuralODE, x: Tensor, chunk: int = 1) -> Tensor:
-    """One forward and one backward pass a sample, by autograd through torchdiffeq."""
+    """One forward and one backward pass per sample, by autograd through torchdiffeq."""
     parameters = list(model.parameters())
     j = x.new_empty(len(x), sum(p.numel() for p in parameters))
     for row, sample in zip(j, x.split(1), strict=True):
@@ -67,7 +67,7 @@ def loop(model: NeuralODE, x: Tensor, chunk: int = 1) -> Tensor:
 
 
 def jacrev_loop(model: NeuralODE, x: Tensor, chunk: int) -> Tensor:
-    """torch.func's vmap(jacrev) over the samples, some at a time."""
+    """torch.func's vmap(jacrev) over the samples, `chunk` at a time."""
     j = x.new_empty(len(x), sum(p.numel() for p in model.parameters()))
     for rows, samples in zip(j.split(chunk), x.split(chunk), strict=True):
         rows.copy_(jacobian(model, x, samples))
@@ -75,21 +75,21 @@ def jacrev_loop(model: NeuralODE, x: Tensor, chunk: int) -> Tensor:
 
 
 def jacobian(model: NeuralODE, x: Tensor, samples: Tensor) -> Tensor:
-    """∂f/∂θ of some samples at a time, shape (samples, P)."""
+    """∂f/∂θ of some samples, shape (samples, P)."""
     derivative = vmap(jacrev(partial(plain_forward, model)), in_dims=(None, 0))
     by_name = derivative(_detached(model), samples)
     return torch.cat([values.flatten(1) for values in by_name.values()], dim=1)
 
 
 def vector_products(model: NeuralODE, x: Tensor, chunk: int) -> Tensor:
-    """torch.func's NTK–vector products with unit cotangents, some at a time: never holds J."""
+    """torch.func's NTK–vector products with unit cotangents, `chunk` at a time, without storing J."""
     return torch.cat([columns(model, x, samples) for samples in x.split(chunk)])
 
 
 def columns(model: NeuralODE, x: Tensor, samples: Tensor) -> Tensor:
     """Θ e_i = J (J^T e_i) of some samples i, shape (samples, N).
 
-    J^T e_i is the gradient of one sample's output, so that only this sample is pulled back.
+    J^T e_i is the gradient of one sample's output, so only this sample is differentiated.
     """
     parameters, forward = _detached(model), partial(plain_forward, model)
 
@@ -114,7 +114,7 @@ def _detached(model: NeuralODE) -> Parameters:
 
 
 def plain_forward(model: NeuralODE, parameters: Parameters, x: Tensor) -> Tensor:
-    """The same f(x) as the model's, from inputs of shape (…, d), shape (…)."""
+    """The model's f(x) for inputs of shape (…, d), shape (…)."""
     n, d = parameters["U"].shape
     step = model.horizon / (model.solver.steps or 1)
 

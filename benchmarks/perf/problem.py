@@ -14,15 +14,15 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import measure_ntk, spectrum
 
 FEATURES = 784
-# Smaller than any that is measured: first calls load libraries and fill their caches.
+# Smaller than any measured problem: first calls load libraries and fill caches.
 WARM_UP = (8, 16)
-# Of the ill-conditioned inputs, and how far a near-duplicate lies off at first.
+# Condition number of the ill-conditioned inputs, and first distance of the near-duplicates.
 CONDITION, FIRST_SPREAD = 1e6, 1e-2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One kernel: N samples, width n, a solver of the fixed-step methods and its steps."""
+    """One kernel: N samples, width n, a fixed-step solver and its number of steps."""
 
     samples: int
     width: int
@@ -38,8 +38,8 @@ def draw(problem: Problem, spread: float | None = None, seed: int = 0) -> dict[s
 
     Args:
         problem: the sizes.
-        spread: relative distance of half of the inputs from the other half; independent unless given.
-        seed: of all numbers.
+        spread: relative distance of half of the inputs from the other half; None: independent inputs.
+        seed: seed of all numbers.
     """
     random = np.random.default_rng(seed)
     n, d = problem.width, FEATURES
@@ -53,7 +53,7 @@ def draw(problem: Problem, spread: float | None = None, seed: int = 0) -> dict[s
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
-    """Arrays that `draw` made, from an .npz file."""
+    """The arrays of `draw`, read from an .npz file."""
     with np.load(path) as stored:
         return dict(stored)
 
@@ -61,7 +61,7 @@ def load(path: Path) -> dict[str, np.ndarray]:
 def model_and_inputs(
     arrays: dict[str, np.ndarray], problem: Problem, device: str = "cpu"
 ) -> tuple[NeuralODE, Tensor]:
-    """The model on those parameters, and its inputs, float32."""
+    """The model with these parameters, and its inputs, float32."""
     model = NeuralODE(
         FEATURES, problem.width, activation="tanh", solver=Solver(problem.solver, steps=problem.steps)
     )
@@ -70,8 +70,8 @@ def model_and_inputs(
 
 
 def ill_conditioned(problem: Problem, device: str) -> dict[str, np.ndarray]:
-    """Near-duplicate inputs for which the kernel's condition number is about 1e6."""
-    # The kernel is smooth, so λ_min falls as the square of the spread: one correction does.
+    """Near-duplicate inputs with a kernel of condition number about 1e6."""
+    # The kernel is smooth, so λ_min falls as the square of the spread: one correction suffices.
     model, x = model_and_inputs(draw(problem, FIRST_SPREAD), problem, device)
     condition = spectrum(measure_ntk(model, x, dtype=torch.float64).kernel).condition_number
     return draw(problem, FIRST_SPREAD * (condition / CONDITION) ** 0.5)

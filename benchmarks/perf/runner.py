@@ -1,4 +1,4 @@
-"""Start a measurement in a fresh process, watch its time and memory, take its result."""
+"""Run a measurement in a fresh process, limit its time and memory, and read its result."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
-# Before the timed call: imports, compilation, the choice of a chunk.
+# Limit before the timed call, for imports, compilation and trials of the chunk size.
 SETUP_SECONDS = 300.0
 POLL_SECONDS = 0.05
 PEERS_PYTHON = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 
 
 def one_core(device: str) -> int | None:
-    """A core for the measurements, which this process leaves alone where it has another."""
+    """A core reserved for measurements; this process moves to the other cores, if there are any."""
     if device != "cpu" or not hasattr(os, "sched_setaffinity"):
         return None
     cores = os.sched_getaffinity(0)
@@ -45,11 +45,11 @@ def one_core(device: str) -> int | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a measurement may take.
+    """Limits of a measurement.
 
     Attributes:
-        seconds: of the timed call.
-        memory: bytes resident in its process.
+        seconds: seconds of the timed call.
+        memory: resident bytes of its process.
     """
 
     seconds: float
@@ -58,11 +58,11 @@ class Limits:
 
 @dataclass
 class Outcome:
-    """What came of a measurement.
+    """The result of a measurement.
 
     Attributes:
-        row: status (done, timeout, memory, failed, not installed), reason, and what was measured.
-        kernel: where there is one.
+        row: status (done, timeout, memory, failed, not installed), reason and measured values.
+        kernel: the kernel; None if the contestant computes none.
     """
 
     row: dict[str, Any]
@@ -73,8 +73,8 @@ def run(spec: dict[str, Any], limits: Limits) -> Outcome:
     """Carry out one measurement.
 
     Args:
-        spec: as worker.py takes it, but for the folder and the limit.
-        limits: beyond which the process is killed.
+        spec: specification for worker.py, without folder and limit.
+        limits: limits beyond which the process is killed.
     """
     if spec["contestant"] != "neural-tangents":
         return watched(spec, limits, [sys.executable, str(HERE / "worker.py")])
@@ -89,25 +89,25 @@ def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome
     """Carry out one measurement by `command`, which takes the path of a specification.
 
     Args:
-        spec: what the command needs, but for the folder and the limit; `core` is where it runs, or None, and
-            `environment` what variables it gets beside those of one thread.
-        limits: beyond which the process is killed.
+        spec: specification for the command, without folder and limit; `core` is the core to run on, or None,
+            and `environment` holds additional environment variables.
+        limits: limits beyond which the process is killed.
         command: the program and its first arguments.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, log = folder / "spec.json", folder / "log"
         path.write_text(json.dumps(spec | {"folder": name, "limit_seconds": limits.seconds}))
-        with log.open("w") as told:
+        with log.open("w") as output:
             process = subprocess.Popen(
                 [*command, str(path)],
                 env=os.environ | ONE_THREAD | spec.get("environment", {}),
-                stdout=told,
-                stderr=told,
+                stdout=output,
+                stderr=output,
             )
             try:
                 if spec["core"] is not None:
-                    os.sched_setaffinity(process.pid, {spec["core"]})  # before it has other threads
+                    os.sched_setaffinity(process.pid, {spec["core"]})  # before it starts threads
                 killed = _watch(process, folder, limits)
             finally:
                 process.kill()
@@ -116,12 +116,12 @@ def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome
 
 
 def on_all_cores(specs: Sequence[dict[str, Any]], limits: Limits, command: list[str]) -> Iterator[Outcome]:
-    """Carry out measurements, of which none is of time, beside each other: one on each core.
+    """Carry out untimed measurements in parallel, one per core.
 
     Args:
-        specs: as `watched` takes them, but for the core.
-        limits: of each.
-        command: likewise.
+        specs: specifications as for `watched`, without the core.
+        limits: limits of each measurement.
+        command: the program and its first arguments.
     """
     free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]:
@@ -139,12 +139,12 @@ def on_all_cores(specs: Sequence[dict[str, Any]], limits: Limits, command: list[
 
 
 def _watch(process: subprocess.Popen, folder: Path, limits: Limits) -> dict[str, Any] | None:
-    """Wait for the process's end; a row where a limit ends it."""
+    """Wait until the process ends; returns a row if it exceeds a limit, else None."""
     highest, phase, begin = 0, "setup", time.monotonic()
     while process.poll() is None:
         if phase == "setup" and (folder / stopwatch.STARTED).exists():
             phase, begin = "timed", time.monotonic()
-        # A second to hand over what ended just in time.
+        # One extra second to store a result that was ready in time.
         allowed = SETUP_SECONDS if phase == "setup" else limits.seconds + 1
         highest = max(highest, _resident(process.pid))
         if highest > limits.memory:

@@ -1,4 +1,4 @@
-"""Time and memory of a call in a process of its own; needs NumPy only, for any interpreter."""
+"""Time and memory of a call in the present process; needs only NumPy, so any interpreter can import it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-# A call of fewer seconds than that is repeated so often, and the best is taken.
+# A call shorter than SHORT seconds is run REPEATS times, and the best time is taken.
 SHORT, REPEATS = 5.0, 3
 STARTED, RESULT, KERNEL = "started", "result.json", "kernel.npy"
 
@@ -25,14 +25,14 @@ class HostMeter:
     """Resident memory of this process."""
 
     def synchronise(self) -> None:
-        """Nothing runs beside the caller."""
+        """Do nothing: calls on the CPU are synchronous."""
 
     def on_host(self, kernel: Any) -> np.ndarray:
-        """A kernel as an array."""
+        """The kernel as a NumPy array."""
         return np.asarray(kernel)
 
     def reset(self) -> None:
-        """Let the peak begin anew at what is resident now."""
+        """Reset the peak to the memory resident now."""
         gc.collect()
         _trim()
         if Path("/proc/self/clear_refs").exists():
@@ -40,22 +40,22 @@ class HostMeter:
         self._before = _of_status("VmRSS") or _highest()
 
     def peak(self) -> tuple[int, int]:
-        """(Bytes that the peak lies above what was resident at `reset`, the peak)."""
+        """Bytes of the peak above the level at `reset`, and the peak."""
         peak = _of_status("VmHWM") or _highest()
         return peak - self._before, peak
 
 
 @dataclass
 class Stopwatch:
-    """Measures one contestant and writes what came out into a folder.
+    """Measures one contestant and stores the result in a folder.
 
     Attributes:
-        folder: where `started` appears when the timed call begins, and then the result and the kernel.
-        limit_seconds: repeats must fit in there too.
-        meter: of the memory.
-        repeats: calls that are timed, where one is short.
-        short_seconds: what a short call takes at most.
-        least_seconds: a short call is repeated further until all have taken that.
+        folder: receives `started` when the timed call begins, then the result and the kernel.
+        limit_seconds: limit of all repeats together.
+        meter: measures the memory.
+        repeats: number of timed calls, if a call is short.
+        short_seconds: calls below this time are short.
+        least_seconds: short calls are repeated until they add up to this time.
     """
 
     folder: Path
@@ -66,14 +66,14 @@ class Stopwatch:
     least_seconds: float = 0.0
 
     def measure(self, call: Callable[[], Any], details: dict[str, Any]) -> None:
-        """Time `call`, which returns a kernel or None, and take the memory of its first run.
+        """Time `call`, which returns a kernel or None, and measure the memory of its first run.
 
-        What it adds to `details` is handed over too.
+        The result includes `details`, to which `call` may add.
         """
         self.write(**self.taken(call), details=details)
 
     def taken(self, call: Callable[[], Any]) -> dict[str, Any]:
-        """Seconds of `call`, best and all, and the memory of its first run."""
+        """Seconds of `call` (best and all) and the memory of its first run."""
         self.meter.reset()
         self.start()
         seconds = [self._time(call)]
@@ -86,15 +86,15 @@ class Stopwatch:
         return {"seconds": min(seconds), "repeats": seconds, "memory": increase, "peak_memory": peak}
 
     def start(self) -> None:
-        """Say that the time limit counts from now."""
+        """Signal that the time limit counts from now."""
         (self.folder / STARTED).touch()
 
     def write(self, **values: Any) -> None:
-        """Hand `values` to the process that asked."""
+        """Store `values` for the parent process."""
         (self.folder / RESULT).write_text(json.dumps(values))
 
     def _time(self, call: Callable[[], Any]) -> float:
-        self._kernel = None  # a kept kernel would count as memory of the next run
+        self._kernel = None  # else the kernel would count as memory of the next run
         begin = time.perf_counter()
         kernel = call()
         self.meter.synchronise()
@@ -104,17 +104,17 @@ class Stopwatch:
 
 
 def _trim() -> None:
-    """Give freed memory back to the system, with glibc: else a trial's would hide that of the timed call."""
+    """Return freed memory to the system (glibc): memory of trials would hide that of the timed call."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def _of_status(name: str) -> int | None:
-    # Not ru_maxrss: on Linux a process inherits that of the one which started it.
+    # Not ru_maxrss: on Linux a process inherits it from its parent.
     status = Path("/proc/self/status")
-    found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
-    return int(found[1]) * 1024 if found else None
+    match = re.search(rf"^{name}:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(match[1]) * 1024 if match else None
 
 
 def _highest() -> int:

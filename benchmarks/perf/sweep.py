@@ -1,16 +1,16 @@
-"""What a launcher gains, and what the suite costs a job: `python benchmarks/perf/sweep.py`.
+"""Gain of the parallel launcher and overhead per job: `python benchmarks/perf/sweep.py`.
 
-Protocol. One and the same sweep, a job a seed, runs twice in folders of its own: with
-`hydra/launcher=basic` and with `hydra/launcher=local`. A job trains on digits with cheap metrics, a given
-learning rate and no tracker, for so many steps as took the given seconds in a short first job. Measured:
+Protocol. The same sweep, one job per seed, runs twice in separate folders: with `hydra/launcher=basic` and
+with `hydra/launcher=local`. A job trains on digits with cheap metrics, a fixed learning rate and no tracker.
+Its number of steps fills the given seconds, according to a short trial. Measured:
 
-- the wall time of both sweeps, from the command to its end, closing table included; aim: local ≤ 0.6 × basic
-  on two cores, where a job computes 5 s or more;
-- a job's overhead: from the moment the sweep hands it on (its line in the sweep's index) to its end in its
-  record, less the seconds of its steps and metrics. The first jobs of all workers load libraries, and are
-  left out; aim: median ≤ 1 s.
+- the wall time of both sweeps, including the final table; target: local ≤ 0.6 × basic on two cores, for jobs
+  of at least 5 s;
+- the overhead per job: the time from its line in the sweep's index to its end in its record, minus the
+  seconds of its steps and metrics. The first job of each worker loads libraries and is excluded; target:
+  median ≤ 1 s.
 
-The machine must be quiet; the result goes to docs/perf/sweep.json.
+The machine must be idle; the result goes to docs/perf/sweep.json.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ TRIAL_STEPS = 20
 
 
 def main() -> int:
-    """Run both sweeps, print and store what they took."""
+    """Run both sweeps; print and store their times."""
     options = parsed(sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         steps = steps_for(options.seconds, Path(folder))
         swept = {name: sweep(name, options.jobs, steps, Path(folder) / name) for name in LAUNCHERS}
     ratio = swept["local"]["seconds"] / swept["basic"]["seconds"]
-    told = {
+    result = {
         "cores": len(os.sched_getaffinity(0)),
         "jobs": options.jobs,
         "steps": steps,
@@ -52,31 +52,31 @@ def main() -> int:
         **swept,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(told, indent=1) + "\n")
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
     for name, measured in swept.items():
-        print(f"{name}: {measured['seconds']:.1f} s, overhead a job {measured['overhead_median']:.2f} s")
-    print(f"local takes {ratio:.2f} of basic on {told['cores']} cores: {options.out}")
+        print(f"{name}: {measured['seconds']:.1f} s, overhead per job {measured['overhead_median']:.2f} s")
+    print(f"local takes {ratio:.2f} of basic on {result['cores']} cores: {options.out}")
     return 0
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    """The options."""
+    """Parse the command line into options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--jobs", type=int, default=24, help="jobs of the sweep (24)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="that a job computes, at least (5)")
+    parser.add_argument("--jobs", type=int, default=24, help="jobs per sweep (default: 24)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="least seconds per job (default: 5)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "perf" / "sweep.json", help="JSON file")
     return parser.parse_args(arguments)
 
 
 def steps_for(seconds: float, folder: Path) -> int:
-    """Steps that compute for so many seconds, by the fastest step of a short job."""
+    """Number of steps that take `seconds`, from the fastest step of a short job."""
     run("basic", 1, TRIAL_STEPS, folder / "trial")
     (record,) = records(folder / "trial")
     return math.ceil(seconds / min(row["cost/step_seconds"] for row in record.history()[:-1]))
 
 
 def sweep(launcher: str, jobs: int, steps: int, folder: Path) -> dict[str, Any]:
-    """Seconds of a sweep and of its jobs' overhead."""
+    """Wall time of a sweep, and computing time and overhead of its jobs, in seconds."""
     seconds = run(launcher, jobs, steps, folder)
     cold = len(os.sched_getaffinity(0)) if launcher == "local" else 1
     warm = [overhead(record, folder) for record in records(folder)[cold:]]
@@ -90,7 +90,7 @@ def sweep(launcher: str, jobs: int, steps: int, folder: Path) -> dict[str, Any]:
 
 
 def run(launcher: str, jobs: int, steps: int, folder: Path) -> float:
-    """Run a sweep into `folder`; its seconds.
+    """Run a sweep into `folder`; returns its wall time in seconds.
 
     Raises:
         RuntimeError: a job is not done.
@@ -114,27 +114,27 @@ def run(launcher: str, jobs: int, steps: int, folder: Path) -> float:
 
 
 def records(folder: Path) -> list[RunRecord]:
-    """The runs of a sweep, in the order in which they were handed on."""
-    return [RunRecord.open(folder, name) for name in handed_on(folder)]
+    """The records of a sweep in the order of its index."""
+    return [RunRecord.open(folder, name) for name in submissions(folder)]
 
 
-def handed_on(folder: Path) -> dict[str, str]:
-    """Run id → when it was handed on, in that order."""
+def submissions(folder: Path) -> dict[str, str]:
+    """Run id → time of its line in the sweep's index, in that order."""
     lines = (SweepIndex(folder, "perf").directory / "index.jsonl").read_text().splitlines()
     return {entry["run_id"]: entry["added"] for entry in map(json.loads, lines)}
 
 
 def computing(record: RunRecord) -> float:
-    """Seconds of a run's steps."""
+    """Seconds of all steps of a run."""
     return sum(row.get("cost/step_seconds", 0.0) for row in record.history()[:-1])
 
 
 def overhead(record: RunRecord, folder: Path) -> float:
-    """Seconds of a run that are no step's and no metric's."""
+    """Seconds of a run outside its steps and metrics."""
     ended = datetime.fromisoformat((record.status or {})["finished"])
-    handed = datetime.fromisoformat(handed_on(folder)[record.run_id])
+    submitted = datetime.fromisoformat(submissions(folder)[record.run_id])
     measuring = max(row.get("cost/metric_seconds", 0.0) for row in record.history())
-    return (ended - handed).total_seconds() - computing(record) - measuring
+    return (ended - submitted).total_seconds() - computing(record) - measuring
 
 
 if __name__ == "__main__":

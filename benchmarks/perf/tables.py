@@ -1,4 +1,4 @@
-"""The measurements as people read them: lines on the terminal as they come, and the Markdown tables."""
+"""Tables of the NTK benchmark: lines for the terminal, one per measurement, and the Markdown page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 Row = dict[str, Any]
-HEADINGS = ("(N, n) solver", "contestant", "seconds", "memory MB", "kernel's difference", "")
+HEADINGS = ("(N, n) solver", "contestant", "seconds", "memory MB", "kernel difference", "")
 WIDTHS = (18, 15, 9, 10, 19, 45)
 TERMINAL_WIDTH = sum(WIDTHS) + len(WIDTHS)
 NONE = "–"
@@ -16,7 +16,7 @@ IN_PYTORCH = ("loop", "jacrev", "vectors")
 
 
 def terminal(lines: Iterable[Sequence[str]]) -> Table:
-    """Lines of a table that grows: every one is printed by itself, in columns of fixed width."""
+    """A table of the given lines with fixed column widths, so that lines can be printed one by one."""
     table = Table.grid(padding=(0, 1))
     for index, width in enumerate(WIDTHS):
         table.add_column(width=width, justify="right" if index in (2, 3, 4) else "left", no_wrap=True)
@@ -25,11 +25,11 @@ def terminal(lines: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """One measurement as a line."""
+def texts(row: Row) -> tuple[str, ...]:
+    """One measurement as the texts of a table line."""
     remark = row.get("reason", "")
     if "relative_error" in row:
-        remark = f"λ_min {row['relative_error']:.1e} off at condition {row['condition_number']:.1e}"
+        remark = f"λ_min error {row['relative_error']:.1e} at condition {row['condition_number']:.1e}"
     elif "flops_a_second" in row:
         remark = f"{row['flops_a_second'] / 1e9:.4g} Gflop/s float32"
     elif row.get("details", {}).get("chunk", 1) > 1:
@@ -51,13 +51,13 @@ def markdown(record: dict[str, Any]) -> str:
     hardware = record["hardware"]
     machine = ", ".join(hardware["gpus"]) or f"{hardware['cpu']}, one thread"
     lines = [
-        f"# Empirical NTK: ntkode {record['packages']['ntkode']} beside others",
+        f"# Empirical NTK: ntkode {record['packages']['ntkode']} compared with other libraries",
         "",
         f"{machine}; torch {record['packages']['torch']}; {record['started'][:10]}.",
-        "Protocol: top of `benchmarks/perf/ntk.py`. All numbers: the JSON file beside this one.",
+        "Protocol: docstring of `benchmarks/perf/ntk.py`. All numbers: the JSON file in this folder.",
         "",
-        "Speed-up: over that peer's kernel. Memory: what a call adds at its peak, as a part of that peer's.",
-        "Peak share: of the operations a second that a float32 matrix product reaches.",
+        "Speed-up: time of that peer over time of ntkode. Memory: peak of a call, relative to that peer's.",
+        "Peak share: floating-point rate relative to a float32 matrix product.",
         "",
         *_table(
             ("N", "n", "solver", "ntkode", "with λ_min", "pass", "ntkode/pass", "with λ_min",
@@ -68,7 +68,7 @@ def markdown(record: dict[str, Any]) -> str:
         *_contestants(problems),
         "",
         *_table(
-            ("N", "n", "solver", "condition", "λ_min off by", "near-duplicates: condition", "λ_min off by"),
+            ("N", "n", "solver", "condition", "λ_min error", "near-duplicates: condition", "λ_min error"),
             [
                 (*_head(rows), *_accuracy(rows, "accuracy"), *_accuracy(rows, "accuracy-ill"))
                 for rows in problems
@@ -79,7 +79,7 @@ def markdown(record: dict[str, Any]) -> str:
 
 
 def fastest(rows: dict[str, Row]) -> Row | None:
-    """The peer in PyTorch that took the fewest seconds among those that ended."""
+    """The fastest peer in PyTorch among those that are done; None if none is."""
     ended = [row for name, row in rows.items() if name in IN_PYTORCH and row["status"] == "done"]
     return min(ended, key=lambda row: float(row["seconds"]), default=None)
 
@@ -119,11 +119,11 @@ def _contestants(problems: Sequence[dict[str, Row]]) -> list[str]:
     names = list(dict.fromkeys(n for rows in problems for n in rows if not n.startswith("accuracy")))
     return _table(
         ("N", "n", "solver", *names),
-        [(*_head(rows), *(_told(rows.get(name)) for name in names)) for rows in problems],
+        [(*_head(rows), *(_summarised(rows.get(name)) for name in names)) for rows in problems],
     )
 
 
-def _told(row: Row | None) -> str:
+def _summarised(row: Row | None) -> str:
     if row is None:
         return NONE
     if row["status"] == "done":
@@ -167,7 +167,7 @@ def _megabytes(row: Row | None) -> str:
 
 
 def _ratio(above: Row | None, below: Row | None, name: str) -> str:
-    """As 12.3×, where both ended."""
+    """The ratio as `12.3×`; a dash if one of the two was not measured."""
     if not above or not below or not (name in above and below.get(name)):
         return NONE
     return f"{above[name] / below[name]:.3g}×"

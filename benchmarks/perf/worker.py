@@ -1,4 +1,4 @@
-"""One measurement, in a process of its own: `python worker.py spec.json`, as runner.py starts it."""
+"""One measurement in a separate process: `python worker.py spec.json`, started by runner.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from ntkode.models import NeuralODE
 from ntkode.ntk import KernelReport, measure_ntk, spectrum
 
-# Up to as many samples the float64 reference of λ_min compresses nothing.
+# Up to this number of samples the float64 reference of λ_min is uncompressed.
 MOST_UNCOMPRESSED = 256
 # Sides of the product of two float32 matrices that measures the device's peak.
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
@@ -31,34 +31,34 @@ class CudaMeter:
     """Memory that PyTorch allocates on a GPU."""
 
     def synchronise(self) -> None:
-        """Wait until the GPU is done."""
+        """Wait until the GPU has finished."""
         torch.cuda.synchronize()
 
     def on_host(self, kernel: Tensor) -> np.ndarray:
-        """A kernel as an array."""
+        """The kernel as a NumPy array."""
         values: np.ndarray = kernel.cpu().numpy()
         return values
 
     def reset(self) -> None:
-        """Let the peak begin anew at what is allocated now."""
+        """Reset the peak to the memory allocated now."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         self._before = torch.cuda.memory_allocated()
 
     def peak(self) -> tuple[int, int]:
-        """(Bytes that the peak lies above what was allocated at `reset`, bytes reserved at most)."""
+        """Bytes of the peak above the level at `reset`, and the peak of reserved bytes."""
         return torch.cuda.max_memory_allocated() - self._before, torch.cuda.max_memory_reserved()
 
 
 @dataclasses.dataclass
 class Worker:
-    """What a measurement needs.
+    """The measurements of all contestants except neural-tangents.
 
     Attributes:
         problem: the sizes.
-        device: a torch device's type.
+        device: type of the torch device.
         watch: takes the measurement.
-        arrays: file of the parameters and inputs.
+        arrays: file with parameters and inputs.
     """
 
     problem: Problem
@@ -67,14 +67,14 @@ class Worker:
     arrays: Path
 
     def ours(self, *, with_spectrum: bool) -> None:
-        """ntkode by its default policy, the kernel alone or with λ_min."""
+        """ntkode with its default policy: only the kernel, or the kernel and λ_min."""
         details: dict[str, Any] = {}
 
         def call(model: NeuralODE, x: Tensor) -> Tensor:
             measured = measure_ntk(model, x)
             if with_spectrum:
                 details["lambda_min"] = spectrum(measured.kernel).lambda_min
-            details.update(told(measured.report, model, len(x)))
+            details.update(report_values(measured.report, model, len(x)))
             return measured.kernel
 
         model, x = self._warmed_up(call)
@@ -92,14 +92,14 @@ class Worker:
         self.watch.measure(lambda: call(model, x), {})
 
     def peer(self, name: str) -> None:
-        """One of `PEERS`, by as many samples at a time as suit it."""
+        """One of `PEERS`, with the number of samples per call that is fastest for it."""
         peer = PEERS[name]
         model, x = self._warmed_up(lambda m, y: peer.kernel(m, y, len(y)))
         chunk = peer.chunk(model, x, self.watch.meter.synchronise)
         self.watch.measure(lambda: peer.kernel(model, x, chunk), {"chunk": chunk})
 
     def accuracy(self, arrays: dict[str, np.ndarray]) -> None:
-        """λ_min by the default policy beside that of a float64 kernel, on the same parameters and inputs."""
+        """λ_min of the default policy and of a float64 kernel, for the same parameters and inputs."""
         model, x = model_and_inputs(arrays, self.problem, self.device)
         if self.problem.samples <= MOST_UNCOMPRESSED:
             reference = measure_ntk(model, x, method="build", dtype=torch.float64)
@@ -114,7 +114,7 @@ class Worker:
         )
 
     def matmul_peak(self) -> None:
-        """Flops a second of a product of two large float32 matrices."""
+        """Floating-point operations per second of a product of two large float32 matrices."""
         side = PEAK_SIDE[self.device]
         a, b = torch.randn(2, side, side, device=self.device)
         out, seconds = torch.empty_like(a), []
@@ -132,8 +132,8 @@ class Worker:
         return model_and_inputs(load(self.arrays), self.problem, self.device)
 
 
-def told(report: KernelReport, model: NeuralODE, samples: int) -> dict[str, Any]:
-    """A report as plain values, with the floating-point operations that the way taken needs at least."""
+def report_values(report: KernelReport, model: NeuralODE, samples: int) -> dict[str, Any]:
+    """A report as plain values, with the least number of floating-point operations of its method."""
     n, d = model.W.shape[0], model.U.shape[1]
     calls = report.choices["W"].calls
     flops = 2 * samples * n * (d + 2 * n * calls)  # encode; W forwards and backwards
@@ -154,13 +154,13 @@ def told(report: KernelReport, model: NeuralODE, samples: int) -> dict[str, Any]
 
 
 def main(spec: dict[str, Any]) -> None:
-    """Measure what `spec` asks for, or write the reason why not."""
+    """Carry out the measurement of `spec` and store its result, or the reason for its failure."""
     torch.set_num_threads(1)
     meter = CudaMeter() if spec["device"] == "cuda" else HostMeter()
     watch = Stopwatch(Path(spec["folder"]), spec["limit_seconds"], meter)
     problem = Problem(spec["samples"], spec["width"], spec["solver"], spec["steps"])
     worker = Worker(problem, spec["device"], watch, Path(spec["arrays"]))
-    ways: dict[str, Callable[[], None]] = {
+    tasks: dict[str, Callable[[], None]] = {
         "ntkode": lambda: worker.ours(with_spectrum=False),
         "ntkode-spectrum": lambda: worker.ours(with_spectrum=True),
         "pass": worker.one_pass,
@@ -169,7 +169,7 @@ def main(spec: dict[str, Any]) -> None:
         "peak": worker.matmul_peak,
     }
     try:
-        ways.get(spec["contestant"], lambda: worker.peer(spec["contestant"]))()
+        tasks.get(spec["contestant"], lambda: worker.peer(spec["contestant"]))()
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         watch.write(error=f"{type(error).__name__}: {reason[:200]}")

@@ -109,5 +109,5 @@ def test_page_and_terminal_show_every_setting(finished):
 def test_unusable_counts_are_one_clear_error(option, value, script, tmp_path):
     done = script("perf/gradients", option, value, "--out", tmp_path / "gradients.json")
     assert done.returncode == 2
-    assert "is not a whole number from 1" in done.stderr
+    assert "is not an integer ≥ 1" in done.stderr
     assert not list(tmp_path.iterdir())
