@@ -25,7 +25,7 @@ def tables(conf: Path) -> str:
     profiles, formulas = [], []
     for name in sorted(activations.names()):
         activation = activations.get(name)
-        profiles.append([code(name), *_profile_cells(activation.profile), _kernel(name)])
+        profiles.append([code(name), *_profile_texts(activation.profile), _kernel(name)])
         formulas.append([code(name), escaped(_line(conf, name)), _parameters(conf, name)])
     headings = ["φ", "class", "jumps", "sup φ′", "sup φ″", "parity", "≥ 2", "kernel"]
     return "\n".join(
@@ -37,7 +37,7 @@ def tables(conf: Path) -> str:
     )
 
 
-def _profile_cells(profile: Profile) -> list[str]:
+def _profile_texts(profile: Profile) -> list[str]:
     nonlinearity = profile.nonlinearity if profile.nonlinearity > 1e-12 else 0.0
     return [
         _class(profile),
