@@ -27,9 +27,9 @@ MEAN, GEOMETRIC_MEAN, SHARE = (kind(y, "some runs") for kind in (Mean, Geometric
 
 def test_the_mean_of_skewed_values_has_students_interval():
     given = [1.0, 2.0, 6.0]
-    found = MEAN(values(*given))
+    estimate = MEAN(values(*given))
     half = T_OF_3 * statistics.stdev(given) / math.sqrt(3)
-    assert (found.value, found.low, found.high) == pytest.approx((3, 3 - half, 3 + half))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((3, 3 - half, 3 + half))
 
 
 def test_values_that_differ_by_rounding_raise_no_warning():
