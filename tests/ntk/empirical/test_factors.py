@@ -10,7 +10,7 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import NonFiniteKernelError, empirical_ntk, measure_ntk
 from ntkode.ntk.empirical import compression
 from ntkode.ntk.empirical.contraction import Gradients, OuterProducts
-from ntkode.ntk.empirical.factors import RecordedFactors
+from ntkode.ntk.empirical.factors import CompressionFailed, RecordedFactors
 from ntkode.ntk.empirical.layers import Linear
 from ntkode.ntk.empirical.layout import Layout
 from ntkode.ntk.empirical.planning import kernel_flops
@@ -113,3 +113,40 @@ def test_dropout_of_nothing_is_no_chance():
     exact = empirical_ntk(model, inputs(), method="jacobian")
     kernel = empirical_ntk(model, inputs(), method="pairs")
     assert float((kernel - exact).norm() / exact.norm()) < 1e-12
+
+
+def test_a_model_that_changes_its_input_in_place_has_the_same_kernel():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.ReLU(inplace=True), linear(6, 2)).double(), inputs()
+    before = x.clone()
+    kernels = [empirical_ntk(model, x, method=method, outputs="full") for method in ("jacobian", "pairs")]
+    assert torch.equal(x, before)
+    assert float((kernels[0] - kernels[1]).norm() / kernels[0].norm()) < 1e-12
+
+
+def test_a_compression_that_is_given_up_leaves_no_error():
+    torch.manual_seed(0)
+    ode = NeuralODE(6, 32, 2, activation="tanh", solver=Solver("rk4", steps=5)).double()
+    # Where tanh is linear fewer terms do, and the samples after them are not spanned.
+    measured = measure_ntk(
+        ode, 1e-3 * inputs(3), 10 * inputs(20, seed=2), method="compressed", tolerance=1e-9
+    )
+    assert all(choice.bases is None for choice in measured.report.choices.values())
+    assert measured.report.compression_error == 0
+    assert measured.report.jacobian_error == 8 * 2.0**-52
+
+
+@pytest.mark.parametrize(("worst", "fails"), [(9e-6, False), (1.1e-5, True)])
+def test_a_sample_beyond_ten_times_the_tolerance_fails_the_compression(monkeypatch, worst, fails):
+    x, layout = inputs(4), Layout("full", torch.float64)
+    torch.manual_seed(0)
+    model = NeuralODE(6, 8, 2, activation="tanh", solver=Solver("euler", steps=5)).double()
+    factors = RecordedFactors(Recorder(model), 2, layout, "compressed", 1e-6, kernel_flops(4, 4), 2**30)
+    factors.start(x)
+    monkeypatch.setattr(compression, "error", lambda *_: compression.CompressionError(1e-6, worst))
+    if fails:
+        with pytest.raises(CompressionFailed, match=r"compress to 1\.0e-06 \(worst sample 1\.1e-05\)"):
+            factors(x)
+    else:
+        assert factors(x).keys() == {"U", "W", "v"}
+        assert factors.compression_error == 1e-6
