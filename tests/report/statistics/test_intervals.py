@@ -36,6 +36,8 @@ def test_values_that_differ_by_rounding_raise_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         low, high = student_interval(np.array([1.0, 1 + 3e-16, 1 - 1e-16]))
+        with pytest.raises(RuntimeWarning):  # those of others stay as they were
+            warnings.warn("made up", RuntimeWarning, stacklevel=1)
     assert low <= 1 <= high
 
 
@@ -50,8 +52,14 @@ def test_the_geometric_mean_has_the_interval_of_the_mean_logarithm():
     assert "geometric mean" in estimate.basis
 
 
+def test_a_geometric_mean_names_the_minimum_that_prevents_it():
+    estimate = GEOMETRIC_MEAN(values(3.0, -2.0, 1.0, 0.0))
+    assert "minimum -2)" in estimate.lacking
+    assert math.isnan(estimate.low)
+
+
 @pytest.mark.parametrize("estimator", [MEAN, GEOMETRIC_MEAN])
-@pytest.mark.parametrize("factor", [1e9, 1e-20])
+@pytest.mark.parametrize("factor", [1e9, 1.0, 1e-20])
 def test_rounding_is_no_scatter_at_any_magnitude(estimator, factor):
     rounded = values(factor, factor * (1 + 2e-16), factor * (1 - 2e-16))
     assert rounded["y"].nunique() == 3
@@ -120,6 +128,7 @@ def test_an_exact_value_without_an_error_has_no_interval():
         estimate = exact(errors)(values(1.0, 3.0))
         assert "1 of 2 replicates could not be measured (b)" in estimate.lacking
         assert estimate.value == 2
+    assert "(b)" in exact({"a": 0.1, "b": 0.1})(values(1.0, math.nan)).lacking
     assert "needs some runs" in exact({"a": 0.1})(values()).lacking
 
 

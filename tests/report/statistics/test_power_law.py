@@ -109,6 +109,7 @@ def test_without_a_slope_the_seeds_are_still_counted():
     assert str(law) == "nan"
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_last_two_sizes_have_no_slope_where_no_seed_has_both():
     both = points((1.0, -0.5), (1.0, -0.7))
     law = fit_power_law(both.drop(index=[3, 6]))  # one lacks the largest, the other the one before
