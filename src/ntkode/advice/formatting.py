@@ -39,7 +39,7 @@ def origin(advice: Advice, evidence: AdviceData) -> str:
     included = f"including {name}" if name in evidence.datasets else f"none of them of {name}"
     return (
         f"Evidence: {runs} stored runs on {', '.join(evidence.datasets)}, {included}. Predictions: "
-        f"{len(advice.problem)} samples of {name}'s training split; its test split is not used."
+        f"{len(advice.problem)} samples of the training split of {name}; the test split is not used."
     )
 
 

@@ -68,7 +68,7 @@ def bearable(evidence: AdviceData) -> tuple[float, str]:
         )
     measured = "; ".join(
         f"{row.activation}: {row.enough:.2g}"
-        + (f" (not {row.too_much:.2g})" if row.too_much > 0 else " (the largest tried)")
+        + (f" ({row.too_much:.2g} is too large)" if row.too_much > 0 else " (the largest tried)")
         for row in rows
     )
     runs, datasets = sum(row.runs for row in rows), ", ".join(sorted({row.dataset for row in rows}))
