@@ -9,14 +9,14 @@ from ntkode.studies.preparation import build_model, read_data, seed_everything, 
 GIVEN = ("dataset=digits", "n_train=40", "dataset.n_test=50", "model.width=16", "solver.steps=4")
 
 
-def test_a_run_is_its_start_its_steps_and_an_evaluation_now_and_then():
+def test_run_seconds_add_up_start_steps_and_evaluations():
     cost = TrainingCost(64, step=0.1, evaluation=0.5, every=10, start=2.0, lambda_max=1.0)
     assert cost.run(100) == pytest.approx(2.0 + 100 * 0.1 + 10 * 0.5)
     assert cost.steps_within(cost.run(100) + 1e-9) == 100
     assert cost.steps_within(1.9) == 0
 
 
-def test_what_is_timed_is_the_training_itself(composed):
+def test_the_timed_steps_are_those_of_the_training(composed):
     config = composed(*GIVEN, *TIMED)
     data = read_data(config)
     cost = measure_cost(config, data)

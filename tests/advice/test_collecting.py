@@ -41,12 +41,12 @@ def errors(frame):
     return {row.activation: row.error for row in collect(frame).gradient}
 
 
-def test_settings_of_an_activation_make_another_one():
+def test_an_activation_with_other_settings_is_another_one():
     rows = [solve(), solve(first=0.05, **{"config.activation.beta": 4.0})]
     assert errors(runs("gradient_accuracy", rows)) == {"softplus": 0.01, "softplus(beta=4)": 0.05}
 
 
-def test_frames_that_were_joined_keep_their_runs_apart():
+def test_concatenated_frames_keep_their_runs_apart():
     tanh = {"config.choices.activation": "tanh", "config.activation.name": "tanh"}
     tanh |= {"config.activation.beta": math.nan}
     joined = pd.concat(
@@ -56,7 +56,7 @@ def test_frames_that_were_joined_keep_their_runs_apart():
     assert errors(joined) == {"softplus": 0.01, "tanh": 0.09}
 
 
-def test_runs_that_failed_or_of_other_models_do_not_count():
+def test_failed_runs_and_other_models_do_not_count():
     failed, other = {"status": "diverged"}, {"config.choices.model": "resnet"}
     rows = [solve(), solve(first=0.5, **failed), solve(first=0.6, **other)]
     assert errors(runs("gradient_accuracy", rows)) == {"softplus": 0.01}

@@ -47,7 +47,7 @@ def plan_of(measurements, option, monkeypatch):
     return call
 
 
-def test_without_a_budget_the_width_wanted_is_timed_and_run(plan_of):
+def test_without_a_budget_the_wanted_width_is_timed_and_run(plan_of):
     plan = plan_of()
     assert plan.fit.width == plan.wanted == 256
     assert plan.distances[-1].mean <= 0.35

@@ -84,7 +84,7 @@ def test_folds_of_a_regression_are_runs_of_neighbouring_rows():
     assert all(len(held) + len(kept) == 40 for held, kept in problem.folds)
 
 
-def test_windows_that_overlap_a_held_one_are_not_trained_on():
+def test_windows_that_overlap_a_held_out_one_are_not_trained_on():
     data = Sine(n_train=40, n_test=20, seed=0, steps=1, center=False, norm=None, targets="raw")
     data.setup()
     rows = np.random.default_rng(0).permutation(40)
@@ -163,7 +163,7 @@ def test_noise_is_the_larger_of_samples_and_folds(digits):
     assert by_folds > whole_fold.std(ddof=1) / math.sqrt(60)
 
 
-def test_no_more_steps_than_noise_can_tell(digits):
+def test_the_fewest_steps_within_noise_are_taken(digits):
     template = predict(digits, TANH, [5])
     better, worse = [0.0] * 60, [0.0] * 30 + [1.0] * 30
     errors = {k: torch.tensor(e, dtype=torch.float64) for k, e in ((10, worse), (20, better), (40, better))}

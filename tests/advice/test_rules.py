@@ -72,7 +72,7 @@ def test_an_unmeasured_activation_takes_the_largest_error_of_its_class():
     assert cheapest_solve(evidence, candidate("elu"), 0.1).row.error == 0.02
 
 
-def test_an_activation_measured_at_shorter_horizons_takes_those_measured_at_longer_ones():
+def test_beyond_its_measured_horizons_an_activation_takes_the_error_of_others():
     rows = [row("rk4", 5, 1e-3), row("rk4", 5, 0.5, gamma=4.0, activation="gelu")]
     far = cheapest_solve(AdviceData(gradient=rows, costs=COSTS), candidate("tanh", 3.0), 1.0)
     assert far.row.error == 0.5
@@ -87,7 +87,7 @@ def test_the_bound_is_that_of_the_most_sensitive_activation():
     assert "the largest tried" in measured
 
 
-def test_the_packaged_evidence_is_whole_and_traceable():
+def test_the_packaged_evidence_is_complete_and_traceable():
     evidence = AdviceData.read()
     assert evidence.datasets == ["mnist"]
     assert 0 < bearable(evidence)[0] < 1

@@ -19,7 +19,7 @@ ADVICE = {
 }
 
 
-def test_all_settings_take_the_advised_steps_and_random_ones_what_was_asked_about():
+def test_settings_take_the_advised_steps_and_random_ones_the_requested_candidates():
     settings = settings_of(ADVICE, 20, draw=0)
     assert [s.name for s in settings[:3]] == ["advised", "default", "random 1"]
     assert all("steps=40" in s.overrides for s in settings)
