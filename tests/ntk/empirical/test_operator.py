@@ -114,6 +114,16 @@ def test_largest_eigenvalue_and_trace(model):
         operator.trace(probes=1)
 
 
+@pytest.mark.parametrize("max_bytes", [None, TINY])
+def test_one_row_one_output_and_a_vector_in_single_precision(max_bytes):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x, v = torch.randn(1, 5, dtype=torch.float64), torch.ones(1, 1)
+    product = kernel_operator(model, x, max_bytes=max_bytes)(v)
+    assert (product.shape, product.dtype) == ((1, 1), torch.float64)
+    assert float(product) == pytest.approx(float(empirical_ntk(model, x)), rel=1e-12)
+
+
 class Matrix(KernelOperator):
     """An operator of a known matrix."""
 
