@@ -19,9 +19,9 @@ MODELS = {
     # name → (model, parameter, outputs)
     "two calls of a matrix": (lambda: Model(lambda m, x: (x @ m.W).tanh() @ m.W, W=(6, 6)), "W", 6),
     "positions": (
-        lambda: Model(lambda m, x: m.a(x.view(len(x), 2, 3)).tanh().flatten(1), a=linear(3, 2)),
+        lambda: Model(lambda m, x: m.a(x.view(len(x), 2, 3)).tanh().flatten(1), a=linear(3, 1)),
         "a.weight",
-        4,
+        2,
     ),
     "groups": (lambda: convolved(nn.Conv1d(2, 4, 2, groups=2, bias=False), 2, 3), "c.weight", 3),
 }

@@ -39,6 +39,27 @@ def test_derivatives_have_the_form_of_the_method_and_take_the_predicted_memory(m
     assert factors.bytes_per_row() == 8 * (weights + k * (5 + 2))
 
 
+@pytest.mark.parametrize(("budget", "chunks"), [(1, [1, 1, 1, 1]), (2 * 1200 + 5, [2, 2]), (5 * 1200, [4])])
+def test_samples_are_recorded_in_chunks_that_fit(monkeypatch, budget, chunks):
+    layout = Layout("trace", torch.float64)
+    factors = RecordedFactors(Recorder(mlp()), 2, layout, "build", 1e-12, kernel_flops(4, 4), budget)
+    recorded, record = [], Recorder.__call__
+
+    def counting(self, x, seeds):
+        recorded.append(len(x))
+        return record(self, x, seeds)
+
+    monkeypatch.setattr(Recorder, "__call__", counting)
+    x = inputs(4)
+    # 25 numbers a sample, four times in the solve's eight bytes and twice in the kernel's: 1200 bytes.
+    factors.start(x)
+    held = factors(x)
+    assert recorded == chunks  # the first ones are not recorded again
+    whole = measure_ntk(mlp(), x, blocks=True).blocks
+    for name, factor in held.items():
+        assert torch.allclose(factor.values[0] @ factor.values[0].T / 2, whole[name], rtol=1e-12, atol=1e-12)
+
+
 def calls_of(rows, inputs_, outputs):
     """One call whose every sample's input is its number."""
     numbered = torch.arange(rows, dtype=torch.float64)[None, :, None]
