@@ -126,7 +126,7 @@ def test_two_tasks_are_the_ranks_of_one_run(cluster, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (("trainer=ddp", "n_train=47"), "n_train=47 samples a step do not divide"),
+        (("trainer=ddp", "n_train=47"), "n_train=47 samples per step cannot be split evenly"),
         (("hydra.launcher.tasks_per_node=2",), "the SLURM job has 2 tasks"),
     ],
 )

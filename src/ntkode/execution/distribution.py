@@ -2,7 +2,7 @@
 
 The job's process is rank 0: it measures and writes the record, as in a run of one process. It starts the
 other ranks, which train along and share the computation of kernels, and it ends them. Lightning's launchers
-do not serve: they start the whole program again, the sweep included, or compute in child processes, whose
+are not used: they start the whole program again, the sweep included, or compute in child processes, whose
 callbacks' measurements do not reach the parent. In a SLURM job each task starts its rank (see `slurm`).
 """
 

@@ -31,7 +31,7 @@ def mend(record: RunRecord, config: Mapping[str, Any]) -> None:
 
     Args:
         record: the record, locked by this process; nothing happens if no file is corrupt.
-        config: the run's resolved config, stored anew.
+        config: the run's resolved config, which replaces the stored one.
     """
     name = unreadable_file(record)
     if name is None:

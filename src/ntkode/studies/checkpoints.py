@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 import time
@@ -19,7 +20,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ntkode.checks import nonnegative
 from ntkode.metrics import Metric
 from ntkode.ranks import rank
-from ntkode.results import SOURCES_SHA256, RunRecord, atomic_file, package_versions
+from ntkode.results import SOURCES_SHA256, RunRecord, package_versions, write_atomically
 from ntkode.signals import HeldSignals
 from ntkode.training import TrainingModule
 
@@ -36,8 +37,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Store a checkpoint: after a crash, `path` holds all of it or its previous content."""
-        with atomic_file(Path(path)) as file:
-            torch.save(checkpoint, file)
+        buffer = io.BytesIO()  # to a full disk, torch.save raises a RuntimeError in place of an OSError
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: Any = None
