@@ -12,6 +12,7 @@ from ntkode.report.statistics.replicates import (
     done_values,
     mean_log_ratio,
     mean_ratio,
+    ratio,
     replicate,
     select,
     slope,
@@ -64,11 +65,18 @@ def test_replicates_are_in_the_order_of_the_runs():
     assert list(values.index) == [f"seed {number}" for number in range(10, -1, -1)]
 
 
-def test_data_seeds_are_named_only_where_they_differ():
+def test_a_replicate_is_named_by_both_seeds():
     runs = runs_of([(1.0, 3.0), (2.0, 6.0)])
-    assert set(replicate(runs.assign(**{"config.dataset.seed": 5}))) == {"seed 0", "seed 1"}
-    drawn = replicate(runs.assign(**{"config.dataset.seed": [5, 6, 5, 6]}))
-    assert drawn.tolist() == ["seed 0, data 5", "seed 0, data 6", "seed 1, data 5", "seed 1, data 6"]
+    assert set(replicate(runs)) == {"seed 0", "seed 1"}
+    drawn = replicate(runs.assign(**{"config.dataset.seed": [5, 6, 5, None]}))
+    assert drawn.tolist() == ["seed 0, data 5", "seed 0, data 6", "seed 1, data 5", "seed 1"]
+
+
+def test_replicates_of_different_data_are_no_pairs():
+    runs = runs_of([(1.0, 3.0), (2.0, 6.0)]).assign(**{"config.dataset.seed": [5, 6, 5, 6]})
+    first, second = (value("error", TANH | {"config.dataset.seed": seed}) for seed in (5, 6))
+    assert ratio(first, first)(runs).tolist() == [1.0, 1.0]
+    assert ratio(first, second)(runs).isna().all()
 
 
 def test_selected_runs_meet_every_condition():

@@ -36,10 +36,15 @@ def by_activation(name: str) -> dict[str, Any]:
 
 
 def replicate(runs: pd.DataFrame) -> pd.Series:
-    """The replicate of each run by name: `seed 0`, or `seed 0, data 1` if the data seeds differ."""
+    """The replicate of each run by name: `seed 0, data 1`, or `seed 0` for runs without a data seed.
+
+    The name depends on the run alone: statistics of different selections pair replicates by name.
+    """
     named = pd.Series("seed ", runs.index) + runs[_SEED].astype(str)
-    if _DATA_SEED in runs and runs[_DATA_SEED].nunique() > 1:
-        named += ", data " + runs[_DATA_SEED].astype(str)
+    if _DATA_SEED in runs:
+        named += (", data " + runs[_DATA_SEED].astype("Int64").astype(str)).where(
+            runs[_DATA_SEED].notna(), ""
+        )
     return named
 
 
