@@ -57,9 +57,9 @@ def main() -> int:
     """Run the command line; the exit code is 0 if every job is done."""
     register_resolvers()
     arguments = sys.argv[1:]
-    complaint = unknown(arguments) or misused(arguments) or missing_extra(arguments)
-    if complaint:
-        print(complaint, file=sys.stderr)
+    message = unknown(arguments) or misused(arguments) or missing_extra(arguments)
+    if message:
+        print(message, file=sys.stderr)
         return 2
     if any(argument.split("=")[0] in INFORMATIVE for argument in arguments):
         compose_and_run()
@@ -79,8 +79,8 @@ def main() -> int:
         return 2
     try:
         Path(results_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=results_dir) as probe:
-            probe.write(b"?")
+        with tempfile.TemporaryFile(dir=results_dir) as file:
+            file.write(b"?")
     except OSError as error:
         print(f"results_dir={results_dir} cannot be written to ({error}): set another", file=sys.stderr)
         return 2
