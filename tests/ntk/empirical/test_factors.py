@@ -171,3 +171,9 @@ def test_a_sample_beyond_ten_times_the_tolerance_fails_the_compression(monkeypat
     else:
         assert factors(x).keys() == {"U", "W", "v"}
         assert factors.compression_error == 1e-6
+
+
+def test_an_output_that_merges_the_rows_is_refused():
+    model = seeded(lambda: Model(lambda m, x: m.a(x).mean(0, keepdim=True), a=linear()))
+    with pytest.raises(ValueError, match=r"shape \(1, 2\), not \(N=3, k\)"):
+        empirical_ntk(model, inputs(5))
