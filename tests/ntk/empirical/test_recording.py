@@ -82,6 +82,7 @@ RECORDED = {
     "bias frozen": lambda: frozen(nn.Sequential(linear(6, 5), nn.Tanh(), linear(5)), "0.bias"),
     "parameter without effect": lambda: Model(lambda m, x: m.a(x) + 0 * m.b(x), a=linear(), b=linear()),
     "parameter unused": lambda: Model(lambda m, x: m.a(x), a=linear(), b=linear()),
+    "shape of a parameter": lambda: Model(lambda m, x: m.a(x) / m.a.weight.shape[1], a=linear()),
     "only rounding": lambda: Model(lambda m, x: (m.a(x) + m.p).softmax(1), a=linear(), p=()),
     "output independent of the input": lambda: Model(lambda m, x: 0 * x + m.p, p=(6,)),
     "of the time only": lambda: Model(of_time_only, t=linear(1, 2), a=linear()),
