@@ -13,14 +13,15 @@ SOURCES = Path(ntkode.__file__).parent
 # Each package, lowest first, and the packages directly below it: it may import them and all below them.
 BELOW: dict[str, tuple[str, ...]] = {
     "checks": (),
+    "files": (),
     "ranks": (),
     "signals": (),
-    "results": ("checks",),
+    "results": ("checks", "files"),
     "report": ("results",),
     "tracking": ("results", "ranks", "signals"),
     "activations": ("checks",),
     "losses": ("checks",),
-    "data": ("checks", "ranks", "results"),
+    "data": ("checks", "files", "ranks"),
     "integrate": ("activations", "ranks", "signals"),
     "models": ("integrate",),
     "gradients": ("models", "losses"),

@@ -50,8 +50,9 @@ from gradient_worker import FEATURES, OURS, OUTPUTS, STEPS, Problem, installed
 from rich.console import Console
 from runner import HERE, Limits, on_all_cores, one_core, watched
 
+from ntkode.files import write_atomically
 from ntkode.report import report_console
-from ntkode.results import provenance, utc_now, write_atomically
+from ntkode.results import provenance, utc_now
 from ntkode.results.storage import to_json
 
 SMOOTH = tuple(name for name in OURS if name != "kink_averaged")

@@ -48,7 +48,8 @@ from runner import Limits, one_core, run
 from stopwatch import REPEATS, SHORT
 from tables import HEADINGS, TERMINAL_WIDTH, markdown, terminal, texts
 
-from ntkode.results import provenance, utc_now, write_atomically
+from ntkode.files import write_atomically
+from ntkode.results import provenance, utc_now
 from ntkode.results.storage import to_json
 
 SIZES = ((64, 256), (256, 512), (256, 1024), (1000, 1000))

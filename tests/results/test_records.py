@@ -3,13 +3,12 @@
 import json
 import math
 import multiprocessing
-import os
 import resource
 
 import numpy as np
 import pytest
 
-from ntkode.results import RecordUnreadable, RunLocked, RunRecord, Status, summarise, write_atomically
+from ntkode.results import RecordUnreadable, RunLocked, RunRecord, Status, summarise
 
 
 @pytest.fixture
@@ -169,20 +168,6 @@ def test_a_corrupt_status_is_named_with_the_remedy(record):
 def test_rows_are_on_disk_at_once(record):
     record.append({"step": 0})
     assert json.loads((record.directory / "history.jsonl").read_text()) == {"step": 0}
-
-
-def test_a_file_keeps_its_content_when_writing_fails(tmp_path, monkeypatch):
-    path = tmp_path / "status.json"
-    write_atomically(path, "whole")
-
-    def full_disk(descriptor):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(path, "half")
-    assert path.read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def hold(directory, held, release):

@@ -17,7 +17,8 @@ from ntkode.advice.advice_data import PACKAGED, AdviceData
 from ntkode.advice.collecting import collect, gradient_costs
 from ntkode.cli.choices import ROOT
 from ntkode.cli.pairs import parse_pairs
-from ntkode.results import NoResults, SweepIndex, load, sweep_name, write_atomically
+from ntkode.files import write_atomically
+from ntkode.results import NoResults, SweepIndex, load, sweep_name
 
 PERF = ROOT / "docs" / "perf" / "gradients.json"
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment" / "advice").glob("*.yaml"))

@@ -31,8 +31,9 @@ from ntkode.checks import positive
 from ntkode.cli.choices import CONF
 from ntkode.cli.pairs import parse_pairs, whole_pair
 from ntkode.cli.resolvers import register_resolvers
+from ntkode.files import write_atomically
 from ntkode.integrate import SolverFailure
-from ntkode.results import NoResults, load, write_atomically
+from ntkode.results import NoResults, load
 from ntkode.training import Diverged
 
 # elu is omitted: its infinite-width kernel takes a minute or more at long horizons.

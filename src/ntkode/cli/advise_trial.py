@@ -21,7 +21,8 @@ from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
 from ntkode.cli.choices import CONF
 from ntkode.cli.pairs import parse_pairs, whole_pair
 from ntkode.cli.resolvers import register_resolvers
-from ntkode.results import NoResults, write_atomically
+from ntkode.files import write_atomically
+from ntkode.results import NoResults
 
 KEYS = {
     "advice": "file written by benchmarks/advise.py with out=…",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntkode.cli.pairs import parse_pairs
-from ntkode.results import write_atomically
+from ntkode.files import write_atomically
 from ntkode.tracking.dashboard import Dashboard, dashboard
 from ntkode.tracking.wandb_server import ServerUnavailable, check_key, check_server, server_url
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkode.results import atomic_file
+from ntkode.files import atomic_file
 
 log = logging.getLogger(__name__)
 

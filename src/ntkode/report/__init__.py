@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from ntkode.files import write_atomically
 from ntkode.report.registry import report_of, reports
 from ntkode.report.tables.comparison import comparison, labels, render
 from ntkode.report.training.curves import save, training_figure
-from ntkode.results import SweepIndex, load, write_atomically
+from ntkode.results import SweepIndex, load
 
 __all__ = [
     "comparison",

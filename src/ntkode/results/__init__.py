@@ -11,7 +11,7 @@ from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, hardware, package_versions, provenance
 from ntkode.results.records import RunLocked, RunRecord, Status, summarise
 from ntkode.results.repair import mend, unreadable_file
-from ntkode.results.storage import RecordUnreadable, atomic_file, utc_now, write_atomically
+from ntkode.results.storage import RecordUnreadable, utc_now
 from ntkode.results.sweeps import PAGE, SweepIndex
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "RunRecord",
     "Status",
     "SweepIndex",
-    "atomic_file",
     "code_version",
     "export",
     "hardware",
@@ -40,5 +39,4 @@ __all__ = [
     "sweep_name",
     "unreadable_file",
     "utc_now",
-    "write_atomically",
 ]

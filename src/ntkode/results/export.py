@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from ntkode.files import write_atomically
 from ntkode.results.load import load, load_history
 from ntkode.results.selection import Wanted
-from ntkode.results.storage import write_atomically
 
 FORMATS = ("parquet", "csv")
 

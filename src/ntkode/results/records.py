@@ -17,16 +17,15 @@ from typing import Any, Self, TextIO
 import filelock
 import yaml
 
+from ntkode.files import remove_asides, write_atomically
 from ntkode.results.storage import (
     RecordUnreadable,
     objects_at_once,
     parsable_objects,
     read_json,
-    remove_asides,
     to_json,
     utc_now,
     whole_lines,
-    write_atomically,
 )
 
 TAIL_BYTES = 32 * 1024

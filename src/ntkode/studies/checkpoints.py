@@ -18,9 +18,10 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ntkode.checks import nonnegative
+from ntkode.files import write_atomically
 from ntkode.metrics import Metric
 from ntkode.ranks import rank
-from ntkode.results import SOURCES_SHA256, RunRecord, package_versions, write_atomically
+from ntkode.results import SOURCES_SHA256, RunRecord, package_versions
 from ntkode.signals import HeldSignals
 from ntkode.training import TrainingModule
 

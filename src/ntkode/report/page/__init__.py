@@ -10,6 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ntkode.files import write_atomically
 from ntkode.report.claims.claims import Verdict
 from ntkode.report.page.choice import choose
 from ntkode.report.page.contents import claim_table, claims_of, tables_of
@@ -18,7 +19,7 @@ from ntkode.report.page.origins import Origins, origins_of
 from ntkode.report.page.pictures import save_all
 from ntkode.report.page.sections import Omission, Section, make_sections
 from ntkode.report.tables.latex import to_latex
-from ntkode.results import NoResults, utc_now, write_atomically
+from ntkode.results import NoResults, utc_now
 
 __all__ = ["NAME", "Page", "write_page"]
 
