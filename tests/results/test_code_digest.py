@@ -17,6 +17,7 @@ WITHOUT_NUMBERS = {
     "cli",
     "conf",  # what a run takes from it is in its config
     "execution",
+    "files",
     "ranks",
     "report",
     "results",
