@@ -146,3 +146,11 @@ def test_at_most_five_unmeasured_replicates_are_named():
     nan = [math.nan] * 5
     assert "(a, b, c, d, e)" in MEAN(values(*nan, 1.0)).lacking
     assert "(a, b, c, d, e, …)" in MEAN(values(*nan, math.nan)).lacking
+
+
+def test_students_interval_covers_as_often_as_it_says():
+    random, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        low, high = student_interval(-0.5 + 0.05 * random.normal(size=5))
+        covered += low <= -0.5 <= high
+    assert covered == pytest.approx(950, abs=28)  # four standard errors of a binomial count
