@@ -11,8 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from ntkode.execution import jobs as isolation
-from ntkode.execution import run_job, settle
+from ntkode.execution import jobs, run_job, settle
 from ntkode.results import RunRecord, Status, SweepIndex, load, run_id
 
 STUDIES = "tests.studies.configs."
@@ -123,15 +122,15 @@ def test_a_job_that_takes_too_long_is_ended(config):
 
 def test_a_job_that_blocks_all_signals_is_killed(config, monkeypatch):
     job = config("Deaf", timeout=600)
-    assert isolation._patience(job) == isolation.START + 600 + isolation.GRACE
+    assert jobs._patience(job) == jobs.START + 600 + jobs.GRACE
 
     def patience(config):
         while record_of(config).last_row() is None:  # signals are blocked before this row
             time.sleep(0.02)
         return 0.1
 
-    monkeypatch.setattr(isolation, "_patience", patience)
-    monkeypatch.setattr(isolation, "GRACE", 0.3)
+    monkeypatch.setattr(jobs, "_patience", patience)
+    monkeypatch.setattr(jobs, "GRACE", 0.3)
     assert run_job(job, "") is Status.TIMEOUT
     assert record_of(job).status["message"] == "not done after 600 s"
     assert not psutil.pid_exists(record_of(job).last_row()["pid"])
@@ -171,9 +170,9 @@ def test_a_run_that_another_sweep_has_done_meanwhile_is_kept(config, monkeypatch
     with record.lock():
         record.begin(job)
         computing = threading.Event()
-        compute = isolation._compute_in_process
+        compute = jobs._compute_in_process
         monkeypatch.setattr(
-            isolation, "_compute_in_process", lambda *arguments: computing.set() or compute(*arguments)
+            jobs, "_compute_in_process", lambda *arguments: computing.set() or compute(*arguments)
         )
         thread = threading.Thread(target=run_job, args=(job, ""))
         thread.start()
@@ -252,7 +251,7 @@ def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(config):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(isolation, "PATIENCE", 0.1)
+    monkeypatch.setattr(jobs, "PATIENCE", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -316,12 +315,12 @@ def test_a_job_ends_with_the_process_that_started_it(config):
 
 
 def test_jobs_at_once_get_one_index_line_each(config):
-    jobs = [config(rows=n) for n in (1, 2)]
-    threads = [threading.Thread(target=run_job, args=(job, f"rows={n}")) for n, job in enumerate(jobs, 1)]
+    configs = [config(rows=n) for n in (1, 2)]
+    threads = [threading.Thread(target=run_job, args=(job, f"rows={n}")) for n, job in enumerate(configs, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    lines = (SweepIndex(jobs[0]["results_dir"], "s").directory / "index.jsonl").read_text().splitlines()
+    lines = (SweepIndex(configs[0]["results_dir"], "s").directory / "index.jsonl").read_text().splitlines()
     assert {json.loads(line)["job"] for line in lines} == {"rows=1", "rows=2"}
-    assert {record_of(job).status["status"] for job in jobs} == {"done"}
+    assert {record_of(job).status["status"] for job in configs} == {"done"}

@@ -7,6 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 ROOT = Path(__file__).resolve().parents[3]
 """Root of the checkout (editable installation)."""
 CONF = ROOT / "conf"
+if not CONF.is_dir():
+    raise SystemExit(
+        f"{CONF} is missing: the commands need an editable installation, `pip install -e .` in a checkout"
+    )
 # Hydra's built-in choices, which have no file here.
 BASIC = {
     "hydra/launcher": "runs the jobs one after the other",

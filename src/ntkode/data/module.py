@@ -59,7 +59,7 @@ class DataModule(lightning.LightningDataModule, ABC):
             regression.
 
     Raises:
-        DataError: an argument is out of its range.
+        SettingError: an argument is out of its range (`DataError` for most; both are ValueErrors).
     """
 
     name: str

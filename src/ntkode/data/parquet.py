@@ -76,7 +76,7 @@ def _read(
             if not isinstance(row[label], int):
                 raise ValueError(f"label {row[label]} is not a whole number")
             labels.append(row[label])
-    except Exception as error:  # damaged files and images raise many types
+    except Exception as error:  # corrupt files and images raise many types
         raise DataError(f"row {len(labels)} of {where}: {error}", remedy) from error
     return values, np.array(labels, dtype=np.int64)
 

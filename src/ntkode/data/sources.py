@@ -103,7 +103,7 @@ def _load_verified(path: Path) -> dict[str, Array] | None:
         log.warning("cache file %s does not match its digest: reading the source again", path)
     except FileNotFoundError:
         pass
-    except Exception as error:  # a damaged archive raises many types
+    except Exception as error:  # a corrupt archive raises many types
         log.warning("cache file %s is unreadable (%s): reading the source again", path, error)
     return None
 

@@ -115,9 +115,12 @@ def announce(task: Task | None, run: str) -> Iterator[None]:
         with suppress(OSError):  # raised when the server is shut down
             while True:
                 follower, _ = server.accept()
-                with suppress(OSError):  # the task has already disconnected
+                try:
                     follower.sendall(f"{run}\n".encode())
-                followers.append(follower)  # after sending: once all are in the list, connections may close
+                except OSError:  # the task has already disconnected; it may connect again
+                    follower.close()
+                else:  # after sending: once all are in the list, connections may close
+                    followers.append(follower)
 
     threading.Thread(target=accept, daemon=True).start()
     try:

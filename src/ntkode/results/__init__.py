@@ -9,9 +9,10 @@ from ntkode.results.identity import job_name, run_id, sweep_name
 from ntkode.results.load import NoResults, load, load_history
 from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, hardware, package_versions, provenance
-from ntkode.results.records import RunLocked, RunRecord, Status, summarise
+from ntkode.results.records import RunLocked, RunRecord, Status
 from ntkode.results.repair import mend, unreadable_file
 from ntkode.results.storage import RecordUnreadable, utc_now
+from ntkode.results.summary import summarise
 from ntkode.results.sweeps import PAGE, SweepIndex
 
 __all__ = [

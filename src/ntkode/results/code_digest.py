@@ -13,6 +13,8 @@ COMPUTING_PARTS = (
     "metrics",
     "models",
     "ntk",
+    "ranks",
+    "results/summary",
     "studies",
     "theory",
     "training",
@@ -25,7 +27,7 @@ def sources_digest(package: Path, parts: Sequence[str] = COMPUTING_PARTS) -> str
 
     Args:
         package: the folder of the package.
-        parts: names of folders (with all `*.py` below them) and of modules in it; absent ones are skipped.
+        parts: folders (with all `*.py` below them) and modules, without suffix; absent ones are skipped.
 
     Returns:
         64 hexadecimal digits.
@@ -33,7 +35,7 @@ def sources_digest(package: Path, parts: Sequence[str] = COMPUTING_PARTS) -> str
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package)
-        if name.parts[0].removesuffix(".py") in parts:
+        if any(name.with_suffix("").is_relative_to(part) for part in parts):
             content = path.read_bytes()
             digest.update(f"{name.as_posix()}:{len(content)}:".encode() + content)
     return digest.hexdigest()

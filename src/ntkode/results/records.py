@@ -5,10 +5,9 @@ A run's folder `<results_dir>/<run_id>/` holds `config.yaml`, `config.json`, `st
 checkpoints are written atomically; the history grows by at least one line per step.
 """
 
-import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -316,28 +315,6 @@ class RunRecord:
             with suppress(OSError):  # `append` has already raised it
                 self._history_file.close()
             self._history_file = None
-
-
-def summarise(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The last value of each metric, and its first, smallest and largest finite value.
-
-    Returns:
-        `step`, and for each metric `<name>` (the last value, finite or not), `<name>.first`, `<name>.min` and
-        `<name>.max` (omitted if no value is finite).
-    """
-    series: dict[str, list[Any]] = {}
-    for row in history:
-        for name, value in row.items():
-            series.setdefault(name, []).append(value)
-    summary: dict[str, Any] = {}
-    for name, values in series.items():
-        summary[name] = values[-1]
-        finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
-        if finite and name != "step":
-            summary[f"{name}.first"] = finite[0]
-            summary[f"{name}.min"] = min(finite)
-            summary[f"{name}.max"] = max(finite)
-    return summary
 
 
 def _open_for_rows(path: Path) -> TextIO:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ntkode.results.records import RunRecord, Status, summarise
+from ntkode.results.records import RunRecord, Status
 from ntkode.results.storage import RecordUnreadable
+from ntkode.results.summary import summarise
 
 
 def unreadable_file(record: RunRecord) -> str | None:

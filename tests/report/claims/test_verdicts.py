@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from ntkode.report import registry as by_study
-from ntkode.report import report_sweep
+from ntkode.report import registry, report_sweep
 from ntkode.report.claims.claims import Above, Below, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.statistics.intervals import Mean
@@ -27,7 +26,7 @@ def claims(name, expectation):
 def experiments(monkeypatch):
     for name, expectation in (("one", Below(0.9)), ("two", Above(0.9))):
         printed = WithVerdicts(training.report, claims(name, expectation))
-        monkeypatch.setitem(by_study.EXPERIMENTS, f"paper/{name}", printed)
+        monkeypatch.setitem(registry.EXPERIMENTS, f"paper/{name}", printed)
 
 
 def ask(store, sweep, seed, **choices):

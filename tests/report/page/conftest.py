@@ -6,7 +6,7 @@ import pytest
 from tests.report.conftest import store_run
 from tests.report.page.markup import Markup
 
-from ntkode.report import registry as by_study
+from ntkode.report import registry
 from ntkode.report.claims.claims import Above, Below, Claim, Claims
 from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.page import write_page
@@ -75,7 +75,7 @@ def store_made(results):
 
 @pytest.fixture
 def experiments(monkeypatch):
-    monkeypatch.setitem(by_study.EXPERIMENTS, "paper/made", WithVerdicts(training.report, claims()))
+    monkeypatch.setitem(registry.EXPERIMENTS, "paper/made", WithVerdicts(training.report, claims()))
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def made(tmp_path_factory):
     """The page, its folder, its results, its summary and its markup."""
     results, out = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(by_study.EXPERIMENTS, "paper/made", WithVerdicts(training.report, claims()))
+        patch.setitem(registry.EXPERIMENTS, "paper/made", WithVerdicts(training.report, claims()))
         runs = store_made(results)
         page = write_page(results, out, ["made"])
     text = page.path.read_text("utf-8")

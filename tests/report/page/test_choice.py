@@ -6,7 +6,7 @@ import pytest
 from tests.report.conftest import store_run
 from tests.report.page.conftest import ask
 
-from ntkode.report import registry as by_study
+from ntkode.report import registry
 from ntkode.report.page import write_page
 from ntkode.report.page.choice import SweepChoice, choose
 from ntkode.results import NoResults, SweepIndex
@@ -21,7 +21,7 @@ def aged(results, *sweeps):
 @pytest.fixture(autouse=True)
 def tables_alone(monkeypatch):
     """Reports of training without a figure, which takes seconds to draw."""
-    monkeypatch.delitem(by_study.REPORTS, "training")
+    monkeypatch.delitem(registry.REPORTS, "training")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_report_that_fails_does_not_affect_the_others(results, monkeypatch):
     def fail(runs, results_dir):
         raise KeyError("ntk/limit_distance.first")
 
-    monkeypatch.setitem(by_study.REPORTS, "width_limit", fail)
+    monkeypatch.setitem(registry.REPORTS, "width_limit", fail)
     page = write_page(results, results / "out")
     [omission] = page.omissions
     assert omission.what == "width_limit (sweep study)"

@@ -139,16 +139,16 @@ def test_a_glance_at_extremes():
     assert not glance(judged(Within(-1.1, -0.9), -1.0, -1.01, -0.99)).logarithmic
 
 
-def test_origins_of_damaged_and_bare_records(tmp_path):
-    bare, damaged, whole = (store_run(tmp_path, "tanh", seed=seed, steps=1) for seed in range(3))
-    damaged.directory.joinpath("provenance.json").write_text("{")
+def test_origins_of_corrupt_and_bare_records(tmp_path):
+    bare, corrupt, whole = (store_run(tmp_path, "tanh", seed=seed, steps=1) for seed in range(3))
+    corrupt.directory.joinpath("provenance.json").write_text("{")
     gpus = {"cpu": "A", "cores": 8, "gpus": ["NVIDIA H100", "NVIDIA H100"]}
     whole.write_provenance(provenance(hardware=gpus, git={"commit": None, "dirty": None}))
-    origins = origins_of(tmp_path, [run.run_id for run in (bare, damaged, whole)])
+    origins = origins_of(tmp_path, [run.run_id for run in (bare, corrupt, whole)])
     assert origins.of[bare.run_id].commit == "–"
-    assert origins.of[damaged.run_id].status == "damaged"
+    assert origins.of[corrupt.run_id].status == "corrupt"
     assert origins.of[whole.run_id].hardware == "NVIDIA H100"
     assert origins.of[whole.run_id].commit == "–"
     assert origins.distinct("hardware", origins.of) == ["NVIDIA H100"]
     assert len(origins.codes) == 2
-    assert origins.letter(bare.run_id) == origins.letter(damaged.run_id) != origins.letter(whole.run_id)
+    assert origins.letter(bare.run_id) == origins.letter(corrupt.run_id) != origins.letter(whole.run_id)

@@ -72,6 +72,16 @@ def test_a_replicate_is_named_by_both_seeds():
     assert drawn.tolist() == ["seed 0, data 5", "seed 0, data 6", "seed 1, data 5", "seed 1"]
 
 
+def test_a_failed_run_may_have_any_seed():
+    runs = runs_of([(1.0, 3.0), (2.0, 6.0)]).assign(**{"config.dataset.seed": [1.5, "abc", None, 123456789]})
+    assert replicate(runs).tolist() == [
+        "seed 0, data 1.5",
+        "seed 0, data abc",
+        "seed 1",
+        "seed 1, data 123456789",
+    ]
+
+
 def test_replicates_of_different_data_are_no_pairs():
     runs = runs_of([(1.0, 3.0), (2.0, 6.0)]).assign(**{"config.dataset.seed": [5, 6, 5, 6]})
     first, second = (value("error", TANH | {"config.dataset.seed": seed}) for seed in (5, 6))

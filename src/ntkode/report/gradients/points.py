@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ntkode.report.statistics.power_law import PowerLaw, fit_power_law
+from ntkode.report.statistics.replicates import replicate
 from ntkode.report.tables.labels import activation_labels, method_labels, numbers
 from ntkode.results import Status
 
@@ -56,7 +57,7 @@ def gradient_points(runs: pd.DataFrame) -> pd.DataFrame:
             "method": done["run_id"].map(methods),
             "resolution": np.where(fixed.notna(), "steps", "tolerance"),
             "x": fixed.fillna(1 / tolerance),
-            "seed": numbers(done, "config.seed").fillna(0),
+            "seed": replicate(done),
             "y": error,
             "known": error > _floor(done, suffix),
             "nfe": numbers(done, f"cost/nfe_forward{suffix}") + numbers(done, f"cost/nfe_backward{suffix}"),

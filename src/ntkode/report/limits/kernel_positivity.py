@@ -17,7 +17,7 @@ from ntkode.report.claims.verdicts import WithVerdicts
 from ntkode.report.figures.style import Styles, blank_figure, frame, grid, size_ticks, styles_of
 from ntkode.report.formatting import MISSING, three_digits
 from ntkode.report.statistics.intervals import Exact, GeometricMean, Statistic
-from ntkode.report.statistics.replicates import by_activation, done_values, of_each
+from ntkode.report.statistics.replicates import by_activation, done_values, of_each, replicate
 from ntkode.report.tables.comparison import Column, comparison, failures
 from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status
@@ -145,8 +145,7 @@ def _cases(column: str, activation: str, sets: Collection[str]) -> Statistic:
             return pd.Series(dtype=float)
         cases = runs[runs[DATASET].isin([*sets]) & (runs[ACTIVATION] == activation)]
         values = done_values(cases, column) / done_values(cases, "ntk/limit_lambda_max")
-        seeds = cases.get("config.seed", pd.Series(0, cases.index)).astype(str)
-        return values.set_axis(cases[DATASET] + " " + cases[SAMPLES].astype(str) + " seed " + seeds)
+        return values.set_axis(cases[DATASET] + " " + cases[SAMPLES].astype(str) + " " + replicate(cases))
 
     return measured
 

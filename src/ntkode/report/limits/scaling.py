@@ -11,6 +11,7 @@ from ntkode.report.base import Report
 from ntkode.report.formatting import MISSING, measured, plain
 from ntkode.report.limits.scaling_figure import Quantity, Scaling, scaling_figure
 from ntkode.report.statistics.power_law import PowerLaw, fit_power_law
+from ntkode.report.statistics.replicates import replicate
 from ntkode.report.tables.comparison import Column, comparison, failures, labels
 from ntkode.report.tables.terminal import terminal_table
 from ntkode.results import Status
@@ -48,7 +49,7 @@ def measurements(runs: pd.DataFrame, scaling: Scaling) -> pd.DataFrame:
                 "quantity": quantity.name,
                 "group": done["run_id"].map(named),
                 "x": done[scaling.size].astype(float),
-                "seed": done["config.seed"],
+                "seed": replicate(done),
                 "y": done[quantity.column].astype(float),
             }
         )

@@ -93,7 +93,7 @@ class Origins:
 
 
 def origins_of(results_dir: Path, run_ids: Iterable[str]) -> Origins:
-    """The origins of the runs, read from their records; damaged entries count as unknown."""
+    """The origins of the runs, read from their records; corrupt entries count as unknown."""
     by_id = {run_id: _origin(RunRecord.open(results_dir, run_id)) for run_id in run_ids}
     return Origins(by_id, tuple(_codes(sorted(by_id.values(), key=lambda origin: origin.began or "~"))))
 
@@ -102,7 +102,7 @@ def _origin(record: RunRecord) -> Origin:
     try:
         status, provenance = record.status or {}, record.provenance() or {}
     except RecordUnreadable:
-        return Origin(record.run_id, "damaged")
+        return Origin(record.run_id, "corrupt")
     git, sources = provenance.get("git") or {}, provenance.get("sources_sha256")
     commit = git.get("commit")
     packages = {name: str(version) for name, version in (provenance.get("packages") or {}).items()}

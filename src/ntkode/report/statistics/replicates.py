@@ -40,12 +40,19 @@ def replicate(runs: pd.DataFrame) -> pd.Series:
 
     The name depends on the run alone: statistics of different selections pair replicates by name.
     """
-    named = pd.Series("seed ", runs.index) + runs[_SEED].astype(str)
+    named = "seed " + _texts(runs.get(_SEED, pd.Series(0, runs.index)))
     if _DATA_SEED in runs:
-        named += (", data " + runs[_DATA_SEED].astype("Int64").astype(str)).where(
-            runs[_DATA_SEED].notna(), ""
-        )
+        named += (", data " + _texts(runs[_DATA_SEED])).where(runs[_DATA_SEED].notna(), "")
     return named
+
+
+def _texts(seeds: pd.Series) -> pd.Series:
+    """Seeds as text; a failed run may have any value, and one missing value turns integers into floats."""
+
+    def text(seed: Any) -> str:
+        return str(int(seed)) if isinstance(seed, float) and seed.is_integer() else str(seed)
+
+    return seeds.map(text).astype(str)
 
 
 def of_each(measure: Callable[[pd.DataFrame], float], where: Mapping[str, Any]) -> Statistic:

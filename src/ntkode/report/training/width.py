@@ -17,7 +17,7 @@ from ntkode.report.figures.paper_panels import blank, draw_by_size, draw_curves,
 from ntkode.report.figures.style import DECAY_RATE_FORMULA, DRIFT_FORMULA, Styles, frame, styles_of
 from ntkode.report.statistics.intervals import Mean
 from ntkode.report.statistics.power_law import fit_power_law
-from ntkode.report.statistics.replicates import slope, value
+from ntkode.report.statistics.replicates import replicate, slope, value
 from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
@@ -150,7 +150,7 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, history: pd.DataFrame, styles: 
 def _slopes(axes: Axes, runs: pd.DataFrame, column: str, styles: Styles) -> None:
     """A legend with the fitted exponent of each name."""
     handles: Sequence[Line2D] = []
-    points = _points(runs, column).assign(seed=runs["config.seed"])
+    points = _points(runs, column).assign(seed=replicate(runs))
     for name, style in styles.items():
         fitted = points[(points["name"] == name) & (points["y"] > 0)]
         if fitted["x"].nunique() >= 2:
