@@ -40,6 +40,12 @@ def test_picture_is_at_the_printed_path(everything):
     assert (folder / pdf).read_bytes().startswith(b"%PDF")
 
 
+def test_help_has_examples_and_the_default_folder(script):
+    finished = script("activations", "--help")
+    assert "python benchmarks/activations.py tanh softplus relu" in finished.stdout
+    assert "(default: outputs/activations)" in finished.stdout
+
+
 def test_names_and_folder_can_be_given(script, tmp_path):
     finished = script("activations", "--out", tmp_path / "here", "tanh", "relu")
     assert finished.returncode == 0, finished.stderr

@@ -102,6 +102,21 @@ def test_what_cannot_be_advised_on_ends_with_what_to_try(script, arguments, mess
     assert re.search(message, done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("dataset=digts", "dataset has no choice digts (did you mean digits?)"),
+        ("n_trian=60", "no key n_trian (did you mean n_train?)"),
+        ("data_root=nowhere", "data_root=nowhere: no such folder"),
+    ],
+)
+def test_a_misused_override_is_one_line(script, argument, message):
+    done = script("advise", argument)
+    assert done.returncode == 2
+    [error] = done.stderr.splitlines()
+    assert message in error
+
+
 def test_no_file_is_left_where_no_advice_can_be_given(script):
     assert script("advise", *QUICK, "n_train=5", "out=advice.json").returncode == 1
     assert not Path("advice.json").exists()

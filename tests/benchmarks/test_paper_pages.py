@@ -53,9 +53,10 @@ def test_a_page_holds_verdicts_reasons_and_provenance(pages, tmp_path):
     stored(experiment, tmp_path / "results")
     assert pages.main([f"results_dir={tmp_path / 'results'}"]) == 0
     text = (pages.PAGES / "horizon.md").read_text()
+    assert "| claim | measured (95 % interval) | replicates | expected | verdict |" in text
     assert "| it grows<br>*a\\|b* | 1.5 (1.25 … 1.75) | 3 | > 1 | **supported** |" in text
     assert "it \\*falls\\*<br>*λ\\_min*" in text
-    assert "- `b`: no replicate" in text
+    assert "- *it \\*falls\\**: no replicate" in text
     assert "1 runs (1 done), 2 core minutes in total, at n_train=256, steps=100; commit" in text
     assert "commit 0123456789; C1" in text
     assert "[horizon_verdicts.csv](horizon_verdicts.csv), [horizon_medians.csv](horizon_medians.csv)" in text

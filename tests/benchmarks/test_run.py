@@ -245,6 +245,8 @@ def no_extras(entry, monkeypatch):
         ("nosuchkey=1", "nosuchkey", ["--help"]),
         ("+lr=0.1", "no key lr", ["--help"]),
         ("activatoin=tanh", "activatoin", ["did you mean activation?"]),
+        ("activation=tanh,relu", "activation=tanh,relu", ["add -m"]),
+        ("model.sigma_w=interval(1,2)", "model.sigma_w=interval(1,2)", ["add -m"]),
         ("model=resnet solver.steps=20", "model=resnet", ["model.depth"]),
         ("rerun=al", "rerun=al", ["rerun=failed"]),
         ("-m model.match=ntk,hidden", "model.match", ["match=ntk"]),
@@ -274,6 +276,25 @@ def test_a_read_only_results_folder_is_one_line(entry, monkeypatch, capsys, tmp_
     [error] = capsys.readouterr().err.splitlines()
     assert "cannot be written to" in error
     assert "set another" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "activation=tanh,relu"],
+        ["--multirun", "activation=tanh,relu"],
+        ["hydra.mode=MULTIRUN", "activation=tanh,relu"],
+        ["experiment=paper/width_ntk", "seed=0,1"],
+        ["results_dir='one, two'"],
+        ['results_dir="one, two"'],
+        ["some.list=[1,2]"],
+        ["some.dict={a:1,b:2}"],
+        ["~activation"],
+        ["activation=("],
+    ],
+)
+def test_commas_that_need_no_multirun_flag(entry, arguments):
+    assert overrides.single_run_sweep(arguments) is None
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,25 @@ def test_the_end_of_an_earlier_attempt_is_no_end(jobs):
     assert "✓ done" in jobs.text()
 
 
+def test_a_second_attempt_does_not_set_the_clock_back(jobs, monkeypatch):
+    def at(seconds):
+        for module in (monitor_module, records):
+            monkeypatch.setattr(module, "utc_now", lambda: f"2026-01-01T00:00:{seconds:02}.000+00:00")
+
+    with jobs.monitor as monitor:
+        monitor.watch("s")
+        record = jobs.add("tanh")
+        at(15)
+        assert jobs.poll().splitlines() == ["activation=tanh  0/10  0:15  preparing"]
+        at(16)
+        record.begin({"steps": 10})
+        at(18)
+        assert jobs.poll().splitlines() == ["activation=tanh  0/10  0:18  preparing"]
+        at(20)
+        record.finish("done")
+    assert "activation=tanh  0/10  0:20  ✓ done" in jobs.text()
+
+
 def test_a_stored_run_that_is_skipped_is_labelled_stored(jobs):
     record = jobs.add("tanh")
     record.finish("done")

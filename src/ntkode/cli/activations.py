@@ -82,10 +82,15 @@ def draw(selected: Sequence[Activation]) -> Figure:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, print the table, save the figure and print its paths."""
-    parser = argparse.ArgumentParser(description="Profile table and picture of the activations.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="registered names (default: all)")
     parser.add_argument(
-        "--out", type=Path, default=Path("outputs/activations"), help="folder for the picture"
+        "--out",
+        type=Path,
+        default=Path("outputs/activations"),
+        help="folder for the picture (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     try:

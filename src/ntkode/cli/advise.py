@@ -29,6 +29,7 @@ from ntkode.advice.measurements import Request
 from ntkode.advice.prediction import Candidate
 from ntkode.checks import positive
 from ntkode.cli.choices import CONF
+from ntkode.cli.overrides import misused, unknown
 from ntkode.cli.pairs import parse_pairs, whole_pair
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.files import write_atomically
@@ -80,6 +81,9 @@ def main(arguments: list[str]) -> None:
     out = Path(settings["out"]) if "out" in settings else None
     try:
         check(settings)
+        if message := unknown(given) or misused(given):
+            print(f"advise: {message}", file=sys.stderr)
+            sys.exit(2)
         request = requested(settings)
         if out is not None:
             check_writable(out)

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -96,6 +97,26 @@ def misused(arguments: Sequence[str]) -> str | None:
             hint = f"; for other widths write model.width={value}" if key == "width" else ""
             example = "width=w256" if key == "width" else f"{key}=NAME"
             return f"{argument}: this group takes names, as in {example} (one of {known}){hint}"
+    return None
+
+
+def single_run_sweep(arguments: Sequence[str]) -> str | None:
+    """An error message for a swept value, as in `activation=tanh,relu`, without `-m`; else None.
+
+    Quoted values, lists and dicts may contain commas. An experiment may set the mode itself.
+    """
+    if any(
+        a.startswith(("-m", "--mu", "--config-", "-cd", "-cn", "-cp", "hydra.searchpath")) for a in arguments
+    ):
+        return None
+    experiment = CONF / "experiment" / f"{given('experiment', arguments)}.yaml"
+    defined = OmegaConf.load(experiment) if experiment.is_file() else OmegaConf.create()
+    if (given("hydra.mode", arguments) or OmegaConf.select(defined, "hydra.mode")) == "MULTIRUN":
+        return None
+    for argument in filter(is_override, arguments):
+        with suppress(HydraException):  # Hydra reports it
+            if OverridesParser.create().parse_override(argument).is_sweep_override():
+                return f"{argument}: several values make a sweep: add -m"
     return None
 
 

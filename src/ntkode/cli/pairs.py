@@ -31,7 +31,9 @@ def parse_pairs(
         description=f"{about.strip()}\n\n{key_lines}" + (f"\n  KEY=…  {others}" if others else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pairs", nargs="*", metavar="key=value", help=f"any of {', '.join(keys)}")
+    parser.add_argument(
+        "pairs", nargs="*", metavar="key=value", help=f"any of {', '.join(keys)}" if keys else others
+    )
     for flag, meaning in (flags or {}).items():
         parser.add_argument(flag, action="store_true", help=meaning)
     parsed = parser.parse_intermixed_args(arguments)
@@ -39,7 +41,7 @@ def parse_pairs(
     for pair in parsed.pairs:
         key, _, value = pair.partition("=")
         if not value or (key not in keys and others is None):
-            parser.error(f"cannot read {pair!r}: give {', '.join(f'{key}=…' for key in keys)}")
+            parser.error(f"cannot read {pair!r}: give {', '.join(f'{key}=…' for key in keys or ['KEY'])}")
         settings[key] = value
     return settings, parsed
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from ntkode.cli import run
 from ntkode.cli.choices import CONF
-from ntkode.cli.overrides import given, is_override, missing_extra, misused, unknown
+from ntkode.cli.overrides import given, is_override, missing_extra, misused, single_run_sweep, unknown
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution import settle
 from ntkode.execution.monitor import SweepMonitor
@@ -57,11 +57,14 @@ def main() -> int:
     """Run the command line; the exit code is 0 if every job is done."""
     register_resolvers()
     arguments = sys.argv[1:]
+    informative = any(argument.split("=")[0] in INFORMATIVE for argument in arguments)
     message = unknown(arguments) or misused(arguments) or missing_extra(arguments)
+    if not informative:
+        message = message or single_run_sweep(arguments)
     if message:
         print(message, file=sys.stderr)
         return 2
-    if any(argument.split("=")[0] in INFORMATIVE for argument in arguments):
+    if informative:
         compose_and_run()
         return 0
     overrides = [argument for argument in arguments if is_override(argument)]

@@ -33,7 +33,7 @@ class JobProgress:
         steps: number of steps of the run; None: unknown.
         loss: last training loss; None: not measured yet.
         lambda_min: last λ_min; None: not measured yet.
-        elapsed: seconds since the run started.
+        elapsed: seconds since the job's first attempt started.
         remaining: estimated seconds left; None: unknown.
     """
 
@@ -152,6 +152,7 @@ class _JobReader:
         self.record = record
         self._began = began
         self._progress = JobProgress(label=job or "defaults")
+        self._started: str | None = None  # start of the job's first attempt under this monitor
         self._attempt: str | None = None  # start of the attempt to which the following values belong
         self._steps: int | None = None
         self._latest: dict[str, float] = {}
@@ -174,6 +175,8 @@ class _JobReader:
             return waiting  # the status is that of an earlier attempt; the new one is about to start
         if stored["started"] != self._attempt:
             self._attempt, self._latest, self._first = stored["started"], {}, None
+        if self._started is None and stored["started"] >= self._began:
+            self._started = stored["started"]
         if self._steps is None:
             self._steps = (self.record.config or {}).get("steps")
         for row in self.record.recent_rows():
@@ -187,7 +190,7 @@ class _JobReader:
             steps=self._steps,
             loss=self._latest.get("loss/train"),
             lambda_min=self._latest.get("ntk/lambda_min"),
-            elapsed=_seconds_between(stored["started"], stored["finished"]),
+            elapsed=_seconds_between(self._started or stored["started"], stored["finished"]),
             remaining=self._remaining(step),
         )
 

@@ -77,10 +77,10 @@ def test_the_terminal_shows_each_claim_and_why_a_verdict_is_open():
     text = printed(render_verdicts(CLAIMS.judge(RUNS)))
     row = r"large in \[a, b\] +1\.5 \(1\.25 … 1\.67\) +7 +> 2 +not supported *\n *quantity\[large\]"
     assert re.search(row, text)
-    assert "near: the interval of [made-up] numbers crosses" in text
-    assert "known: only [4] replicates" in text
-    assert "large: " not in text
-    assert "small: " not in text
+    assert "near in [a, b]: the interval of [made-up] numbers crosses" in text
+    assert "known in [a, b]: only [4] replicates" in text
+    assert "large in [a, b]: " not in text
+    assert "small in [a, b]: " not in text
     assert text.endswith("verdicts: 3 supported, 2 not supported, 2 inconclusive\n")
 
 

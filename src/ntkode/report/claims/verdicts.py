@@ -79,7 +79,7 @@ def render_verdicts(judgements: Sequence[Judgement]) -> Group:
     table = terminal_table(title="claims")
     table.add_column("claim", overflow="fold", ratio=1)
     table.add_column("measured (95 % interval)", justify="right")
-    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("replicates", justify="right", no_wrap=True)
     table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for judgement in judgements:
@@ -91,7 +91,10 @@ def render_verdicts(judgements: Sequence[Judgement]) -> Group:
             f"[{STYLES[judgement.verdict]}]{judgement.verdict}[/]",
         )
     undecided = [judgement for judgement in judgements if judgement.verdict is Verdict.INCONCLUSIVE]
-    notes = [f"[yellow]{judgement.claim.name}[/]: {escape(judgement.reason)}" for judgement in undecided]
+    notes = [
+        f"[yellow]{escape(judgement.claim.statement)}[/]: {escape(judgement.reason)}"
+        for judgement in undecided
+    ]
     return Group(table, *([""] if notes else []), *notes, "", _totals(judgements))
 
 
