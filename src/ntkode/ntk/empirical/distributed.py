@@ -67,8 +67,9 @@ def measure_distributed_ntk(
     Arguments, keywords and errors are those of `distributed_ntk`.
     """
     rank, ranks = dist.get_rank(group), dist.get_world_size(group)
-    if min(len(x1), len(x1 if x2 is None else x2)) < ranks:
-        raise ValueError(f"{len(x1)} samples are fewer than the group's {ranks} ranks")
+    samples = min(len(x1), len(x1 if x2 is None else x2))
+    if samples < ranks:
+        raise ValueError(f"{samples} samples are fewer than the group's {ranks} ranks")
     if options.get("blocks"):
         raise ValueError("blocks=True is for one process: use empirical_ntk")
     rows, columns = _shares(len(x1), ranks), _shares(len(x1 if x2 is None else x2), ranks)
