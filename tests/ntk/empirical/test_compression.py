@@ -5,7 +5,7 @@ from torch import nn
 
 from ntkode.integrate import Solver
 from ntkode.models import NeuralODE
-from ntkode.ntk import measure_ntk
+from ntkode.ntk import empirical_ntk, measure_ntk
 from ntkode.ntk.empirical import compression
 from ntkode.ntk.empirical.recording import Recorder
 
@@ -128,3 +128,14 @@ def test_a_few_odd_samples_among_many_are_detected():
     exact = measure_ntk(model, x, method="build").kernel
     # Twice the tolerance of the derivatives, plus the spread of the estimate.
     assert float(((kernel - exact).diagonal() / exact.diagonal()).abs().max()) < 1e-5
+
+
+def test_samples_without_derivative_have_a_kernel_of_zero():
+    """relu is off on all of x1: a basis fitted to its calls is zero, and no division overflows for x2."""
+    model = NeuralODE(1, 1, activation="relu", solver=Solver("euler", steps=3))
+    with torch.no_grad():
+        for parameter, number in ((model.U, -1.9), (model.W, 1.5), (model.v, -1.0)):
+            parameter.fill_(number)
+    x1, x2 = torch.tensor([[0.6], [2.7]]), torch.tensor([[-2.9], [-0.3], [0.7]])
+    kernel = empirical_ntk(model, x1, x2, method="compressed")
+    assert torch.equal(kernel, torch.zeros(2, 3, dtype=torch.float64))

@@ -54,7 +54,7 @@ def medians(runs: pd.DataFrame, keys: Mapping[str, str], measures: Sequence[Colu
     frame = pd.DataFrame({name: runs[column] for column, name in keys.items() if column in runs})
     done = runs["status"] == Status.DONE
     present = [m for m in measures if m.metric in runs and runs[m.metric].notna().any()]
-    values = pd.DataFrame({m.name: numbers(runs, m.metric).where(done) for m in present})
+    values = pd.DataFrame({m.name: numbers(runs, m.metric).where(done) for m in present}, index=runs.index)
     rows = []
     for key, group in frame.groupby(list(frame), sort=False, dropna=False):
         finished = done[group.index]
