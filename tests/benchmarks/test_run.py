@@ -255,6 +255,9 @@ def no_extras(entry, monkeypatch):
         ("-m hydra/launcher=ray_node seed=0,1", "hydra/launcher=ray_node", ["pip install 'ntkode[ray]'"]),
         ("hydra/sweeper=optuna_search", "hydra/sweeper=optuna_search", ["pip install 'ntkode[optuna]'"]),
         ("data_root=nowhere", "data_root=nowhere", ["mnist/"]),
+        ("results_dir=", "results_dir=", ["results_dir=FOLDER"]),
+        ("results_dir=''", "results_dir=''", ["results_dir=FOLDER"]),
+        ("results_dir=null", "results_dir=null", ["results_dir=FOLDER"]),
     ],
 )
 @pytest.mark.usefixtures("no_extras")

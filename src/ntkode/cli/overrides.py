@@ -83,6 +83,8 @@ def misused(arguments: Sequence[str]) -> str | None:
         choices = value.split(",")
         if key == "data_root" and value != "null" and not Path(value).expanduser().is_dir():
             return f"{argument}: no such folder; it must hold one folder per data set, such as mnist/"
+        if key == "results_dir" and value.strip("'\" ") in ("", "null"):
+            return f"{argument}: no folder is named; write results_dir=FOLDER, or leave it out for results"
         if key == "model.match":
             return f"{argument}: matching is a config group: write match={choices[0]}"
         if key == "rerun" and value not in RERUN:
