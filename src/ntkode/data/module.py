@@ -84,7 +84,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         super().__init__()
         self.n_train = whole_number("dataset.n_train", n_train, least=1)
         self.n_test = whole_number("dataset.n_test", n_test, least=1)
-        self.seed = whole_number("seed", seed, least=0)
+        self.seed = whole_number("dataset.seed", seed, least=0)
         self.steps = whole_number("steps", steps, least=1)
         self.batch_size = None if batch_size is None else _batch_size(batch_size, n_train)
         self.dtype = _dtype(dtype)
