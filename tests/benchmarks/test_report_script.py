@@ -94,10 +94,11 @@ def test_nothing_to_report_is_one_clear_message(script, arguments, message):
         ("sweep=nosuch", "stored sweeps: new, old"),
         ("sweep=a/b", "sweep='a/b'"),
         ("sweeps=new,nosuch", "stored sweeps: new, old"),
+        ("out=file", "out=file: file is a file"),
     ],
 )
-@pytest.mark.usefixtures("folder")
-def test_an_unknown_sweep_is_one_clear_message(script, argument, message):
+def test_an_unusable_argument_is_one_clear_message(script, folder, argument, message):
+    (folder / "file").touch()
     done = script("report", argument)
     assert done.returncode != 0
     assert message in done.stderr

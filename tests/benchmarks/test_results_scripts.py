@@ -61,10 +61,12 @@ def test_only_the_runs_asked_for_are_exported(script, results, arguments, runs):
         (["sweep=t"], "stored sweeps: s"),
         (["sweep=a/b"], "sweep='a/b'"),
         (["results=nowhere"], "no sweep is stored in 'nowhere'"),
+        (["out=file"], "out=file: file is a file"),
     ],
     ids=str,
 )
 def test_nothing_to_export_is_one_clear_message(script, results, arguments, message):
+    Path("file").touch()
     done = script("export", *arguments)
     assert done.stderr.startswith("export: ")
     assert message in done.stderr
@@ -85,10 +87,13 @@ def test_merge_tells_what_it_did(script, results):
     [
         (["nowhere", "into=results"], "no results folder"),
         (["results", "into=results"], "into another folder"),
+        (["results", "into=file"], "into=file: file is a file"),
+        (["results", "into=file/there"], "into=file/there: file is a file"),
     ],
     ids=str,
 )
 def test_folders_that_cannot_be_merged_are_named(script, results, arguments, message):
+    Path("file").touch()
     done = script("merge", *arguments)
     assert done.stderr.startswith("merge: ")
     assert message in done.stderr

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from ntkode.cli.pairs import parse_pairs
+from ntkode.cli.pairs import folder_pair, parse_pairs
 from ntkode.results import NoResults, SweepIndex, export
 
 KEYS = {
@@ -33,10 +33,12 @@ def main(arguments: list[str]) -> None:
         sweep = None if flags.all else settings.get("sweep") or SweepIndex.newest(results)
         if sweep is None and not flags.all:
             raise NoResults(f"no sweep is stored in {results!r}: run make run first, or give --all")
-        out = settings.get("out") or ("export" if sweep is None else SweepIndex(results, sweep).directory)
+        folder = settings.get("out") or ("export" if sweep is None else SweepIndex(results, sweep).directory)
         status = settings["status"].split(",") if "status" in settings else None
         formats = settings.get("format", "parquet,csv").split(",")
-        paths = export(results, out, sweep, status=status, where=where, formats=formats)
+        paths = export(
+            results, folder_pair("out", folder), sweep, status=status, where=where, formats=formats
+        )
     except (NoResults, ValueError) as error:
         sys.exit(f"export: {error}")
     print(*paths, sep="\n")

@@ -9,6 +9,7 @@ kept. Corrupt records, and runs whose stored numbers differ, are listed, and the
 import argparse
 import sys
 
+from ntkode.cli.pairs import folder_pair
 from ntkode.results import NoResults, merge
 
 
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
     if key != "into" or not target:
         parser.error(f"the last argument must be into=DIR, such as into=results; got {parsed.target!r}")
     try:
-        merged = merge(parsed.sources, target)
+        merged = merge(parsed.sources, folder_pair("into", target))
     except (NoResults, ValueError) as error:
         sys.exit(f"merge: {error}")
     print(merged)

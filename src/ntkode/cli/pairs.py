@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ntkode.checks import count
 
@@ -53,3 +54,16 @@ def whole_pair(key: str, text: str, *, least: int = 1) -> int:
         ValueError: it is not an integer, or is less than `least`.
     """
     return count(key, int(text) if text.isdecimal() else text, least=least)
+
+
+def folder_pair(key: str, folder: Path | str) -> Path:
+    """The value of `key` as a folder that exists or can be created.
+
+    Raises:
+        ValueError: `folder`, or a folder above it, is a file.
+    """
+    path = Path(folder)
+    file = next((part for part in (path, *path.parents) if part.is_file()), None)
+    if file is not None:
+        raise ValueError(f"{key}={folder}: {file} is a file: give a folder, as in {key}=FOLDER")
+    return path

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ntkode.cli.pairs import parse_pairs
+from ntkode.cli.pairs import folder_pair, parse_pairs
 from ntkode.report import report_console, report_sweep
 from ntkode.report.page import write_page
 from ntkode.results import PAGE, NoResults, SweepIndex
@@ -32,13 +32,14 @@ def main(arguments: list[str]) -> int:
         The exit code: 1 if the page lacks a study or runs.
     """
     settings, _ = parse_pairs(__doc__ or "", KEYS, arguments)
-    results, out = settings.get("results", "results"), settings.get("out")
+    results = settings.get("results", "results")
     if {"sweep", "sweeps"} <= settings.keys():
         sys.exit(
             "report: give sweep=NAME for one sweep's table and picture, or sweeps=NAME,NAME for the page"
         )
     console = report_console()
     try:
+        out = folder_pair("out", settings["out"]) if "out" in settings else None
         if "sweep" in settings:
             report_sweep(results, settings["sweep"], console, out=out)
             return 0
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
             raise NoResults(f"no sweep is stored in {results!r}: run make run first")
         if not names:
             report_sweep(results, newest, console)
-        return page(results, Path(out) if out else Path(results) / PAGE, names, console)
+        return page(results, out or Path(results) / PAGE, names, console)
     except (NoResults, ValueError) as error:
         sys.exit(f"report: {error}")
 
