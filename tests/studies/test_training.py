@@ -79,6 +79,18 @@ def test_a_run_is_whole_and_its_loss_falls(train, overrides):
         ("steps=0", "error", "steps=0", "steps=N"),
         ("dtype=float16", "error", "dtype=float16", "dtype=float32"),
         ("metrics=standard metrics.ntk.every=0", "error", "every=0", "≥ 1"),
+        (
+            "++metrics.ntk.every=5",
+            "error",
+            "metrics.ntk.every cannot be set: metrics=none",
+            "metrics=standard",
+        ),
+        (
+            "metrics=cheap ++metrics.exact_loss.every=5",
+            "error",
+            "metrics=cheap",
+            "or metrics=gradient_training",
+        ),
         ("logger=wandb logger.mode=nosuch", "error", "logger.mode=nosuch", "logger.mode=offline"),
     ],
 )

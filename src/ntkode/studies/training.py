@@ -14,6 +14,7 @@ from ntkode.ranks import from_first, rank
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
+from ntkode.studies.metric_choices import build_metrics
 from ntkode.studies.preparation import (
     build_model,
     check_split,
@@ -64,7 +65,7 @@ class Training:
         record.set_phase("reading the data")
         data = read_data(config)
         record.set_phase("preparing")
-        metrics = _of_this_rank(build(config["metrics"]))
+        metrics = _of_this_rank(build_metrics(config))
         checkpoints = Checkpoints(
             record, config["checkpoint"]["every_seconds"], metrics, data.description["sha256"]
         )

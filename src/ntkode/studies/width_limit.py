@@ -16,6 +16,7 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, network_limit, relative_distance, spectrum
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
+from ntkode.studies.metric_choices import build_metrics
 from ntkode.studies.preparation import (
     append_row,
     build_model,
@@ -77,7 +78,7 @@ class WidthLimit:
         record.set_phase("reading the data")
         data = read_data(config)
         record.set_phase("infinite-width limit")
-        metrics: list[Metric] = list(build(config["metrics"]).values()) if self.train else []
+        metrics: list[Metric] = list(build_metrics(config).values()) if self.train else []
         loggers = [HistoryLogger(record), *tracker.loggers]
         trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
         device = trainer.strategy.root_device
