@@ -36,7 +36,7 @@ evidence: install  ## Measure the evidence of benchmarks/advise.py (src/ntkode/a
 		$(BIN)/python benchmarks/run.py experiment=advice/$$part || exit 1; done
 	$(BIN)/python benchmarks/advice_evidence.py
 
-report: install  ## Table and picture of the newest sweep, and the page over all sweeps (results/report/report.html)
+report: install  ## Redraw the newest sweep; write results/report/report.html on the newest sweep of each experiment or study
 	$(BIN)/python benchmarks/report.py
 
 sync: install  ## Upload the newest sweep's offline W&B runs, once each (SWEEP=NAME: another sweep)

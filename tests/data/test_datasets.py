@@ -37,8 +37,8 @@ def from_config(entry: Any, hub_folders: dict[str, Path]) -> Make:
             "optimizer": {"batch_size": None},
         }
         config = OmegaConf.create(top | {"dataset": OmegaConf.load(FOLDER / f"{name}.yaml")})
-        config.dataset.n_test = 40
-        config.dataset.update(folder_of(name, hub_folders) | overrides)
+        sizes = {"n_train": 60, "n_test": 40}  # a small data set fixes its own in the YAML
+        config.dataset.update(sizes | folder_of(name, hub_folders) | overrides)
         return instantiate(config.dataset)
 
     return make

@@ -78,23 +78,22 @@ def train(
     return module, rows
 
 
+BASES = ("Metric", "ProbeMetric", "LossMetric")
+# Small probes, and schedules that fit into STEPS; a metric that is not listed has its defaults.
+OPTIONS = {
+    "TestEvaluation": {"every": 10},
+    "ParameterDistance": {"every": 10},
+    "NTKSpectrum": {"probe_size": 12, "every": 8},
+    "GradientError": {"probe_size": 8, "every": 12},
+    "GradientDecomposition": {"probe_size": 8, "every": None},
+    "GradientCost": {"probe_size": 8, "every": None},
+    "ExactLoss": {"every": None},
+    "ReverseDrift": {"probe_size": 8, "every": 12},
+    "KinkCrossings": {"probe_size": 8, "every": 12},
+    "LimitDistance": {"probe_size": 12, "every": None},
+}
+
+
 def all_metrics():
-    return [
-        metrics.DecayRate(),
-        metrics.LocalRate(),
-        metrics.TestEvaluation(every=10),
-        metrics.ParameterDistance(every=10),
-        metrics.Cost(),
-        metrics.NTKSpectrum(probe_size=12, every=8),
-        metrics.GradientError(probe_size=8, every=12),
-        metrics.GradientDecomposition(probe_size=8, every=None),
-        metrics.GradientCost(probe_size=8, every=None),
-        metrics.ExactLoss(every=None),
-        metrics.ReverseDrift(probe_size=8, every=12),
-        metrics.KinkCrossings(probe_size=8, every=12),
-        metrics.LossPrediction(),
-        metrics.GuaranteedRate(),
-        metrics.LimitDistance(probe_size=12, every=None),
-        metrics.LimitPrediction(),
-        metrics.OutputVariance(),
-    ]
+    """One object of every metric that the package exports."""
+    return [getattr(metrics, name)(**OPTIONS.get(name, {})) for name in metrics.__all__ if name not in BASES]

@@ -43,7 +43,7 @@ class Source:
         train: the table of training samples.
         test: the table of test samples; None: they are drawn from `train`, disjoint from the training
             samples.
-        larger: the override for a source with more samples; "" if there is none.
+        larger: the override for a source with more samples; None if there is none.
     """
 
     origin: str

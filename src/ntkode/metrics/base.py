@@ -29,8 +29,8 @@ class Metric(L.Callback):
     In a run with several ranks, rank 0 measures and keeps the values; the other ranks wait for it in the next
     step. A metric with `collective = True` is measured on all ranks, which share the work.
 
-    Subclasses define `names` and `measure`, and override `applies` and `prepare` where needed. A measurement
-    leaves the random state and the parameters' gradients unchanged; its time is recorded on the module.
+    Subclasses define `names` and `measure`, and override `applies` and `prepare` where needed. The base
+    class restores the random state after each measurement and records its time on the module.
     Checkpoints keep all attributes of a metric: tensors, numbers, strings, and lists, tuples and dicts of
     them. A metric with attributes of other types overrides `kept` and `restore`.
 

@@ -1,4 +1,4 @@
-"""One page on all stored sweeps: a self-contained HTML file, with figures and tables as files."""
+"""One page on the newest sweep of each experiment or study: self-contained HTML, with figures as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Page:
 
 
 def write_page(results_dir: Path | str, out: Path | str, sweeps: Sequence[str] = ()) -> Page:
-    """Write the page on the stored sweeps, from stored results alone.
+    """Write the page on `sweeps`, from stored results alone.
 
     `out` gets `report.html`, which is self-contained; one folder per study with its figure (PNG, PDF) and its
     tables (CSV at full precision, LaTeX); and all claims as `verdicts.csv` and `verdicts.tex`.
