@@ -98,8 +98,8 @@ def fit(calls: Calls, tolerance: float) -> Basis:
     tails = singular_values.square().flip(0).cumsum(0).flip(0).sqrt()
     rank = max(1, int((tails > 0.5 * tolerance * tails[0]).sum()))
     return Basis(
-        inputs=(left_a * _inverse(values_a)) @ q.T[:, :rank],
-        cotangents=(left_g * _inverse(values_g)) @ p[:, :rank] * singular_values[:rank],
+        inputs=_quotient(left_a, values_a) @ q.T[:, :rank],
+        cotangents=_quotient(left_g, values_g) @ p[:, :rank] * singular_values[:rank],
         singular_values=singular_values,
     )
 
@@ -132,9 +132,9 @@ def _over_calls(recorded: Tensor) -> tuple[Tensor, Tensor]:
     return left[:, significant], values[significant]
 
 
-def _inverse(values: Tensor) -> Tensor:
-    """1/v; 0 for v = 0, because a large number in its place overflows for other samples."""
-    return torch.where(values > 0, values.reciprocal(), 0.0)
+def _quotient(left: Tensor, values: Tensor) -> Tensor:
+    """left/values; 0 where the value is 0, because a large number in its place overflows for other samples."""
+    return torch.where(values > 0, left / values, 0.0)
 
 
 def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
