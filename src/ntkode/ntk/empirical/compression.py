@@ -133,7 +133,7 @@ def _over_calls(recorded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _quotient(left: Tensor, values: Tensor) -> Tensor:
-    """left/values; 0 where the value is 0, because a large number in its place overflows for other samples."""
+    """left/values; 0 for a value of 0, because a large number in its place overflows for other samples."""
     return torch.where(values > 0, left / values, 0.0)
 
 
