@@ -8,10 +8,11 @@ from pathlib import Path
 import lightning as L
 import torch
 
-from ntkode.checks import whole_number
+from ntkode.checks import SettingError, whole_number
 from ntkode.data import DataModule
 from ntkode.integrate import Solver
 from ntkode.losses import check_loss
+from ntkode.metrics import Metric
 from ntkode.models import NeuralODE, ODEModel
 from ntkode.ntk import Match, Network
 from ntkode.ranks import ranks
@@ -143,6 +144,24 @@ def paper_model(model: ODEModel, config: Config) -> NeuralODE:
         f"model={config['choices']['model']} does not have the paper's parameterisation, which "
         f"study={config['choices']['study']} needs: take model=neural_ode or model=resnet"
     )
+
+
+def build_metrics(config: Config) -> dict[str, Metric]:
+    """The metrics of the config, by name.
+
+    Raises:
+        SettingError: the config sets keys of a metric that its choice of `metrics` does not define.
+    """
+    for name, node in config["metrics"].items():
+        if isinstance(node, Mapping) and "_target_" not in node:
+            keys = ", ".join(f"metrics.{name}.{key}" for key in node) or f"metrics.{name}"
+            choice = config["choices"]["metrics"]
+            raise SettingError(
+                f"{keys} cannot be set: metrics={choice} does not define the metric {name}",
+                f"another choice of metrics, such as metrics=full, or ~metrics.{name}",
+            )
+    metrics: dict[str, Metric] = build(config["metrics"])
+    return metrics
 
 
 def training_module(

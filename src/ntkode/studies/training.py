@@ -14,8 +14,8 @@ from ntkode.ranks import from_first, rank
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
 from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
-from ntkode.studies.metric_choices import build_metrics
 from ntkode.studies.preparation import (
+    build_metrics,
     build_model,
     check_split,
     read_data,

@@ -16,9 +16,9 @@ from ntkode.models import NeuralODE
 from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, network_limit, relative_distance, spectrum
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config, build
-from ntkode.studies.metric_choices import build_metrics
 from ntkode.studies.preparation import (
     append_row,
+    build_metrics,
     build_model,
     paper_model,
     read_data,
