@@ -121,5 +121,5 @@ def test_other_data_are_refused_with_a_remedy(composed):
 
 
 def test_scales_are_not_matched_by_another_models_limit(composed):
-    with pytest.raises(ValueError, match=r"match=ntk .* model=conv_ode has not"):
+    with pytest.raises(ValueError, match=r"match=ntk .* not known for model=conv_ode"):
         built(composed, "dataset=digits", "match=ntk")

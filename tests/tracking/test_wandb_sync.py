@@ -115,7 +115,7 @@ def test_without_key_or_server_nothing_is_sent(results, key):
     assert done.stderr.count("connects ('127.0.0.1', 9)") == (1 if key else 0)
     message = "http://127.0.0.1:9 cannot be reached" if key else "no key for W&B's server http://127.0.0.1:9"
     assert message in done.stderr
-    assert "waits in the results folder" in done.stderr
+    assert "stay in the results folder" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(offline_files(results).waiting) == 2
 
