@@ -10,6 +10,7 @@ SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 QUICK = ("dataset=digits", "n_train=60", "dataset.n_test=50", "steps=20", "rows=60", "gammas=0.5,1")
 
 
+@pytest.mark.integration  # a sweep that trains
 def test_advice_ends_with_a_command_that_a_trial_can_run(script):
     done = script("advise", *QUICK, "activations=tanh,relu", "distance=0.5", "out=there/advice.json")
     assert done.returncode == 0, done.stderr

@@ -71,6 +71,7 @@ def test_measuring_together_changes_no_loss(run, two):
     assert [row["loss/train"] for row in without.history()] == [row["loss/train"] for row in two.history()]
 
 
+@pytest.mark.integration  # starts two more processes
 def test_a_kernel_that_cannot_be_measured_is_nan_and_the_training_continues(run):
     study = {"_target_": "tests.studies.configs.FailsToMeasure", "failing": 1}
     record = run("metrics=standard", "trainer=ddp", "seed=7", study=study)
@@ -117,6 +118,7 @@ def test_tasks_on_two_nodes_are_the_ranks_of_one_run(one, composed, tmp_path):
     [_] = record.directory.glob("wandb/offline-run-*/*.wandb")
 
 
+@pytest.mark.integration  # starts two more processes
 def test_minibatches_and_the_adjoint_are_split_too(run):
     overrides = "metrics=none optimizer=adam optimizer.batch_size=8 gradient=adjoint activation=relu"
     records = [run(*overrides.split(), trainer) for trainer in ("trainer=cpu", "trainer=ddp")]

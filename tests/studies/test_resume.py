@@ -61,7 +61,9 @@ def wandb_rows(directory):
     "overrides",
     [
         "metrics=full",  # full batch, learning rate from the kernel at initialisation
-        "metrics=full optimizer=adam optimizer.batch_size=8",  # minibatches
+        # minibatches; the next line but one has them without the kernels of metrics=full
+        pytest.param("metrics=full optimizer=adam optimizer.batch_size=8", marks=pytest.mark.integration),
+        "optimizer=adam optimizer.batch_size=8",
         "activation=relu gradient=adjoint dtype=float64",
         "optimizer=sgd optimizer.lr=0.01 +optimizer.algorithm.momentum=0.9",
         "solver=dopri5 model=augmented_ode optimizer.lr=0.001 loss=cross_entropy",
