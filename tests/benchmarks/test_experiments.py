@@ -83,6 +83,9 @@ PAPER = {
 SUPPORTED = {"kernel_positivity": {"positive_tanh", "rank_identity", "odd_tanh"}}
 
 
+QUICK = ("width_limit", "depth_limit", "gradient_accuracy", "gradient_training")
+
+
 def test_every_experiment_is_tried():
     folder = CONF / "experiment"
     names = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
@@ -129,8 +132,8 @@ def test_two_experiments_share_runs_and_show_different_claims(run):
 
 @pytest.mark.parametrize(
     "experiment",
-    # Those of advice/ are the same studies on other grids.
-    [pytest.param(name, marks=[pytest.mark.integration] * name.startswith("advice/")) for name in TINY],
+    # The others are the same studies on other grids.
+    [pytest.param(name, marks=[pytest.mark.integration] * (name not in QUICK)) for name in TINY],
 )
 def test_an_experiment_ends_in_its_claims_and_a_picture(run, experiment):
     tiny = TINY[experiment]

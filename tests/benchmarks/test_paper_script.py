@@ -38,6 +38,7 @@ def test_runs_prints_all_verdicts_and_resumes(script):
     assert "✓ done" not in again.stdout  # all are stored
 
 
+@pytest.mark.integration  # a sweep in a process of its own
 def test_a_failed_experiment_is_named_and_sets_the_exit_code(script):
     done = script("paper", ONE, *TINY, "match=none", "dataset.resize=99")
     assert done.returncode == 1

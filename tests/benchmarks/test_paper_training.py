@@ -84,6 +84,7 @@ def test_an_experiment_ends_in_its_verdicts_and_a_picture(run, tmp_path, experim
     assert dict(table["verdict"]) | case.certain == dict(table["verdict"])
 
 
+@pytest.mark.integration  # trains three runs
 def test_missing_data_are_rows_and_the_others_get_verdicts(run, tmp_path, monkeypatch):
     overrides = (*TINY, SEEDS, "activation=tanh", "dataset=cifar10,daily_climate")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

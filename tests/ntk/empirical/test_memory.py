@@ -51,12 +51,14 @@ def problem(rows):
     return model, torch.randn(rows, 20, dtype=torch.float64)
 
 
+@pytest.mark.integration  # processes of their own
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be reset here")
 @pytest.mark.parametrize("method", ["build", "pairs"])
 def test_the_peak_stays_below_the_budget(method):
     assert increase(method, rows=400, budget=60) < 60 + SLACK
 
 
+@pytest.mark.integration  # a process of its own
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be reset here")
 def test_without_a_budget_the_peak_is_higher():
     # 400 samples of 200² + 200·21 numbers, 8 bytes each, once as recorded and again in float64 parts.
