@@ -17,15 +17,16 @@ CONF = Path(__file__).resolve().parents[3] / "conf" / "study"
 SEED_FACTORS = (0.9, 1.0, 1.1)
 
 
-def store_run(results_dir, study, activation, seed, rows, status="done", **model):
+def store_run(results_dir, study, activation, seed, rows, status="done", dataset=None, **model):
     config = {
         "choices": {"study": study, "activation": activation},
         "activation": {"name": activation},
         "model": model,
         "seed": seed,
+        "dataset": dataset or {},
     }
     record = RunRecord.open(results_dir, run_id(config))
-    SweepIndex(results_dir, "s").add(record.run_id, f"{study} {activation} {seed} {model}")
+    SweepIndex(results_dir, "s").add(record.run_id, f"{study} {activation} {seed} {dataset} {model}")
     record.begin(config)
     for row in rows:
         record.append(row)
@@ -118,6 +119,17 @@ def test_depth_limit_on_stored_runs(tmp_path):
     table = slopes(tmp_path, "depth_limit")
     assert table["slope"].tolist() == pytest.approx([-1.0] * 4)
     assert "depth_limit.png" in printed
+
+
+def test_draws_of_the_data_are_replicates_of_their_own(tmp_path):
+    for depth in (10, 100, 1000):
+        for draw, factor in enumerate((1.0, 2.0)):
+            rows = [depth_row(depth, factor)]
+            store_run(tmp_path, "depth_limit", "tanh", 0, rows, dataset={"seed": draw}, depth=depth, width=8)
+    report_text(tmp_path)
+    table = slopes(tmp_path, "depth_limit")
+    assert table["seeds"].tolist() == [2] * 4
+    assert table["slope"].tolist() == pytest.approx([-1.0] * 4)
 
 
 def test_a_failed_run_is_named_and_left_out(tmp_path):
