@@ -7,6 +7,7 @@ from tests.ntk.empirical.recorded_models import Model, inputs, linear, seeded
 from ntkode.integrate import Solver
 from ntkode.models import NeuralODE
 from ntkode.ntk import empirical_ntk, measure_ntk
+from ntkode.ntk.empirical import engine
 from ntkode.ntk.empirical.recording import Recorder
 
 K = 3
@@ -35,6 +36,15 @@ def test_the_budget_must_hold_all_kernels_and_one_more(options, rows, kernels):
     empirical_ntk(ode(), inputs(5), inputs(4), max_bytes=needed + 1, **options)
 
 
+def test_the_budget_is_a_quarter_of_the_free_memory(monkeypatch):
+    needed = 2 * 8 * 5 * 4
+    monkeypatch.setattr(engine, "free_bytes", lambda device: 4 * needed + 3)
+    with pytest.raises(ValueError, match=f"takes {needed} bytes, more than max_bytes={needed}"):
+        empirical_ntk(ode(), inputs(5), inputs(4))
+    monkeypatch.setattr(engine, "free_bytes", lambda device: 4 * needed + 4)
+    empirical_ntk(ode(), inputs(5), inputs(4))
+
+
 @pytest.mark.parametrize("other", [None, 4])
 @pytest.mark.parametrize("method", ["jacobian", "build"])
 def test_as_many_rows_are_held_as_two_blocks_of_a_third_allow(method, other):
@@ -55,6 +65,13 @@ def test_as_many_rows_are_held_as_two_blocks_of_a_third_allow(method, other):
             assert rows == 1 or 2 * rows * per_sample * 8 <= left // 3
             assert 2 * (rows + 1) * per_sample * 8 > left // 3
         assert float((cut.kernel - kernel).norm() / kernel.norm()) < 1e-12
+
+
+def test_the_kernels_leave_less_for_the_blocks():
+    model, x = linear(6, 1, bias=False).double(), inputs(40)
+    kernels, per_sample = 2 * 8 * 40 * 40, 2 * 8 * 6
+    report = measure_ntk(model, x, method="jacobian", max_bytes=kernels + 3 * 2 * 5 * per_sample).report
+    assert report.rows_at_once == 5
 
 
 def test_recorded_numbers_are_the_inputs_and_the_cotangents_of_each_output():

@@ -81,6 +81,15 @@ def test_pairs_of_equal_terms_are_multiplied_in_float64():
     assert relative(mixed, product(first, second)) < EXACT
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_the_size_of_the_derivatives_does_not_matter(scale):
+    first, second = outer_products(6, 0, (scale,) * TERMS), outer_products(5, 1)
+    for mixed in (False, True):
+        kernel = torch.zeros(SEPARATE, 6, SEPARATE, 5, dtype=torch.float64)
+        contract(first, second, kernel, mixed=mixed)
+        assert relative(kernel, product(first, second)) < EXACT
+
+
 def test_a_term_is_weighed_by_the_norms_of_its_inputs_and_cotangents():
     terms = outer_products(4, 0, (1.0, 10.0, 100.0))
     for t, weight in enumerate(terms.weights):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.ntk.empirical.recorded_models import Model, inputs, relative, seeded
 from tests.reference import dense_full_kernel, dense_jacobian, dense_trace_kernel
 from torch import nn
 
@@ -7,6 +8,7 @@ from ntkode.integrate import Adjoint, Solver
 from ntkode.models import MLPODE, AugmentedODE, ConvODE, NeuralODE, ResNet, TimeDependentODE
 from ntkode.ntk import NotRecordableError, empirical_ntk, kernel_operator, measure_ntk, spectrum
 from ntkode.ntk.empirical.contraction import TILE
+from ntkode.ntk.empirical.engine import SOLVER_ROWS
 
 FIXED = {
     "euler": Solver("euler", steps=5),
@@ -38,20 +40,12 @@ def make(kind, solver="rk4", activation="tanh", outputs=3):
     return MODELS[kind](6, 9, outputs, solver=FIXED[solver], **options).double()
 
 
-def inputs(rows=5, seed=1):
-    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def dense(model, x1, x2, outputs):
     if outputs == "full":
         return dense_full_kernel(model, x1, x2)
     if outputs == "trace":
         return dense_trace_kernel(model, x1, x2)
     return dense_jacobian(model, x1).sum(1) @ dense_jacobian(model, x2).sum(1).T
-
-
-def relative(kernel, reference):
-    return float((kernel - reference).norm() / reference.norm())
 
 
 # An activation is independent of the solver, so the slowest solver is tested with two of them.
@@ -162,6 +156,14 @@ def test_mixed_precision_is_as_good_as_its_solve(activation):
     assert relative(single.double(), exact) < 1e-5
 
 
+def test_a_float64_solve_has_no_float32_arithmetic():
+    # The second call weighs 3e-5 of the first: with a float32 solve it is multiplied in float32.
+    model = seeded(lambda: Model(lambda m, x: x @ m.W + 3e-5 * (x @ m.W).tanh() @ m.W, W=(6, 6)))
+    x = inputs()
+    kernel = empirical_ntk(model, x, method="pairs", outputs="full")
+    assert relative(kernel, dense_full_kernel(model, x, x)) < 1e-14
+
+
 def test_lambda_min_survives_a_float32_solve():
     model, x = wide(rows=30)
     x = torch.cat([x, x + 0.02 * inputs(30, seed=5)])  # near-duplicates: condition about 1e6
@@ -173,6 +175,15 @@ def test_lambda_min_survives_a_float32_solve():
     assert mixed.lambda_min == pytest.approx(exact.lambda_min, rel=1e-4)
     # With everything in float32 the rounding of the kernel is as large as λ_min.
     assert spectrum(empirical_ntk(model, x, dtype=torch.float32)).below_resolution
+
+
+def test_the_resolution_of_the_spectrum_includes_the_error_of_the_derivatives():
+    model, x = wide(rows=10)
+    measured = measure_ntk(model, x)
+    error = measured.report.jacobian_error
+    assert measured.spectrum.resolution == spectrum(measured.kernel, jacobian_error=error).resolution
+    # δ² of a float32 solve is some hundred times N ε of a float64 kernel of ten samples.
+    assert measured.spectrum.resolution > 10 * spectrum(measured.kernel).resolution
 
 
 def test_identity_is_rank_deficient_in_every_precision():
@@ -192,7 +203,10 @@ def test_report_names_the_method_and_its_errors():
     assert "compressed to" in str(report.choices["W"])
     assert report.solver is None
     assert report.coupling == 0
-    assert measure_ntk(model, x, method="jacobian").report.method == "jacobian"
+    one_by_one = measure_ntk(model, x[:2], method="jacobian").report
+    assert one_by_one.method == "jacobian"
+    assert (one_by_one.choices, one_by_one.coupling, one_by_one.compression_error) == ({}, 0, 0)
+    assert one_by_one.jacobian_error == 8 * 2.0**-52
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
@@ -226,6 +240,20 @@ def test_adaptive_solver_is_replaced_by_fixed_steps_of_known_accuracy():
     assert 0.3 * true < measured.report.solver_error < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_solver_error_is_the_change_of_the_kernel_with_twice_the_steps(dtype):
+    torch.manual_seed(0)
+    adaptive = NeuralODE(6, 9, 3, activation="tanh", solver=Solver("dopri5")).to(dtype)
+    x = inputs(7).to(dtype)
+    error = measure_ntk(adaptive, x).report.solver_error
+    # In float64, because float32 rounds by as much as the steps change.
+    once, twice = (
+        dense(adaptive.solved_by(Solver("rk4", steps=steps)).double(), *[x[:SOLVER_ROWS].double()] * 2, "sum")
+        for steps in (20, 40)
+    )
+    assert error == pytest.approx(relative(once, twice), rel=1e-4)
+
+
 class Normalised(nn.Module):
     """LayerNorm's parameters enter by a special function."""
 
@@ -256,7 +284,9 @@ def test_other_uses_of_a_parameter_are_named_and_auto_takes_the_jacobian():
         ({"method": "fast"}, "fast"),
         ({"dtype": torch.float16}, "float16"),
         ({"tolerance": 2.0}, r"tolerance=2\.0"),
-        ({"max_bytes": 0}, "max_bytes=0"),
+        ({"tolerance": 1.0}, r"tolerance=1\.0"),
+        ({"tolerance": 0.0}, r"tolerance=0\.0"),
+        ({"max_bytes": 0}, "max_bytes=0 must be positive"),
         ({"max_bytes": 100}, "max_bytes=100"),
     ],
 )
