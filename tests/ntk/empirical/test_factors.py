@@ -180,6 +180,29 @@ def test_a_compression_fails_beyond_the_tolerance_or_ten_times_that_for_one_samp
         assert factors.compression_error == rms
 
 
+def test_samples_with_a_derivative_are_not_compressed_by_a_basis_of_samples_without():
+    model = NeuralODE(1, 1, activation="relu", solver=Solver("euler", steps=3)).double()
+    with torch.no_grad():
+        for parameter, number in ((model.U, 1.0), (model.W, 1.0), (model.v, 1.0)):
+            parameter.fill_(number)
+    off, on = -torch.ones(4, 1, dtype=torch.float64), torch.ones(4, 1, dtype=torch.float64)
+    layout = Layout("trace", torch.float64)
+    factors = RecordedFactors(Recorder(model), 1, layout, "compressed", 1e-6, kernel_flops(4, 4), 2**30)
+    factors.start(off)
+    with pytest.raises(CompressionFailed, match=r"compress to 1\.0e"):
+        factors(on)
+
+
+def test_calls_that_do_not_depend_on_each_other_are_not_compressed():
+    def function(m, x):
+        return sum((((1 + j) * x + j).sin() @ m.W).tanh() for j in range(4))
+
+    model, x = seeded(lambda: Model(function, W=(6, 6))), inputs(20)
+    choice = measure_ntk(model, x).report.choices["W"]
+    assert choice.calls == 4
+    assert choice.bases is None
+
+
 def test_an_output_that_merges_the_rows_is_refused():
     model = seeded(lambda: Model(lambda m, x: m.a(x).mean(0, keepdim=True), a=linear()))
     with pytest.raises(ValueError, match=r"shape \(1, 2\), not \(N=3, k\)"):

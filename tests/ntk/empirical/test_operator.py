@@ -154,6 +154,24 @@ def test_the_standard_error_of_a_trace_is_that_of_its_mean():
     assert abs(estimate.value - float(kernel.trace())) < 4 * estimate.standard_error
 
 
+def test_random_vectors_depend_on_the_seed_alone():
+    root = torch.randn(12, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    operator, state = Matrix(root @ root.T, 4, 3), torch.get_rng_state()
+    for estimate in (operator.trace, lambda **o: operator.lambda_max(iterations=2, **o)):
+        assert estimate(seed=3) == estimate(seed=3) != estimate(seed=40)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("max_bytes", [None, TINY])
+def test_an_unused_parameter_has_no_share(max_bytes):
+    torch.manual_seed(0)
+    model = nn.Linear(5, 3, bias=False).double()
+    x, v = problem()
+    expected = kernel_operator(model, x)(v)
+    model.register_parameter("spare", nn.Parameter(torch.ones(4, dtype=torch.float64)))
+    assert torch.allclose(kernel_operator(model, x, max_bytes=max_bytes)(v), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("max_bytes", [None, TINY])
 def test_a_float32_model_is_solved_in_the_precision_that_is_asked_for(model, max_bytes):
     x, v = problem()
@@ -168,7 +186,8 @@ def test_scipy_accepts_the_operator(model):
     kernel = empirical_ntk(model, x, outputs="full").numpy()
     operator = kernel_operator(model, x).linear_operator()
     assert operator.shape == kernel.shape
-    assert np.allclose(operator @ v.flatten().numpy(), kernel @ v.flatten().numpy(), rtol=1e-11)
+    for product in (operator.matvec, operator.rmatvec):
+        assert np.allclose(product(v.flatten().numpy()), kernel @ v.flatten().numpy(), rtol=1e-11)
     largest = eigsh(operator, k=1, which="LA", return_eigenvectors=False)
     assert largest[0] == pytest.approx(np.linalg.eigvalsh(kernel)[-1], rel=1e-9)
 
