@@ -7,6 +7,8 @@ from torch import nn
 from ntkode.integrate import Solver
 from ntkode.models import MLPODE, NeuralODE
 from ntkode.ntk import AutogradOperator, FactoredOperator, KernelOperator, empirical_ntk, kernel_operator
+from ntkode.ntk.empirical import factors
+from ntkode.ntk.empirical import operator as operator_module
 
 TINY = 1_000  # bytes: nothing fits, so that products go through autograd
 
@@ -170,6 +172,56 @@ def test_an_unused_parameter_has_no_share(max_bytes):
     expected = kernel_operator(model, x)(v)
     model.register_parameter("spare", nn.Parameter(torch.ones(4, dtype=torch.float64)))
     assert torch.allclose(kernel_operator(model, x, max_bytes=max_bytes)(v), expected, rtol=1e-12)
+
+
+def test_derivatives_are_stored_if_twice_their_size_fits(monkeypatch):
+    torch.manual_seed(0)
+    model, (x, _) = nn.Linear(5, 3, bias=False).double(), problem()
+    # An input and a cotangent for each output, and half as much again for float32 copies.
+    needed = 2 * 8 * 7 * 3 * (5 + 3 * 3) // 2
+    for max_bytes, kind in ((needed, FactoredOperator), (needed - 1, AutogradOperator)):
+        assert type(kernel_operator(model, x, max_bytes=max_bytes)) is kind
+        # By default: a quarter of the free memory.
+        monkeypatch.setattr(operator_module, "free_bytes", lambda device, free=4 * max_bytes + 3: free)
+        assert type(kernel_operator(model, x)) is kind
+
+
+def test_samples_that_a_basis_does_not_span_are_stored_without_compression(monkeypatch):
+    monkeypatch.setattr(factors, "CHUNK", 4)
+    model = NeuralODE(5, 12, 3, activation="relu", solver=Solver("euler", steps=4)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    x, v = problem()
+    x = (
+        x.abs() * torch.tensor([-1.0] * 4 + [1.0] * 3, dtype=x.dtype)[:, None]
+    )  # relu is off on the first ones
+    operator = kernel_operator(model, x)
+    assert type(operator) is FactoredOperator
+    expected = empirical_ntk(model, x, outputs="full", method="jacobian") @ v.flatten()
+    assert torch.allclose(
+        operator(v).flatten(), expected, rtol=1e-11, atol=1e-11 * float(expected.abs().max())
+    )
+
+
+def test_stored_calls_are_compressed_to_the_tolerance():
+    torch.manual_seed(0)
+    model = NeuralODE(5, 32, 3, activation="tanh", solver=Solver("rk4", steps=10)).double()
+    x, v = problem(20)
+    exact, rough = kernel_operator(model, x)(v), kernel_operator(model, x, tolerance=1e-3)(v)
+    assert 1e-7 < float((rough - exact).norm() / exact.norm()) < 2e-3
+
+
+def test_a_product_by_autograd_reads_the_parameters_once():
+    torch.manual_seed(0)
+    model, (x, v) = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double(), problem()
+    operator = AutogradOperator(model, x)
+    before = operator(v)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(operator(v), before)
+    assert not before.requires_grad
 
 
 @pytest.mark.parametrize("max_bytes", [None, TINY])

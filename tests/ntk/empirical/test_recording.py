@@ -97,6 +97,10 @@ RECORDED = {
     "layer norm without parameters": lambda: nn.Sequential(
         linear(6, 5), nn.LayerNorm(5, elementwise_affine=False), linear(5)
     ),
+    "dropout in evaluation": lambda: nn.Sequential(linear(6, 5), nn.Dropout(0.5), linear(5)).eval(),
+    "batch norm in evaluation": lambda: nn.Sequential(
+        linear(6, 5), nn.BatchNorm1d(5, affine=False), nn.Tanh(), linear(5)
+    ).eval(),
     "torchdiffeq rk4": lambda: solved(method="rk4", options={"step_size": 0.25}),
     "conv1d": lambda: convolved(nn.Conv1d(2, 3, 2), 2, 3),
     "conv1d stride, padding, dilation": lambda: convolved(nn.Conv1d(1, 3, 2, 2, 1, 2), 1, 6),
