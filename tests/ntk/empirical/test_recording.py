@@ -20,6 +20,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ntkode.ntk import empirical_ntk, measure_ntk
+from ntkode.ntk.empirical import recording
+from ntkode.ntk.empirical.recording import Recorder
 
 
 def frozen(model, name):
@@ -129,6 +131,32 @@ def test_recorded_kernels_are_exact(name):
         measured = measure_ntk(model, x.clone(), method=method, outputs="full")
         assert measured.report.method == "recorded"
         assert relative(measured.kernel, reference) < EXACT, method
+
+
+def test_frozen_parameters_are_not_recorded():
+    model = frozen(seeded(RECORDED["mlp"]), "0.weight")
+    recorded = Recorder(model)(inputs(), torch.eye(2))
+    assert recorded.calls.keys() == {"2.weight"}
+    assert recorded.gradients.keys() == {"0.bias", "2.bias"}
+
+
+@pytest.mark.parametrize("name", ["custom backward pass", "mlp"])
+@pytest.mark.parametrize("rows", [1, 10, 15])
+def test_several_backward_passes_make_the_same_kernel(monkeypatch, name, rows):
+    # Passes of one output, of two, and of three of the four.
+    monkeypatch.setattr(recording, "BATCHED_ROWS", rows)
+    activation = HandWritten.apply if name == "custom backward pass" else torch.tanh
+    model = seeded(lambda: Model(lambda m, x: m.b(activation(m.a(x))), a=linear(6, 5), b=linear(5, 4)))
+    x = inputs()
+    kernel = empirical_ntk(model, x, method="pairs", outputs="full")
+    assert relative(kernel, one_by_one(model, x, x)) < EXACT
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_recorded_gradients_are_float64(dtype):
+    for name, k in (("mlp", 2), ("positions", 4), ("scalar", 6)):
+        gradients = Recorder(seeded(RECORDED[name]).to(dtype))(inputs().to(dtype), torch.eye(k)).gradients
+        assert {g.dtype for g in gradients.values()} == {torch.float64}
 
 
 @pytest.mark.parametrize("name", ["mlp", "torchdiffeq rk4", "conv2d", "elementwise at several places"])

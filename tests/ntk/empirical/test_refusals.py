@@ -49,6 +49,13 @@ def over_rows(m, x):
     return torch.func.vmap(lambda y: (y.view(3, 2) @ m.W).tanh().flatten())(x)
 
 
+def positive(model):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    return model
+
+
 BROKEN_UP = {
     # name → (model, pattern of the error message)
     "W and W.T": (lambda: Model(lambda m, x: (x @ m.W.T).tanh() @ m.W, W=(6, 6)), "'W' is used both as W"),
@@ -166,6 +173,10 @@ BROKEN_UP = {
         lambda: nn.Sequential(Model(without_mean, a=linear(6, 5), b=linear(5)), nn.Softmax(1)),
         "depend on one another",
     ),
+    "coupled, small and negative": (
+        lambda: positive(Model(lambda m, x: -1e-5 * (m.a(x) + m.a(x).mean(0)), a=linear())),
+        "depend on one another",
+    ),
     "less a constant mean": (
         lambda: Model(lambda m, x: without_mean(m, x, stop=True), a=linear(6, 5), b=linear(5)),
         "another derivative",
@@ -217,6 +228,12 @@ def test_modules_that_couple_the_batch_are_named():
     model = seeded(lambda: nn.Sequential(linear(6, 5), nn.BatchNorm1d(5), linear(5)))
     with pytest.raises(NotRecordableError, match=r"module '1' \(BatchNorm1d\)"):
         Recorder(model)
+
+
+def test_an_output_of_three_dimensions_is_refused():
+    model = seeded(lambda: Model(lambda m, x: m.a(x)[:, :, None], a=linear()))
+    with pytest.raises(ValueError, match=r"shape \(5, 2, 1\), not \(N=5, k\)"):
+        Recorder(model)(inputs(5), torch.eye(2))
 
 
 def test_coupling_is_detected_if_the_first_inputs_are_one_row():
