@@ -133,6 +133,28 @@ def test_recorded_kernels_are_exact(name):
         assert relative(measured.kernel, reference) < EXACT, method
 
 
+WITHOUT_EFFECT = {
+    "times zero": lambda: Model(lambda m, x: 0 * m.a(x), a=linear()),
+    "unused": lambda: Model(lambda m, x: x[:, :2], a=linear()),
+    "constant output": lambda: Model(lambda m, x: 0 * x[:, :2] + 1, a=linear()),
+}
+
+
+@pytest.mark.parametrize("outputs", ["trace", "full", "sum"])
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_parameters_without_effect_have_a_kernel_of_zero(name, outputs):
+    for method in ("pairs", "build", "compressed"):
+        measured = measure_ntk(seeded(WITHOUT_EFFECT[name]), inputs(), method=method, outputs=outputs)
+        assert not measured.kernel.any()
+        assert measured.report.jacobian_error == 8 * 2.0**-52
+
+
+def test_a_detached_call_has_no_share_in_the_kernel_of_the_sum():
+    model, x = seeded(RECORDED["detached branch"]), inputs()
+    sums = one_by_one(model, x, x).view(5, 2, 5, 2).sum((1, 3))
+    assert relative(empirical_ntk(model, x, method="pairs", outputs="sum"), sums) < EXACT
+
+
 def test_frozen_parameters_are_not_recorded():
     model = frozen(seeded(RECORDED["mlp"]), "0.weight")
     recorded = Recorder(model)(inputs(), torch.eye(2))

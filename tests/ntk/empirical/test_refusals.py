@@ -40,6 +40,20 @@ def without_mean(m, x, *, stop=False):
     return m.b(h - (mean.detach() if stop else mean))
 
 
+def overwritten(m, x):
+    h = x * 2
+    first = m.a(x).tanh()
+    second = m.a(h)
+    h.zero_()  # after the call
+    return first * second
+
+
+def scaled_without_gradients(m, x):
+    with torch.no_grad():
+        scale = x * m.p
+    return m.a(x) * scale[:, :2]
+
+
 def attended(m, x):
     h = m.e(x).view(len(x), 3, 4)
     return m.a(h, h, h, need_weights=False)[0].flatten(1)[:, :2]
@@ -101,6 +115,10 @@ BROKEN_UP = {
         lambda: Model(lambda m, x: x[:, :3] * (torch.arange(3.0, dtype=x.dtype) * m.p), p=()),
         "depend on one another",
     ),
+    "beside a constant of another length": (
+        lambda: Model(lambda m, x: x[:, :2] * (torch.arange(2.0, dtype=x.dtype) * m.p), p=()),
+        "'p' is used by mul",
+    ),
     "times a number without dimensions": (
         lambda: Model(lambda m, x: x * (torch.tensor(2.0, dtype=x.dtype) * m.p), p=(6,)),
         "'p' is used by mul",
@@ -111,6 +129,18 @@ BROKEN_UP = {
         "'W' is used by",
     ),
     "PReLU": (lambda: nn.Sequential(linear(6, 4), nn.PReLU(4), linear(4)), r"module '1' \(PReLU\)"),
+    "parameter as input": (
+        lambda: Model(lambda m, x: m.a(x) * F.linear(m.V, m.W).sum(0), a=linear(), V=(3, 6), W=(2, 6)),
+        "'V' is used by linear",
+    ),
+    "matrices side by side": (
+        lambda: Model(lambda m, x: (x.view(len(x), 2, 1, 3) @ m.W).flatten(1), W=(2, 3, 2)),
+        "'W' is used by matmul",
+    ),
+    "elementwise, no_grad": (
+        lambda: Model(scaled_without_gradients, a=linear(), p=(6,)),
+        "'p' is used by mul without gradients",
+    ),
     "no_grad": (lambda: Model(gradientless, W=(2, 6), V=(2, 6)), "'W' is used by linear without gradients"),
     "autograd.Function": (
         lambda: Model(lambda m, x: HandWrittenLinear.apply(m.a(x).tanh(), m.W), a=linear(6, 5), W=(2, 5)),
@@ -230,10 +260,26 @@ def test_modules_that_couple_the_batch_are_named():
         Recorder(model)
 
 
+def test_an_input_changed_in_place_after_its_call_is_refused():
+    # Plain autograd refuses such a model as well, so the kernel by any method does.
+    model = seeded(lambda: Model(overwritten, a=linear()))
+    with pytest.raises(
+        NotRecordableError, match=r"'a\.weight' .* has a call whose input is changed in place"
+    ):
+        Recorder(model)(inputs(), torch.eye(2))
+
+
 def test_an_output_of_three_dimensions_is_refused():
     model = seeded(lambda: Model(lambda m, x: m.a(x)[:, :, None], a=linear()))
     with pytest.raises(ValueError, match=r"shape \(5, 2, 1\), not \(N=5, k\)"):
         Recorder(model)(inputs(5), torch.eye(2))
+
+
+def test_a_constant_mean_of_three_rows_is_detected():
+    # As many rows as the recording is verified on.
+    model = seeded(lambda: Model(lambda m, x: without_mean(m, x, stop=True), a=linear(6, 5), b=linear(5)))
+    with pytest.raises(NotRecordableError, match="another derivative"):
+        empirical_ntk(model, inputs(3), method="pairs")
 
 
 def test_coupling_is_detected_if_the_first_inputs_are_one_row():

@@ -107,7 +107,7 @@ class Tape(TorchFunctionMode):
             arrangements[name].add(layer.arrangement)
             if any(call.given._version != call.version for call in calls):
                 raise self._refused(name, "has a call whose input is changed in place afterwards")
-            if name in self.leaves or name in self.biases:
+            if name in self.leaves:  # a bias has one dimension, so it is no weight
                 raise self._refused(name, "is a weight in one place and added or multiplied in another")
         for name, layouts in arrangements.items():
             if len(layouts) > 1:
