@@ -89,6 +89,18 @@ def test_the_tail_and_the_probes_estimate_the_error(activation):
         assert estimate.rms < estimate.worst < 10 * true
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_size_of_the_calls_does_not_matter(scale):
+    calls = solved("tanh")
+    scaled = compression.Calls(calls.layer, scale * calls.inputs, scale * calls.cotangents)
+    basis, other = (compression.fit(some, 1e-4) for some in (calls, scaled))
+    assert basis.rank == other.rank
+    assert other.tail == pytest.approx(basis.tail, rel=1e-6)
+    errors = compression.error(calls, basis(calls)), compression.error(scaled, other(scaled))
+    assert errors[1].rms == pytest.approx(errors[0].rms, rel=1e-6)
+    assert errors[1].worst == pytest.approx(errors[0].worst, rel=1e-6)
+
+
 def test_smooth_solves_need_few_terms():
     # Four to eight terms replace the 40 calls of ten RK4 steps; a kink needs more.
     smooth, kinked = (compression.fit(solved(name), 1e-6).rank for name in ("tanh", "relu"))

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from ntkode.ntk.empirical.compression import Basis
@@ -46,8 +47,8 @@ def test_the_memory_bound_is_kept_if_possible():
     assert (built, Choice(w, "pairs").numbers) == (16, 400 * 8)
     # The cheaper choice is too large by one number, so the more expensive one is selected.
     wide = weight(p=1000, q=1000, calls=40)
-    narrow = selected(wide, samples=10, most=1000 * 1000 - 1)
-    assert narrow.contraction == "pairs"
+    assert selected(wide, most=1000 * 1000).contraction == "build"
+    assert selected(wide, most=1000 * 1000 - 1).contraction == "pairs"
     # If nothing fits, the smallest is selected.
     assert selected(w, most=1).numbers == 16
 
@@ -67,3 +68,17 @@ def test_terms_count_positions_and_outputs():
     assert Choice(w, "pairs").numbers == 35 * (100 + 3 * 100)
     assert Choice(w, "build").numbers == 3 * 100 * 100
     assert Choice(w, "pairs", basis(5, 2)).terms == 14
+
+
+def test_the_tail_of_a_choice_is_the_largest_of_its_bases():
+    mixing = torch.zeros(3, 1, dtype=torch.float64)
+    # One of three singular values is kept: a tail of 0.6, and none.
+    rough, exact = (Basis(mixing, mixing, torch.tensor(v)) for v in ([4.0, 3.0, 0.0], [4.0, 0.0, 0.0]))
+    for bases in ((rough, exact), (exact, rough)):
+        assert Choice(Weight(2, 2, 1, (1, 1), (3, 3), 1, 1), "pairs", bases).tail == pytest.approx(0.6)
+    assert Choice(weight(), "pairs").tail == 0
+
+
+def test_a_choice_is_described_by_its_calls_and_terms():
+    assert str(Choice(weight(), "build")) == "40 calls, build"
+    assert str(Choice(weight(), "pairs", basis(40, 3))) == "40 calls compressed to 3 terms, pairs"

@@ -66,6 +66,9 @@ RECORDED = {
     "x @ W": lambda: Model(lambda m, x: (x @ m.W).tanh() @ m.W, W=(6, 6)),
     "x @ W.T": lambda: Model(lambda m, x: F.linear((x @ m.W.T).tanh(), m.W), W=(6, 6)),
     "W.mT in F.linear": lambda: Model(lambda m, x: F.linear((x @ m.W).tanh(), m.W.mT), W=(6, 6)),
+    "converted to the same dtype": lambda: Model(
+        lambda m, x: F.linear(x, m.W.to(x.dtype).contiguous(), m.b.to(x.dtype)), W=(2, 6), b=(2,)
+    ),
     "transposed twice": lambda: Model(lambda m, x: (x @ m.W.t().T).tanh() @ m.W, W=(6, 6)),
     "positions": lambda: Model(by_position, a=linear(3, 2), p=(2,)),
     "elementwise at several places": lambda: Model(

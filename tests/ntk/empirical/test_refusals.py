@@ -54,6 +54,12 @@ def scaled_without_gradients(m, x):
     return m.a(x) * scale[:, :2]
 
 
+def transposed_without_gradients(m, x):
+    with torch.no_grad():
+        transposed = m.W.T
+    return F.linear(x, transposed) * m.a(x)
+
+
 def attended(m, x):
     h = m.e(x).view(len(x), 3, 4)
     return m.a(h, h, h, need_weights=False)[0].flatten(1)[:, :2]
@@ -141,6 +147,10 @@ BROKEN_UP = {
         lambda: Model(scaled_without_gradients, a=linear(), p=(6,)),
         "'p' is used by mul without gradients",
     ),
+    "transposed, no_grad": (
+        lambda: Model(transposed_without_gradients, a=linear(), W=(6, 2)),
+        "'W' is used by .* without gradients",
+    ),
     "no_grad": (lambda: Model(gradientless, W=(2, 6), V=(2, 6)), "'W' is used by linear without gradients"),
     "autograd.Function": (
         lambda: Model(lambda m, x: HandWrittenLinear.apply(m.a(x).tanh(), m.W), a=linear(6, 5), W=(2, 5)),
@@ -168,7 +178,7 @@ BROKEN_UP = {
     ),
     "attention": (
         lambda: Model(attended, e=linear(6, 12), a=nn.MultiheadAttention(4, 2, batch_first=True)),
-        r"'a' \(MultiheadAttention\)",
+        r"'a' \(MultiheadAttention\) is used by",
     ),
     "GRU cell": (
         lambda: Model(lambda m, x: m.g(x, x.new_zeros(len(x), 4)), g=nn.GRUCell(6, 4)),

@@ -144,8 +144,7 @@ class Tape(TorchFunctionMode):
         if not torch.is_grad_enabled() or torch._C._functorch.is_functorch_wrapped_tensor(output):
             return False
         batch = given.ndim >= 2 and len(given) == self.rows and id(given) not in self.names
-        channels = output.shape[-1] if weight.ndim == 2 else len(weight)
-        return batch and weight.ndim >= 2 and (bias is None or bias.shape == (channels,))
+        return batch and weight.ndim >= 2 and (bias is None or bias.shape == (len(weight),))
 
     def _edge(self, output: Tensor) -> int:
         self.edges.append((get_gradient_edge(output), output.shape))
