@@ -217,6 +217,18 @@ def test_compression_keeps_its_tolerance(tolerance):
     assert relative(kernel, dense_trace_kernel(model, x, x)) < 2 * tolerance
 
 
+@pytest.mark.parametrize(
+    ("activation", "dtype", "tolerance"), [("softplus", torch.float32, 3e-6), ("tanh", torch.float64, 1e-12)]
+)
+def test_the_default_tolerance_is_that_of_the_solve(activation, dtype, tolerance):
+    model, x = wide(activation, dtype)
+    default, given = (measure_ntk(model, x, method="compressed", tolerance=t) for t in (None, tolerance))
+    assert torch.equal(default.kernel, given.kernel)
+    # Twice the tolerance needs one term less.
+    rough = measure_ntk(model, x, method="compressed", tolerance=2 * tolerance).report
+    assert default.report.choices["W"].terms == rough.choices["W"].terms + 1
+
+
 def test_rows_unlike_the_first_ones_are_not_compressed():
     model, _ = wide("tanh", torch.float64)
     tame = 1e-3 * inputs(3, seed=4)  # where tanh is linear, fewer terms suffice
@@ -338,3 +350,4 @@ def test_kernels_are_computed_under_no_grad_too():
     assert not kernel.requires_grad
     assert "FactoredOperator(5 samples, 3 outputs" in repr(kernel_operator(model, x))
     assert len(repr(measure_ntk(model, x))) < 600
+    assert "tensor" not in repr(measure_ntk(model, x))

@@ -37,14 +37,14 @@ def test_a_convolution_is_its_weight_times_the_patches(width, cases):
         assert torch.allclose(layer.weight(products), exact.flatten(), rtol=1e-12, atol=1e-12), options
 
 
-@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("transposed", [None, False, True])
 def test_a_linear_layer_is_its_weight_times_the_inputs_at_every_position(transposed):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64)
     weight = torch.randn(*((5, 6) if transposed else (6, 5)), generator=generator, dtype=torch.float64)
     weight.requires_grad_()
     f = x @ weight if transposed else F.linear(x, weight)
-    layer = Linear(transposed)
+    layer = Linear() if transposed is None else Linear(transposed)
     assert layer.patches(x).shape == (1, 12, 2, 5)
     assert layer.channels(f).shape == (1, 12, 2, 6)
     g = torch.randn(1, 3, 4, 6, generator=generator, dtype=torch.float64)
