@@ -1,10 +1,13 @@
 """A metric's kernel is shared among the ranks; with fewer samples than ranks, each computes all of it."""
 
+import inspect
+
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from ntkode import metrics
 from ntkode.execution.fork_server import job_context
 from ntkode.integrate import Solver
 from ntkode.metrics.shared_kernel import shared_kernel
@@ -14,6 +17,12 @@ from ntkode.ntk.empirical.recording import Recorder
 
 RANKS = 2
 SAMPLES = (1, 5)
+
+
+def test_all_ranks_measure_the_metrics_that_share_a_kernel_and_no_others():
+    for name in metrics.__all__:
+        metric = getattr(metrics, name)
+        assert metric.collective == ("shared_kernel(" in inspect.getsource(metric)), name
 
 
 def problem(samples):

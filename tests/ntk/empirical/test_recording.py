@@ -152,6 +152,17 @@ def test_parameters_without_effect_have_a_kernel_of_zero(name, outputs):
         assert measured.report.jacobian_error == 8 * 2.0**-52
 
 
+def test_a_derivative_that_vanishes_up_to_rounding_is_recorded():
+    # A softmax does not depend on p: its derivative is the rounding of a sum of fifty numbers.
+    model = seeded(lambda: Model(lambda m, x: (m.a(x) + m.p).softmax(1), a=linear(6, 50), p=())).float()
+    assert measure_ntk(model, inputs().float(), method="pairs").report.method == "recorded"
+
+
+def test_rounding_is_no_coupling():
+    model = seeded(lambda: nn.Sequential(linear(6, 200), nn.Softmax(1))).float()
+    assert measure_ntk(model, inputs().float(), method="pairs").report.coupling == 0
+
+
 def test_a_detached_call_has_no_share_in_the_kernel_of_the_sum():
     model, x = seeded(RECORDED["detached branch"]), inputs()
     sums = one_by_one(model, x, x).view(5, 2, 5, 2).sum((1, 3))
