@@ -6,6 +6,7 @@ import subprocess
 
 import numpy
 import pytest
+import torch
 
 from ntkode.results import SOURCES_SHA256, provenance
 from ntkode.results.provenance import code_version, without_secrets
@@ -27,6 +28,24 @@ def test_it_holds_what_is_asked_and_is_json():
     assert stored["hardware"]["memory_bytes"] > 2**28
     assert stored["hardware"]["cpu"]
     assert stored["recorded"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_it_says_how_pytorch_computes(deterministic):
+    torch.use_deterministic_algorithms(deterministic)
+    convolutions = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = False
+        assert recorded()["arithmetic"] == {"deterministic": deterministic, "tf32": False}
+        torch.backends.cudnn.allow_tf32 = True
+        assert recorded()["arithmetic"]["tf32"]
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("high")
+        assert recorded()["arithmetic"]["tf32"]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.use_deterministic_algorithms(False)
 
 
 def test_the_record_holds_the_digest_of_the_loaded_code():

@@ -13,7 +13,7 @@ import torch
 from ntkode.data import DataModule
 from ntkode.gradients import Objective, allocated_peak, loss_gradient
 from ntkode.studies.base import Config, build
-from ntkode.studies.preparation import build_model, seed_everything, training_module
+from ntkode.studies.preparation import build_model, build_trainer, seed_everything, training_module
 
 # Timed steps: at most TIMED_STEPS, fewer if they exceed TIMED_SECONDS, at least LEAST_STEPS.
 TIMED_STEPS = 12
@@ -87,7 +87,7 @@ def measure_cost(config: Config, data: DataModule) -> TrainingCost:
     seed_everything(config)
     clock = _Clock()
     callbacks = [*build(config["metrics"]).values(), clock]
-    trainer: L.Trainer = build(config["trainer"])(callbacks=callbacks, logger=False)
+    trainer = build_trainer(config, callbacks=callbacks, logger=False)
     model = build_model(config, data, trainer.strategy.root_device)
     module = training_module(config, data, model, config["optimizer"]["lr"])
     began = time.perf_counter()

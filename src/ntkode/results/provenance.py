@@ -53,6 +53,7 @@ def provenance(
         "platform": platform.platform(),
         "hardware": hardware(device),
         "device": device,
+        "arithmetic": arithmetic(),
         "threads": threads,
         "seeds": dict(seeds),
         "dataset": dict(dataset),
@@ -67,6 +68,18 @@ def hardware(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": _gpu_names(device),
+    }
+
+
+def arithmetic() -> dict[str, bool]:
+    """Whether PyTorch uses deterministic algorithms only, and TF32 for float32 products on a GPU."""
+    import torch
+
+    backends: Any = torch.backends
+    operations = (backends.cuda.matmul, backends.cudnn.conv)
+    return {
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "tf32": any(operation.fp32_precision == "tf32" for operation in operations),
     }
 
 

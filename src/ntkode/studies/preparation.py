@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -58,10 +59,22 @@ def begin_measuring(config: Config, record: RunRecord) -> tuple[DataModule, torc
     seed_everything(config)
     record.set_phase("reading the data")
     data = read_data(config)
-    trainer: L.Trainer = build(config["trainer"])(logger=False)
+    trainer = build_trainer(config, logger=False)
     device = trainer.strategy.root_device
     store_provenance(record, config, data, device)
     return data, device
+
+
+def build_trainer(config: Config, **options: Any) -> L.Trainer:
+    """The trainer of the config, with more options of `lightning.Trainer`.
+
+    From now on float32 products and convolutions have full precision, on a GPU too, where PyTorch would
+    compute convolutions in TF32.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    trainer: L.Trainer = build(config["trainer"])(**options)
+    return trainer
 
 
 def build_model(config: Config, data: DataModule, device: torch.device) -> ODEModel:

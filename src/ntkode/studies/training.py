@@ -7,16 +7,15 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import lightning as L
-
 from ntkode.metrics import Metric
 from ntkode.ranks import from_first, rank
 from ntkode.results import RunRecord, summarise
-from ntkode.studies.base import Config, build
+from ntkode.studies.base import Config
 from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
 from ntkode.studies.preparation import (
     build_metrics,
     build_model,
+    build_trainer,
     check_split,
     read_data,
     replay,
@@ -72,7 +71,7 @@ class Training:
         start = from_first(checkpoints.newest_usable)
         loggers = [HistoryLogger(record), *tracker.loggers] if rank() == 0 else []
         callbacks = [*metrics.values(), checkpoints]
-        trainer: L.Trainer = build(config["trainer"])(callbacks=callbacks, logger=loggers)
+        trainer = build_trainer(config, callbacks=callbacks, logger=loggers)
         trainer.strategy.checkpoint_io = DurableCheckpointIO()
         device = trainer.strategy.root_device
         model = build_model(config, data, device)

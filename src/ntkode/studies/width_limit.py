@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -15,11 +14,12 @@ from ntkode.metrics import Metric
 from ntkode.models import NeuralODE
 from ntkode.ntk import REPRODUCIBLE_BYTES, measure_ntk, network_limit, relative_distance, spectrum
 from ntkode.results import RunRecord, summarise
-from ntkode.studies.base import Config, build
+from ntkode.studies.base import Config
 from ntkode.studies.preparation import (
     append_row,
     build_metrics,
     build_model,
+    build_trainer,
     paper_model,
     read_data,
     scales_summary,
@@ -80,7 +80,7 @@ class WidthLimit:
         record.set_phase("infinite-width limit")
         metrics: list[Metric] = list(build_metrics(config).values()) if self.train else []
         loggers = [HistoryLogger(record), *tracker.loggers]
-        trainer: L.Trainer = build(config["trainer"])(callbacks=metrics, logger=loggers)
+        trainer = build_trainer(config, callbacks=metrics, logger=loggers)
         device = trainer.strategy.root_device
         store_provenance(record, config, data, device)
         model = paper_model(build_model(config, data, device), config)

@@ -16,6 +16,7 @@ from ntkode.ntk.empirical.contraction import Factor, Gradients, OuterProducts
 from ntkode.ntk.empirical.engine import Engine, Options
 from ntkode.ntk.empirical.factors import CompressionFailed, RecordedFactors
 from ntkode.ntk.empirical.kernel import MeasuredKernel
+from ntkode.ntk.empirical.precision import full_float32
 
 Factors = dict[str, Factor]
 R = TypeVar("R")
@@ -53,6 +54,7 @@ def distributed_ntk(
     return measure_distributed_ntk(model, x1, x2, group=group, **options).kernel
 
 
+@full_float32()
 @torch.enable_grad()
 def measure_distributed_ntk(
     model: nn.Module,

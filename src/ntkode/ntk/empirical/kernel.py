@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ntkode.ntk.empirical.engine import Engine, KernelReport, Method, Options
 from ntkode.ntk.empirical.layout import Outputs
+from ntkode.ntk.empirical.precision import full_float32
 from ntkode.ntk.spectrum import Spectrum, spectrum
 
 
@@ -145,6 +146,7 @@ def measure_ntk(model: nn.Module, x1: Tensor, x2: Tensor | None = None, **option
     return _measured(model, x1, x2, Options(**options))
 
 
+@full_float32()
 @torch.enable_grad()
 def _measured(model: nn.Module, x1: Tensor, x2: Tensor | None, options: Options) -> MeasuredKernel:
     engine = Engine(model, x1, x2, options)

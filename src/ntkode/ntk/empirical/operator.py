@@ -21,6 +21,7 @@ from ntkode.ntk.empirical.precision import (
     TOLERANCE,
     differentiable_twin,
     free_bytes,
+    full_float32,
     output_count,
     solve_dtype,
 )
@@ -157,6 +158,7 @@ class AutogradOperator(KernelOperator):
             self._output = self._forward(self._parameters)
         self.samples, self.outputs = self._output.shape
 
+    @full_float32()
     @torch.enable_grad()
     def __call__(self, vector: Tensor) -> Tensor:
         """Θ v, shape (N, k), float64; computed in the model's dtype."""
@@ -179,6 +181,7 @@ class AutogradOperator(KernelOperator):
         return output
 
 
+@full_float32()
 @torch.enable_grad()
 def kernel_operator(
     model: nn.Module,
