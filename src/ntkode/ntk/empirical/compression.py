@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from ntkode.ntk.empirical.recording import Calls
+from ntkode.ntk.sums import cumulative_sum
 
 # Numbers per call to which the bases are fitted, and bounds on the number of samples.
 FIT_NUMBERS, FIT_SAMPLES = 32_768, (8, 64)
 # Number of random functionals z^T J w that estimate the norm of an error of J, to a factor of 1.5.
 PROBES = 16
-# Numbers per call that are mixed at a time: seven times faster on a CPU than all at once.
-COLUMNS = 16_384
+# Numbers per call that are mixed at a time: seven times faster on a CPU than all at once, slower on a GPU.
+COLUMNS, GPU_COLUMNS = 16_384, 2**22
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def fit(calls: Calls, tolerance: float) -> Basis:
     left_g, values_g = _over_calls(calls.cotangents)
     core = values_g[:, None] * (left_g.T @ left_a) * values_a
     p, singular_values, q = torch.linalg.svd(core, full_matrices=False)
-    tails = singular_values.square().flip(0).cumsum(0).flip(0).sqrt()
+    tails = cumulative_sum(singular_values.square().flip(0), 0).flip(0).sqrt()
     rank = max(1, int((tails > 0.5 * tolerance * tails[0]).sum()))
     return Basis(
         inputs=_quotient(left_a, values_a) @ q.T[:, :rank],
@@ -141,8 +142,9 @@ def _mixed(weights: Tensor, recorded: Tensor) -> Tensor:
     """Σ_c weights[c, r] recorded[c], float64; by columns, so that their float64 copies stay in cache."""
     flat, weights = recorded.flatten(1), weights.to(recorded.device)  # the weights may come from another rank
     mixed = weights.new_empty(weights.shape[1], flat.shape[1])
-    for start in range(0, flat.shape[1], COLUMNS):
-        columns = slice(start, start + COLUMNS)
+    width = COLUMNS if flat.device.type == "cpu" else GPU_COLUMNS
+    for start in range(0, flat.shape[1], width):
+        columns = slice(start, start + width)
         torch.mm(weights.T, flat[:, columns].double(), out=mixed[:, columns])
     return mixed.unflatten(1, recorded.shape[1:])
 

@@ -19,8 +19,9 @@ from ntkode.ntk.spectrum import NonFiniteKernelError
 
 logger = logging.getLogger("ntkode.ntk")
 
-# Samples recorded at a time: more exceed a core's cache, fewer use its arithmetic units poorly.
-CHUNK = 128
+# Samples recorded at a time: more exceed a core's cache, fewer use its arithmetic units poorly. On a GPU the
+# solve of fewer samples takes less time than the start of its operations.
+CHUNK, GPU_CHUNK = 128, 1024
 # Bound on the error of a single sample, as a multiple of the tolerance on the root mean square.
 WORST = 10
 
@@ -70,7 +71,8 @@ class RecordedFactors:
         self.coupling, numbers = self.recorder.coupling(x)
         # Calls, cotangents and graph in the dtype of the solve, and copies in that of the kernel.
         recorded = numbers * (4 * x.element_size() + 2 * self.layout.dtype.itemsize)
-        self._chunk_rows = max(1, min(CHUNK, self.max_bytes // max(1, recorded)))
+        chunk = CHUNK if x.device.type == "cpu" else GPU_CHUNK
+        self._chunk_rows = max(1, min(chunk, self.max_bytes // max(1, recorded)))
         rows = x[: self._chunk_rows]
         self._first = rows, self._recorded(rows)
         for name, calls in self._first[1].calls.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,7 @@ class Tape(TorchFunctionMode):
     ) -> Any:
         """Run `func`, and record the call if a parameter is an argument."""
         kwargs = kwargs or {}
-        leaves = list(_leaves((args, kwargs)))
+        leaves = _leaves([*args, *kwargs.values()])
         used = [leaf for leaf in leaves if id(leaf) in self.names]
         if not used:
             _refuse_foreign(leaves)
@@ -89,7 +89,7 @@ class Tape(TorchFunctionMode):
             return func(*self._by_sample(func, args, used[0]))
         output = func(*args, **kwargs)
         # Reading a parameter's shape or dtype returns no tensor and is not a use.
-        if not any(isinstance(leaf, Tensor) for leaf in _leaves(output)) or output is used[0]:
+        if not any(isinstance(leaf, Tensor) for leaf in _leaves([output])) or output is used[0]:
             return output
         if func in TRANSPOSED and used[0].ndim == 2 and torch.is_grad_enabled():
             return self._transpose(used[0], output)
@@ -240,12 +240,14 @@ def _layer_arguments(
     return input, weight, bias, options
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(values: Iterable[Any]) -> list[Any]:
     """The values within nested tuples, lists and dicts."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
+    leaves: list[Any] = []
+    for value in values:
+        if isinstance(value, (tuple, list)):
+            leaves += _leaves(value)
+        elif isinstance(value, dict):
+            leaves += _leaves(value.values())
+        else:
+            leaves.append(value)
+    return leaves

@@ -9,6 +9,7 @@ from ntkode.ntk.infinite_width.duals.dispatch import DualActivation
 from ntkode.ntk.infinite_width.pair_kernel import Limits, PairKernel, in_chunks
 from ntkode.ntk.infinite_width.picard import iterate
 from ntkode.ntk.infinite_width.time_rules import RungeKutta
+from ntkode.ntk.sums import cumulative_sum
 
 
 class EulerNetwork(PairKernel):
@@ -65,7 +66,7 @@ class EulerNetwork(PairKernel):
 
     def _next_row(self, row: Tensor, integrand: Tensor) -> Tensor:
         """K_{l+1,0…l+1} from K_{l,0…l} and the integrand at these nodes."""
-        sums = integrand.cumsum(1)
+        sums = cumulative_sum(integrand, 1)
         up_to_diagonal = row + self._squared_step * (sums - integrand)
         # K_{l+1,l+1} − K_{l+1,l} = (γ/L)² Σ_{a≤l} Φ_{a,l}, a column equal to row l by symmetry.
         corner = up_to_diagonal[:, -1:] + self._squared_step * sums[:, -1:]
@@ -129,4 +130,4 @@ class RungeKuttaSolve(PairKernel):
 
 def _sum_before(values: Tensor) -> Tensor:
     """Sums Σ_{b<m} values_b along the last axis, for every m."""
-    return values.cumsum(-1) - values
+    return cumulative_sum(values, -1) - values
