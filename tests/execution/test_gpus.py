@@ -2,9 +2,10 @@
 
 import pytest
 
+from ntkode.checks import SettingError
 from ntkode.execution import gpus as devices
 from ntkode.execution import run_job
-from ntkode.execution.gpus import VARIABLE, assigned_gpus, visible_gpus
+from ntkode.execution.gpus import VARIABLE, assigned_gpus, require_gpus, visible_gpus
 from ntkode.results import RunRecord, run_id
 
 GPU = {"accelerator": "gpu", "devices": 1}
@@ -29,6 +30,23 @@ def test_simultaneous_jobs_have_different_gpus_while_there_are_enough(monkeypatc
             assert (first, second, third) == ("2", "5,7", "2,5,7")  # the third shares all
         with assigned_gpus(GPU) as again:
             assert again == "5"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "trainer", "problem", "remedy"),
+    [
+        (1, 0, "gpu", r"trainer=gpu needs a GPU, and PyTorch \S+ finds none here", "trainer=cpu"),
+        (2, 0, "ddp", "trainer=ddp needs 2 GPUs, and PyTorch .* finds none", "trainer.accelerator=cpu"),
+        (4, 3, "ddp", "trainer=ddp needs 4 GPUs, and PyTorch .* finds 3 here", "trainer.devices=3"),
+    ],
+)
+def test_gpus_that_pytorch_does_not_find_are_refused(monkeypatch, wanted, found, trainer, problem, remedy):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: found)
+    with pytest.raises(SettingError, match=problem) as raised:
+        require_gpus(wanted, trainer)
+    assert raised.value.remedy == remedy
+    monkeypatch.setattr("torch.cuda.device_count", lambda: wanted)
+    require_gpus(wanted, trainer)
 
 
 @pytest.mark.parametrize("trainer", [None, {"accelerator": "cpu", "devices": 1}, GPU | {"devices": 2}])

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ntkode.cli.choices import choices_help
-from ntkode.execution.gpus import visible_gpus
+from ntkode.execution.gpus import GPU_NAMES, visible_gpus
 
 
 def register_resolvers() -> None:
@@ -40,7 +40,7 @@ def cores(threads: Any, processes: Any = 1) -> int:
 
 def gpus(accelerator: str, devices: Any) -> int | None:
     """GPUs per job; None for training on the CPU."""
-    return devices if accelerator in ("gpu", "cuda") else None
+    return devices if accelerator in GPU_NAMES else None
 
 
 def steps_over(horizon: float, per_unit: float) -> int:

@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from ntkode.checks import whole_number
 from ntkode.execution.fork_server import HELD_BACK, end_with_parent, job_context
+from ntkode.execution.gpus import GPU_NAMES, require_gpus
 from ntkode.execution.group import EXPLICIT, GRACE, Others, Place, joined
 from ntkode.execution.slurm import Task, connect_to_first_task, this_task
 from ntkode.results import RunRecord
@@ -105,6 +106,8 @@ def _rank_count(config: Config, task: Task | None) -> int:
         raise ValueError(
             f"trainer.num_nodes={nodes} needs hydra/launcher=slurm, which starts one task per rank"
         )
+    if trainer["accelerator"] in GPU_NAMES:
+        require_gpus(devices if tasks == 1 else 1, config["choices"]["trainer"])
     return devices * nodes
 
 

@@ -11,7 +11,11 @@ from typing import Any
 
 import filelock
 
+from ntkode.checks import SettingError
+
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+# Values of `trainer.accelerator`.
+GPU_NAMES = ("gpu", "cuda")
 
 
 def visible_gpus() -> list[str]:
@@ -22,6 +26,34 @@ def visible_gpus() -> list[str]:
     import torch  # here, because jobs on the CPU do not need this import of seconds
 
     return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def require_gpus(wanted: int, trainer: str) -> None:
+    """Check that PyTorch finds the GPUs of a job on this machine.
+
+    Args:
+        wanted: number of GPUs.
+        trainer: the config's choice of `trainer`, for the message.
+
+    Raises:
+        SettingError: there are fewer.
+    """
+    import torch
+
+    found = torch.cuda.device_count()
+    if found >= wanted:
+        return
+    finds = f"PyTorch {torch.__version__} finds {found or 'none'} here"
+    problem = f"trainer={trainer} needs {_gpus(wanted)}, and {finds}"
+    if torch.version.cuda is None and torch.version.hip is None:
+        problem += " because it is built for the CPU only"
+    if found:
+        raise SettingError(problem, f"trainer.devices={found}")
+    raise SettingError(problem, "trainer=cpu" if trainer == "gpu" else "trainer.accelerator=cpu")
+
+
+def _gpus(number: int) -> str:
+    return "a GPU" if number == 1 else f"{number} GPUs"
 
 
 @contextmanager
@@ -37,7 +69,7 @@ def assigned_gpus(trainer: Mapping[str, Any] | None) -> Iterator[str | None]:
     """
     with ExitStack() as stack:
         value = os.environ.get(VARIABLE)
-        if trainer is not None and trainer.get("accelerator") in ("gpu", "cuda"):
+        if trainer is not None and trainer.get("accelerator") in GPU_NAMES:
             gpus, wanted = visible_gpus(), trainer["devices"]
             if isinstance(wanted, int) and 0 < wanted < len(gpus):
                 value = _locked(gpus, wanted, stack) or value
