@@ -1,0 +1,52 @@
+"""The tests marked `gpu`: on CUDA where PyTorch finds a device, otherwise on the CPU by the same code.
+
+NTKODE_TEST_DEVICE=cpu asks for the CPU on a machine with a GPU.
+"""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.gpu)
+
+
+@pytest.fixture(scope="session")
+def device():
+    """The device under test."""
+    name = os.environ.get("NTKODE_TEST_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+@pytest.fixture
+def deterministic():
+    """PyTorch refuses what is not deterministic, as in runs."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def rounded_products():
+    """A context in which PyTorch may round the factors of float32 products to TF32 or bfloat16."""
+
+    @contextmanager
+    def context():
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.cudnn.allow_tf32 = True
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
+
+    return context
