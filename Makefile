@@ -8,7 +8,7 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install launchers run paper evidence report smoke perf perf-gradients perf-sweep perf-peers lint format test \
+.PHONY: help install launchers run paper evidence report smoke perf perf-gradients perf-sweep perf-peers gpu lint format test \
 	test-integration docs sync clean
 
 help:  ## Show this list
@@ -68,6 +68,10 @@ perf-sweep: install  ## Measure launchers and overhead per job, on an idle machi
 	@touch $@
 
 perf-peers: .venv-peers/installed .torch-peers/installed  ## Install the optional peers: neural-tangents, torchdyn, torchode
+
+# A machine without network lacks some packages: benchmarks/perf/wheels.py collects them.
+gpu: install  ## Check and measure on a GPU, in 9 minutes (docs/perf/gpu.md); DEVICE=cpu rehearses at small sizes
+	$(BIN)/python benchmarks/perf/gpu.py --device $(or $(DEVICE),cuda)
 
 lint: install  ## Run ruff and mypy
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from ntkode.models import NeuralODE
 
 Parameters = dict[str, Tensor]
 # Numbers of samples per call to try, in this order, until one is slower or TRIAL_SECONDS are spent.
-CHUNKS = (1, 2, 4, 8, 16, 32, 64)
+CHUNKS = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (16, 64, 128, 256, 512, 1024)}
 TRIAL_SECONDS = 20.0
 
 
@@ -40,7 +40,7 @@ class Peer:
     def chunk(self, model: NeuralODE, x: Tensor, synchronise: Callable[[], None]) -> int:
         """The number of samples per call with the least time per sample."""
         best, fewest, spent = 1, math.inf, 0.0
-        for chunk in CHUNKS:
+        for chunk in CHUNKS[x.device.type]:
             if self.trial is None or chunk > len(x) or spent > TRIAL_SECONDS:
                 break
             begin = time.perf_counter()

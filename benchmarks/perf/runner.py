@@ -26,8 +26,6 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
-# Limit before the timed call, for imports, compilation and trials of the chunk size.
-SETUP_SECONDS = 300.0
 POLL_SECONDS = 0.05
 PEERS_PYTHON = HERE.parents[1] / ".venv-peers" / "bin" / "python"
 
@@ -50,10 +48,12 @@ class Limits:
     Attributes:
         seconds: seconds of the timed call.
         memory: resident bytes of its process.
+        setup_seconds: seconds before the timed call, for imports, compilation and trials of the chunk size.
     """
 
     seconds: float
     memory: int
+    setup_seconds: float = 300.0
 
 
 @dataclass
@@ -145,7 +145,7 @@ def _watch(process: subprocess.Popen, folder: Path, limits: Limits) -> dict[str,
         if phase == "setup" and (folder / stopwatch.STARTED).exists():
             phase, begin = "timed", time.monotonic()
         # One extra second to store a result that was ready in time.
-        allowed = SETUP_SECONDS if phase == "setup" else limits.seconds + 1
+        allowed = limits.setup_seconds if phase == "setup" else limits.seconds + 1
         highest = max(highest, _resident(process.pid))
         if highest > limits.memory:
             return {"status": "memory", "reason": f"> {limits.memory / 1e9:.3g} GB", "peak_memory": highest}

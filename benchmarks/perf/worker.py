@@ -22,7 +22,7 @@ from ntkode.ntk import KernelReport, measure_ntk, spectrum
 
 # Up to this number of samples the float64 reference of λ_min is uncompressed.
 MOST_UNCOMPRESSED = 256
-# Sides of the product of two float32 matrices that measures the device's peak.
+# Sides of the product of two matrices that measures the device's peak.
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 PEAK_REPEATS = 5
 
@@ -113,10 +113,10 @@ class Worker:
             condition_number=exact.condition_number,
         )
 
-    def matmul_peak(self) -> None:
-        """Floating-point operations per second of a product of two large float32 matrices."""
+    def matmul_peak(self, dtype: torch.dtype) -> None:
+        """Floating-point operations per second of a product of two large matrices of this dtype."""
         side = PEAK_SIDE[self.device]
-        a, b = torch.randn(2, side, side, device=self.device)
+        a, b = torch.randn(2, side, side, device=self.device, dtype=dtype)
         out, seconds = torch.empty_like(a), []
         for _ in range(PEAK_REPEATS + 1):
             self.watch.meter.synchronise()
@@ -166,7 +166,8 @@ def main(spec: dict[str, Any]) -> None:
         "pass": worker.one_pass,
         "accuracy": lambda: worker.accuracy(load(worker.arrays)),
         "accuracy-ill": lambda: worker.accuracy(ill_conditioned(problem, spec["device"])),
-        "peak": worker.matmul_peak,
+        "peak": lambda: worker.matmul_peak(torch.float32),
+        "peak-float64": lambda: worker.matmul_peak(torch.float64),
     }
     try:
         tasks.get(spec["contestant"], lambda: worker.peer(spec["contestant"]))()

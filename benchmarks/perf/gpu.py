@@ -1,0 +1,329 @@
+"""Check and measure on a GPU all that depends on it: `make gpu`, or `make gpu DEVICE=cpu` to rehearse.
+
+python benchmarks/perf/gpu.py                 on a machine with CUDA, in at most nine minutes
+python benchmarks/perf/gpu.py --device cpu    the same code at small sizes
+
+Parts, the most important first. Each has a time limit; the files are written after every measurement.
+    tests     pytest -m gpu: models, gradients, kernels and runs against the CPU
+    kernels   the peak of float32 and float64 matrix products; the NTK with N = n (RK4, 10 steps), beside
+              per-sample autograd and vmap(jacrev); λ_min of kernels on more samples
+    training  a training step by width: Lightning with and without metrics, with a compiled vector field, and
+              a plain loop with torchdiffeq
+    jobs      trainer=ddp with one rank, and the main job with the device's trainer, as commands
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gpu_tables import markdown
+from problem import Problem, draw
+from rich.console import Console
+from runner import Limits, run, watched
+
+from ntkode.files import write_atomically
+from ntkode.results import provenance, utc_now
+from ntkode.results.storage import to_json
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+LIMIT_SECONDS = 540.0
+OUT = {"cuda": ROOT / "docs" / "perf" / "gpu.json", "cpu": ROOT / "results" / "gpu" / "rehearsal.json"}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a device.
+
+    Attributes:
+        kernels: N = n of the kernels that are timed beside the peers.
+        spectra: (N, n) of the kernels of which λ_min is computed.
+        widths: of the training steps.
+        samples: of the training steps.
+        steps: training steps that are timed.
+        dataset: of the training steps.
+        some_widths: of the training steps with metrics or a compiled field.
+        memory: bytes that a process may take on the host.
+    """
+
+    kernels: tuple[int, ...]
+    spectra: tuple[tuple[int, int], ...]
+    widths: tuple[int, ...]
+    samples: int
+    steps: int
+    dataset: str
+    some_widths: tuple[int, ...]
+    memory: int = 64 * 10**9
+
+
+SIZES = {
+    "cuda": Sizes(
+        kernels=(1000, 2048, 4096),
+        spectra=((4000, 1024), (20_000, 1024)),
+        widths=(256, 512, 1024, 2048, 4096),
+        samples=1024,
+        steps=50,
+        dataset="mnist",
+        some_widths=(256, 1024, 4096),
+    ),
+    "cpu": Sizes((24,), ((48, 16),), (16, 32), 32, 3, "digits", (16,)),
+}
+# Seconds of a peer's kernel, and of one contestant's training steps, after which its process is ended.
+PEER_SECONDS, TRAINING_SECONDS = 60.0, 60.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured.
+
+    Attributes:
+        label: for progress and for the table of commands.
+        measure: from the seconds left to the row's status and values.
+        settings: further values of its row.
+    """
+
+    label: str
+    measure: Callable[[float], dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Campaign:
+    """One execution of the parts.
+
+    Attributes:
+        options: the command line's.
+        console: for progress.
+        rows: one per measurement, with its `part`, so far.
+    """
+
+    options: argparse.Namespace
+    console: Console = field(default_factory=Console)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def carry_out(self) -> None:
+        """Run the parts in order; a part that has used its share of the time leaves out its last rows."""
+        self.started, begin = utc_now(), time.monotonic()
+        for name in self.options.parts:
+            part_begin = time.monotonic()
+            for measurement in PARTS[name](self):
+                now = time.monotonic()
+                left = min(
+                    SHARES[name] * self.options.limit_seconds - (now - part_begin),
+                    self.options.limit_seconds - (now - begin),
+                )
+                with self.console.status(f"{name}: {measurement.label}"):
+                    late = {"status": "timeout", "reason": "no time left"}
+                    row = measurement.measure(left) if left > 0 else late
+                self.rows.append(
+                    {"part": name, "measurement": measurement.label} | measurement.settings | row
+                )
+                self._show(self.rows[-1])
+                self._write()
+
+    def failed(self) -> list[str]:
+        """Our own measurements that did not end well."""
+        ours = [row for row in self.rows if row.get("contestant") not in (*PEERS, "compiled")]
+        return [
+            f"{row['part']}, {row['measurement']}: {row['reason']}"
+            for row in ours
+            if row["status"] in ("failed", "memory")
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """All that is known, as plain values."""
+        source = provenance(seeds={"arrays": 0}, dataset={}, threads=1, device=self.options.device)
+        kept = ("git", "packages", "python", "hardware", "device", "arithmetic")
+        sizes = asdict(SIZES[self.options.device])
+        return {
+            "started": self.started,
+            "written": utc_now(),
+            **{name: source[name] for name in kept},
+            "limit_seconds": self.options.limit_seconds,
+            "sizes": sizes,
+            "rows": self.rows,
+        }
+
+    def _show(self, row: dict[str, Any]) -> None:
+        taken = f"{row['seconds']:.3g} s" if "seconds" in row else row.get("reason", "")
+        self.console.print(f"{row['part']:9} {row['measurement']:42} {row['status']:8} {taken}")
+
+    def _write(self) -> None:
+        record = self.record()
+        self.options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.options.out, to_json(record, indent=1))
+        write_atomically(self.options.out.with_suffix(".md"), markdown(record))
+
+
+def tests(campaign: Campaign) -> Iterator[Measurement]:
+    """The tests marked `gpu`, as one measurement."""
+
+    def measure(seconds: float) -> dict[str, Any]:
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header"]
+        command += [
+            "-n",
+            str(min(4, os.cpu_count() or 1)),
+            "--dist",
+            "loadscope",
+            *(campaign.options.tests or ["tests/gpu"]),
+        ]
+        row = _command(command, seconds, {"NTKODE_TEST_DEVICE": campaign.options.device})
+        output = row.pop("output")
+        counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", output)}
+        failures = re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.M)
+        return row | {"counts": counts, "failures": failures}
+
+    yield Measurement("pytest -m gpu", measure)
+
+
+def kernels(campaign: Campaign) -> Iterator[Measurement]:
+    """The peak of matrix products, kernels beside the peers, and λ_min."""
+    device, sizes = campaign.options.device, SIZES[campaign.options.device]
+
+    def measure(problem: Problem, contestant: str) -> Measurement:
+        def call(seconds: float) -> dict[str, Any]:
+            with tempfile.TemporaryDirectory() as folder:
+                arrays = Path(folder) / "arrays.npz"
+                np.savez(arrays, **draw(problem))  # type: ignore[arg-type]
+                spec = asdict(problem) | {"contestant": contestant, "device": device, "core": None}
+                timed = min(seconds, PEER_SECONDS) if contestant in PEERS else seconds
+                return run(spec | {"arrays": str(arrays)}, Limits(timed, sizes.memory, seconds)).row
+
+        settings = {"contestant": contestant, **asdict(problem)}
+        return Measurement(f"{problem} {contestant}", call, settings)
+
+    first = Problem(sizes.kernels[0], sizes.kernels[0], "rk4")
+    for contestant in ("peak", "peak-float64"):
+        yield measure(first, contestant)
+    squares = [Problem(size, size, "rk4") for size in sizes.kernels]
+    for problem in squares:
+        yield measure(problem, "ntkode")
+    for samples, width in sizes.spectra:
+        yield measure(Problem(samples, width, "rk4"), "ntkode-spectrum")
+    yield measure(squares[0], "loop")  # its time is that of N solves and backward passes, for any width
+    for problem in squares:
+        yield measure(problem, "jacrev")
+
+
+def training(campaign: Campaign) -> Iterator[Measurement]:
+    """A training step by contestant, at several widths."""
+    device, sizes = campaign.options.device, SIZES[campaign.options.device]
+    command = [sys.executable, str(HERE / "training_worker.py")]
+    for contestant in ("ntkode", "torchdiffeq", "metrics", "compiled"):
+        widths = sizes.some_widths if contestant in ("metrics", "compiled") else sizes.widths
+        settings = {"contestant": contestant, "samples": sizes.samples, "widths": widths}
+        spec = settings | {"steps": sizes.steps, "dataset": sizes.dataset, "device": device, "core": None}
+
+        def measure(seconds: float, spec: dict[str, Any] = spec) -> dict[str, Any]:
+            limits = Limits(min(seconds, TRAINING_SECONDS), sizes.memory, seconds)
+            return watched(spec, limits, command).row
+
+        yield Measurement(contestant, measure, settings)
+
+
+def jobs(campaign: Campaign) -> Iterator[Measurement]:
+    """Whole commands: DDP with one rank, and the main job."""
+    trainer = "gpu" if campaign.options.device == "cuda" else "cpu"
+    size = [] if trainer == "gpu" else ["size=smoke", "width=w64", "dataset=digits", "metrics=cheap"]
+    ddp = ["trainer=ddp", "trainer.devices=1", f"trainer.accelerator={trainer}", "metrics=cheap"]
+    commands = {
+        "main job": ["-m", "activation=tanh,softplus,relu", f"trainer={trainer}", *size],
+        "trainer=ddp, one rank": ["size=smoke", "dataset=digits", *ddp],
+    }
+    for label, overrides in commands.items():
+
+        def measure(seconds: float, overrides: list[str] = overrides) -> dict[str, Any]:
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *overrides, "logger=csv"]
+                row = _command([*command, f"results_dir={folder}"], seconds, {})
+                row.pop("output")
+                return row
+
+        yield Measurement(label, measure)
+
+
+# Contestants of worker.py whose time is compared with ours.
+PEERS = ("loop", "jacrev")
+PARTS = {"tests": tests, "kernels": kernels, "training": training, "jobs": jobs}
+# The part of the whole time that a part may take; an early end leaves the rest to the others.
+SHARES = {"tests": 0.3, "kernels": 0.5, "training": 0.35, "jobs": 0.35}
+
+
+def _command(command: Sequence[str], seconds: float, environment: dict[str, str]) -> dict[str, Any]:
+    """Run a command of the repository; its status, seconds, last line and output."""
+    begin = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | environment, text=True, timeout=seconds, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        return {"status": "timeout", "reason": f"> {seconds:.0f} s", "output": output}
+    taken = {"seconds": time.perf_counter() - begin, "output": done.stdout}
+    if done.returncode == 0:
+        return {"status": "done", **taken}
+    last = (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return {"status": "failed", "reason": last[:300], **taken}
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Check and measure everything that a GPU changes.",
+        epilog="The top of this file has the parts.",
+    )
+    parser.add_argument("--device", choices=tuple(SIZES), default="cuda", help="default: %(default)s")
+    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="default: all")
+    parser.add_argument(
+        "--tests",
+        nargs="*",
+        default=[],
+        metavar="ARGUMENT",
+        help="arguments of pytest (default: tests/gpu)",
+    )
+    parser.add_argument(
+        "--limit-seconds",
+        type=float,
+        default=LIMIT_SECONDS,
+        metavar="S",
+        help="of everything (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--out", type=Path,
+        help="JSON file; the tables go beside it, as .md (default: docs/perf/gpu.json on CUDA, "
+        "results/gpu/rehearsal.json on the CPU)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("PyTorch finds no CUDA device here: --device cpu rehearses at small sizes")
+    options.out = options.out or OUT[options.device]
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the parts, write the files; exit code 1 where a measurement of ours failed."""
+    campaign = Campaign(parsed(arguments))
+    try:
+        campaign.carry_out()
+    except KeyboardInterrupt:
+        raise SystemExit(f"interrupted: {campaign.options.out} has the measurements so far") from None
+    print(campaign.options.out)
+    if wrong := campaign.failed():
+        raise SystemExit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

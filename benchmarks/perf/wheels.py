@@ -1,0 +1,67 @@
+"""Collect the wheels that a machine without network lacks: `python benchmarks/perf/wheels.py`.
+
+The wheels go into .wheels, in the tested versions of constraints.txt. All are pure Python, so they install on
+any machine:
+
+    python -m pip install --no-index --no-deps --target FOLDER .wheels/*.whl
+    PYTHONPATH=FOLDER:src python benchmarks/perf/gpu.py
+
+The default packages are what `make gpu` needs in addition to PyTorch, Lightning, the scientific packages and
+pytest. W&B and datasets are not among them: only logger=wandb and Parquet data need these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "antlr4-python3-runtime",
+    "hydra-core",
+    "hydra-joblib-launcher",
+    "mlxtend",
+    "omegaconf",
+    "torchdiffeq",
+)
+# The machine that runs `make gpu` may accept no more, the repository included.
+LARGEST = 48 * 2**20
+
+
+def collect(packages: Sequence[str], folder: Path) -> list[Path]:
+    """Build or download the wheels of `packages` into `folder`, without their dependencies.
+
+    Raises:
+        SystemExit: a package cannot be collected, its wheel is for one platform only, or all are too large.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    constraints = str(ROOT / "constraints.txt")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--constraint", constraints]
+    done = subprocess.run([*command, "--wheel-dir", str(folder), *packages], check=False)
+    if done.returncode:
+        raise SystemExit(f"pip could not collect {', '.join(packages)}")
+    wheels = sorted(folder.glob("*.whl"))
+    if bound := [wheel.name for wheel in wheels if not wheel.stem.endswith("-none-any")]:
+        raise SystemExit(f"these wheels are for one platform only: {', '.join(bound)}")
+    if (size := sum(wheel.stat().st_size for wheel in wheels)) > LARGEST:
+        raise SystemExit(
+            f"the wheels in {folder} have {size / 2**20:.0f} MiB; the limit is {LARGEST / 2**20:.0f}"
+        )
+    return wheels
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Collect the wheels and list them."""
+    parser = argparse.ArgumentParser(description="Collect the wheels that a machine without network lacks.")
+    parser.add_argument("packages", nargs="*", default=PACKAGES, help=f"default: {' '.join(PACKAGES)}")
+    parser.add_argument("--into", type=Path, default=ROOT / ".wheels", help="folder (default: .wheels)")
+    options = parser.parse_args(arguments)
+    for wheel in collect(options.packages, options.into):
+        print(wheel)
+
+
+if __name__ == "__main__":
+    main()
