@@ -170,10 +170,10 @@ def test_a_detached_call_has_no_share_in_the_kernel_of_the_sum():
 
 
 def test_frozen_parameters_are_not_recorded():
-    model = frozen(seeded(RECORDED["mlp"]), "0.weight")
-    recorded = Recorder(model)(inputs(), torch.eye(2))
-    assert recorded.calls.keys() == {"2.weight"}
-    assert recorded.gradients.keys() == {"0.bias", "2.bias"}
+    for name, biases, k in (("mlp", {"0.bias", "2.bias"}, 2), ("no bias", set(), 1)):
+        recorded = Recorder(frozen(seeded(RECORDED[name]), "0.weight"))(inputs(), torch.eye(k))
+        assert recorded.calls.keys() == {"2.weight"}
+        assert recorded.gradients.keys() == biases
 
 
 @pytest.mark.parametrize("name", ["custom backward pass", "mlp"])

@@ -221,6 +221,12 @@ BROKEN_UP = {
         lambda: Model(lambda m, x: without_mean(m, x, stop=True), a=linear(6, 5), b=linear(5)),
         "another derivative",
     ),
+    "less a constant mean, in a softmax": (
+        lambda: nn.Sequential(
+            Model(lambda m, x: without_mean(m, x, stop=True), a=linear(6, 5), b=linear(5)), nn.Softmax(1)
+        ),
+        "another derivative",
+    ),
     "vmap": (lambda: Model(lambda m, x: torch.func.vmap(m.a)(x), a=linear()), r"module 'a' \(Linear\)"),
     "vmap over what looks like rows": (lambda: Model(over_rows, W=(2, 2)), "'W' is used by matmul"),
 }  # fmt: skip
