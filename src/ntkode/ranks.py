@@ -21,6 +21,18 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def act_as_first() -> None:
+    """Make Lightning treat this process as rank 0, whatever rank the environment states.
+
+    When imported, Lightning takes the rank from the environment (RANK, LOCAL_RANK, SLURM_PROCID, …); on ranks
+    above 0 its loggers do nothing. The variables may be those of a launcher in whose job the command runs. A
+    distributed strategy sets its ranks later.
+    """
+    from lightning.pytorch.utilities import rank_zero_only  # here: its import takes seconds
+
+    vars(rank_zero_only)["rank"] = 0
+
+
 def total(value: Tensor) -> float:
     """The sum of a scalar tensor over all ranks, in float64; all ranks must call this."""
     if ranks() > 1:

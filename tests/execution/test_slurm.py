@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from ntkode.cli import run
 from ntkode.execution import run_job, slurm
 from ntkode.execution.slurm import (
     PortTaken,
@@ -15,9 +17,10 @@ from ntkode.execution.slurm import (
     announce,
     connect_to_first_task,
     exit_if_requeued,
+    leave_task,
     this_task,
 )
-from ntkode.results import RunRecord, run_id
+from ntkode.results import RunRecord, Status, run_id
 
 JOB = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": str(os.getpid())}
 
@@ -42,6 +45,33 @@ def test_a_process_outside_of_jobs_has_no_task(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "4")  # a shell within an allocation
     monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
     assert this_task() is None
+
+
+def test_a_process_leaves_a_task_that_another_program_has_sent(job):
+    assert job(NTASKS="2", LOCALID="1").rank == 1
+    leave_task()
+    assert this_task() is None
+
+
+@pytest.mark.parametrize(("launcher", "remains"), [("basic", False), ("slurm", True)])
+def test_only_jobs_of_the_slurm_launcher_are_tasks(job, monkeypatch, launcher, remains):
+    job(NTASKS="1")
+    tasks = []
+    monkeypatch.setattr(run, "run_job", lambda *arguments: tasks.append(this_task()) or Status.ERROR)
+    targets = {
+        "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "slurm": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    }
+    about = {
+        "runtime": {"choices": {}},
+        "launcher": {"_target_": targets[launcher]},
+        "overrides": {"task": []},
+        "job": {"num": 0},
+        "sweeper": {},
+    }
+    monkeypatch.setattr(run.HydraConfig, "get", staticmethod(lambda: OmegaConf.create(about)))
+    run.run_config(OmegaConf.create({"seed": 0}))
+    assert [task is not None for task in tasks] == [remains]
 
 
 def test_a_task_s_rank_goes_node_by_node(job):

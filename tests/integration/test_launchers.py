@@ -48,6 +48,13 @@ def local(tmp_path_factory):
     return sweep(tmp_path_factory.mktemp("local"))
 
 
+def test_variables_of_another_launcher_change_nothing(local, tmp_path):
+    variables = {"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_JOB_ID": "1", "SUBMITIT_EXECUTOR": "slurm"}
+    variables |= dict.fromkeys(("RANK", "LOCAL_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"), "3")
+    variables |= dict.fromkeys(("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"), "8")
+    assert sweep(tmp_path, environment=os.environ | variables) == local
+
+
 def test_slurm(local, tmp_path):
     need("hydra_submitit_launcher", "slurm")
     absent = slurm.missing()

@@ -4,6 +4,8 @@ import csv
 
 import pytest
 import wandb
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
 from tests.tracking.wandb_offline import read_offline_run
 
 from ntkode.execution import run_job
@@ -89,6 +91,16 @@ def test_wandb_keeps_the_latest_attempt_alone(config, tmp_path):
         assert run_job(config("WandbTracker"), "a=1") == "done"
     [path] = tmp_path.glob("*/wandb/offline-run-*/*.wandb")
     assert read_offline_run(path).exit_code == 0
+
+
+def test_the_loggers_are_real_whatever_rank_the_environment_states(config, tmp_path, monkeypatch):
+    for name, run in (("CSVTracker", ExperimentWriter), ("WandbTracker", wandb.Run)):
+        monkeypatch.setitem(vars(rank_zero_only), "rank", 3)  # read from RANK, SLURM_PROCID, … at import
+        tracker = getattr(trackers, name)(RunRecord(tmp_path), config(name), "a=1")
+        tracker.loggers[0].log_metrics({"loss/train": 0.5}, step=0)
+        tracker.close(failed=False)
+        assert isinstance(tracker.loggers[0].experiment, run)
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[1:] == ["0.5,0"]
 
 
 def test_wandb_disabled_leaves_nothing(config, tmp_path):

@@ -21,6 +21,7 @@ from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
 from ntkode.cli.choices import CONF
 from ntkode.cli.pairs import parse_pairs, whole_pair
 from ntkode.cli.resolvers import register_resolvers
+from ntkode.execution.slurm import leave_task
 from ntkode.files import write_atomically
 from ntkode.results import NoResults
 
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     """Train and print the comparison; the exit code is 0 if all advised runs are done."""
     given, _ = parse_pairs(__doc__, KEYS, arguments)
     register_resolvers()
+    leave_task()
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     if "advice" not in given:
         sys.exit("advise_trial: advice=FILE is missing; python benchmarks/advise.py … out=FILE writes it")

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ntkode.execution import run_job
+from ntkode.execution.slurm import leave_task
 from ntkode.results import RunRecord, Status, job_name, run_id
 
 
@@ -22,6 +23,8 @@ def run_config(config: DictConfig) -> float:
     about = HydraConfig.get()
     groups = about.runtime.choices.items()
     plain["choices"] = {g: c for g, c in groups if not g.startswith("hydra/") and c is not None}
+    if "submitit" not in about.launcher._target_:
+        leave_task()
     number = OmegaConf.select(cast(DictConfig, about), "job.num") or 0  # missing in a single run
     status = run_job(plain, job_name(about.overrides.task), number)
     value = objective(plain) if status is Status.DONE else None

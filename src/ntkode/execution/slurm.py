@@ -23,6 +23,9 @@ START, LATE, RETRY = 300.0, 60.0, 0.5
 # Seconds from SLURM's warning of a pre-emption to the pre-emption, at most, and between two queries.
 WARNING, QUERY_INTERVAL = 600.0, 2.0
 
+# Set by submitit in its jobs: "slurm" in those that SLURM runs.
+EXECUTOR = "SUBMITIT_EXECUTOR"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -57,10 +60,18 @@ class Task:
         return f"tcp://{self.host}:{self.port + 1}"
 
 
+def leave_task() -> None:
+    """Make `this_task` return None: this process was not started by `hydra/launcher=slurm`.
+
+    It may run in a job that another program has sent by submitit, whose variables it then inherits.
+    """
+    os.environ.pop(EXECUTOR, None)
+
+
 def this_task() -> Task | None:
     """The task of this process; None outside jobs that submitit has sent to SLURM."""
     # submitit's JobEnvironment lacks the restart count, and its rank (SLURM_PROCID) need not go node by node.
-    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+    if os.environ.get(EXECUTOR) != "slurm":
         return None
     tasks, nodes, node, local_rank = (
         int(os.environ.get(f"SLURM_{name}") or default)

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from ntkode.checks import SettingError, whole_number
 from ntkode.data import DataModule
@@ -16,7 +17,7 @@ from ntkode.losses import check_loss
 from ntkode.metrics import Metric
 from ntkode.models import NeuralODE, ODEModel
 from ntkode.ntk import Match, Network
-from ntkode.ranks import ranks
+from ntkode.ranks import act_as_first, ranks
 from ntkode.results import RunRecord, hardware, provenance, utc_now
 from ntkode.studies.base import Config, build
 from ntkode.tracking import Tracker
@@ -70,9 +71,15 @@ def build_trainer(config: Config, **options: Any) -> L.Trainer:
 
     From now on float32 products and convolutions have full precision, on a GPU too, where PyTorch would
     compute convolutions in TF32.
+
+    A trainer of one process ignores the variables of launchers, such as SLURM_NTASKS in a batch script:
+    without an explicit environment, Lightning would take the process for one task of several.
     """
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    if not config["trainer"].get("strategy"):
+        act_as_first()
+        options["plugins"] = [*options.get("plugins", ()), LightningEnvironment()]
     trainer: L.Trainer = build(config["trainer"])(**options)
     return trainer
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from ntkode.ranks import act_as_first
 from ntkode.results import RunRecord
 from ntkode.tracking.wandb_server import check_key, check_server, server_url
 
@@ -89,6 +90,7 @@ class CSVTracker:
     """
 
     def __init__(self, record: RunRecord, config: Mapping[str, Any], job: str) -> None:
+        act_as_first()
         self._logger = CSVLogger(save_dir=record.directory, name="", version="")
         self.loggers: list[Logger] = [self._logger]
 
@@ -184,6 +186,7 @@ class WandbTracker:
             raise ValueError(
                 f"logger.mode={mode} is not one of offline, online, disabled, as in logger.mode=offline"
             )
+        act_as_first()
         os.environ.setdefault("WANDB_SILENT", "true")
         try:
             if mode == "online":
