@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ntkode.ntk.empirical.contraction import Factor, Gradients, OuterProducts
 from ntkode.ntk.empirical.engine import Engine, Options
 from ntkode.ntk.empirical.factors import CompressionFailed, RecordedFactors
+from ntkode.ntk.empirical.float32 import full_float32
 from ntkode.ntk.empirical.kernel import MeasuredKernel
-from ntkode.ntk.empirical.precision import full_float32
 
 Factors = dict[str, Factor]
 R = TypeVar("R")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ntkode.ntk.empirical.engine import Engine, KernelReport, Method, Options
+from ntkode.ntk.empirical.float32 import full_float32
 from ntkode.ntk.empirical.layout import Outputs
-from ntkode.ntk.empirical.precision import full_float32
 from ntkode.ntk.spectrum import Spectrum, spectrum
 
 

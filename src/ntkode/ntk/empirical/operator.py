@@ -15,13 +15,13 @@ from torch.func import functional_call, jvp
 
 from ntkode.ntk.empirical.contraction import Factor, OuterProducts
 from ntkode.ntk.empirical.factors import CompressionFailed, RecordedFactors
+from ntkode.ntk.empirical.float32 import full_float32
 from ntkode.ntk.empirical.layout import Layout
 from ntkode.ntk.empirical.planning import product_numbers
 from ntkode.ntk.empirical.precision import (
     TOLERANCE,
     differentiable_twin,
     free_bytes,
-    full_float32,
     output_count,
     solve_dtype,
 )

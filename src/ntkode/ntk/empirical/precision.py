@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import psutil
 import torch
@@ -32,31 +29,6 @@ def solve_dtype(model: nn.Module, x: Tensor) -> torch.dtype:
 def rounding(dtype: torch.dtype) -> float:
     """Relative error of ∂f/∂θ by a solve in this dtype."""
     return ROUNDINGS * torch.finfo(dtype).eps
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Compute float32 products and convolutions in full precision during the block or the decorated call.
-
-    PyTorch rounds the factors to the 11 bits of TF32, or to the 8 bits of bfloat16, if
-    `torch.set_float32_matmul_precision` or `torch.backends` allow it; TF32 is the default of convolutions on
-    a GPU. `rounding` bounds the error of a solve only in full precision.
-    """
-    operations = _float32_operations()
-    before = [operation.fp32_precision for operation in operations]
-    try:
-        for operation in operations:
-            operation.fp32_precision = "ieee"
-        yield
-    finally:
-        for operation, precision in zip(operations, before, strict=True):
-            operation.fp32_precision = precision
-
-
-def _float32_operations() -> list[Any]:
-    backends: Any = torch.backends
-    cuda, cudnn, mkldnn = backends.cuda, backends.cudnn, backends.mkldnn
-    return [cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
 
 
 def differentiable_twin(model: nn.Module, dtype: torch.dtype | None) -> tuple[nn.Module, Solver | None]:
