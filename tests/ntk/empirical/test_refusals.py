@@ -139,6 +139,10 @@ BROKEN_UP = {
         lambda: Model(lambda m, x: m.a(x) * F.linear(m.V, m.W).sum(0), a=linear(), V=(3, 6), W=(2, 6)),
         "'V' is used by linear",
     ),
+    "matmul, by name": (
+        lambda: Model(lambda m, x: torch.matmul(x, other=m.W).tanh(), W=(6, 2)),
+        "'W' is used by matmul",
+    ),
     "matrices side by side": (
         lambda: Model(lambda m, x: (x.view(len(x), 2, 1, 3) @ m.W).flatten(1), W=(2, 3, 2)),
         "'W' is used by matmul",
