@@ -35,8 +35,8 @@ def deterministic():
 
 
 @pytest.fixture
-def rounded_products():
-    """A context in which PyTorch may round the factors of float32 products to TF32 or bfloat16."""
+def rounded_products(device):
+    """A context with autocast, in which PyTorch may round float32 factors to TF32 or bfloat16."""
 
     @contextmanager
     def context():
@@ -44,7 +44,8 @@ def rounded_products():
         torch.set_float32_matmul_precision("medium")
         torch.backends.cudnn.allow_tf32 = True
         try:
-            yield
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                yield
         finally:
             torch.set_float32_matmul_precision(before[0])
             torch.backends.cudnn.allow_tf32 = before[1]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ntkode.models import NeuralODE
-from ntkode.ntk import empirical_ntk, kernel_operator
+from ntkode.ntk import AutogradOperator, empirical_ntk, kernel_operator
 from ntkode.ntk.empirical.float32 import full_float32
 
 
@@ -45,8 +45,16 @@ def test_an_error_restores_the_precision(precision, gpu):
     assert allowed() == before
 
 
-@pytest.mark.parametrize("max_bytes", [None, 0], ids=["stored", "autograd"])
-def test_kernels_and_their_products_are_computed_with_exact_products(precision, gpu, max_bytes):
+KERNELS = {
+    "kernel": empirical_ntk,
+    "stored operator": lambda model, x: kernel_operator(model, x)(torch.ones(4, 1)),
+    "autograd": lambda model, x: kernel_operator(model, x, max_bytes=0)(torch.ones(4, 1)),
+    "AutogradOperator": lambda model, x: AutogradOperator(model, x)(torch.ones(4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_and_their_products_are_computed_with_exact_products(precision, gpu, name):
     seen = []
 
     class Seeing(NeuralODE):
@@ -55,11 +63,19 @@ def test_kernels_and_their_products_are_computed_with_exact_products(precision, 
             return super().forward(x)
 
     model, x = Seeing(4, 8, activation="tanh"), torch.eye(4)
-    empirical_ntk(model, x)
-    operator = kernel_operator(model, x, max_bytes=max_bytes)
-    operator(torch.ones(4, 1))
+    KERNELS[name](model, x)
     assert seen
     assert all(state == ["ieee"] * 4 for state in seen)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_under_autocast_are_those_without_it(name):
+    torch.manual_seed(0)
+    model, x = NeuralODE(4, 8, activation="tanh"), torch.randn(4, 4)
+    expected = KERNELS[name](model, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(KERNELS[name](model, x), expected)
+        assert torch.is_autocast_enabled("cpu")
 
 
 # Statements of a caller; in the process of the test, they would change the settings of other tests.

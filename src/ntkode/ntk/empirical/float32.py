@@ -15,12 +15,17 @@ def full_float32() -> Iterator[None]:
 
     PyTorch rounds the factors to the 11 bits of TF32, or to the 8 bits of bfloat16, if
     `torch.set_float32_matmul_precision` or `torch.backends` allow it; TF32 is the default of convolutions on
-    a GPU. `precision.rounding` bounds the error of a solve only in full precision. The settings hold for
-    the process: the first block of all threads overrides them, and the last one restores them.
+    a GPU. These settings hold for the process: the first block of all threads overrides them, and the last
+    one restores them. `torch.autocast` replaces float32 by bfloat16 or float16; it is off during the block.
+    `precision.rounding` bounds the error of a solve only in full precision.
     """
     _FULL_PRECISION.begin()
     try:
-        yield
+        with ExitStack() as stack:
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            yield
     finally:
         _FULL_PRECISION.end()
 

@@ -150,6 +150,7 @@ class AutogradOperator(KernelOperator):
         x: inputs, in the parameters' dtype.
     """
 
+    @full_float32()
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         self._model, self._x, self.device = model, x, x.device
         trained = ((n, p) for n, p in model.named_parameters() if p.requires_grad)
