@@ -33,15 +33,17 @@ def test_simultaneous_jobs_have_different_gpus_while_there_are_enough(monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found", "trainer", "problem", "remedy"),
+    ("wanted", "available", "trainer", "problem", "remedy"),
     [
         (1, 0, "gpu", r"trainer=gpu needs a GPU, and PyTorch \S+ finds none here", "trainer=cpu"),
         (2, 0, "ddp", "trainer=ddp needs 2 GPUs, and PyTorch .* finds none", "trainer.accelerator=cpu"),
         (4, 3, "ddp", "trainer=ddp needs 4 GPUs, and PyTorch .* finds 3 here", "trainer.devices=3"),
     ],
 )
-def test_gpus_that_pytorch_does_not_find_are_refused(monkeypatch, wanted, found, trainer, problem, remedy):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: found)
+def test_gpus_that_pytorch_does_not_find_are_refused(
+    monkeypatch, wanted, available, trainer, problem, remedy
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: available)
     with pytest.raises(SettingError, match=problem) as raised:
         require_gpus(wanted, trainer)
     assert raised.value.remedy == remedy

@@ -36,24 +36,22 @@ def require_gpus(wanted: int, trainer: str) -> None:
         trainer: the config's choice of `trainer`, for the message.
 
     Raises:
-        SettingError: there are fewer.
+        SettingError: PyTorch finds fewer.
     """
     import torch
 
-    found = torch.cuda.device_count()
-    if found >= wanted:
+    available = torch.cuda.device_count()
+    if available >= wanted:
         return
-    finds = f"PyTorch {torch.__version__} finds {found or 'none'} here"
-    problem = f"trainer={trainer} needs {_gpus(wanted)}, and {finds}"
+    needs = "a GPU" if wanted == 1 else f"{wanted} GPUs"
+    problem = (
+        f"trainer={trainer} needs {needs}, and PyTorch {torch.__version__} finds {available or 'none'} here"
+    )
     if torch.version.cuda is None and torch.version.hip is None:
         problem += " because it is built for the CPU only"
-    if found:
-        raise SettingError(problem, f"trainer.devices={found}")
+    if available:
+        raise SettingError(problem, f"trainer.devices={available}")
     raise SettingError(problem, "trainer=cpu" if trainer == "gpu" else "trainer.accelerator=cpu")
-
-
-def _gpus(number: int) -> str:
-    return "a GPU" if number == 1 else f"{number} GPUs"
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def cumulative_sum(values: Tensor, dim: int) -> Tensor:
-    """Σ_{b≤m} values_b along `dim`, on the device of `values`.
+    """The sums Σ_{b≤m} values_b for every m along `dim`: a tensor of the shape and on the device of `values`.
 
-    CUDA's own sum is not deterministic, and PyTorch refuses it under `torch.use_deterministic_algorithms`, so
-    the CPU computes the sums of a GPU's tensor.
+    They are computed on the CPU, because CUDA's are not deterministic and PyTorch refuses them under
+    `torch.use_deterministic_algorithms`.
     """
     return values.cpu().cumsum(dim).to(values.device)

@@ -72,7 +72,7 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def arithmetic() -> dict[str, bool]:
-    """Whether PyTorch uses deterministic algorithms only, and TF32 for float32 products on a GPU."""
+    """Whether PyTorch uses only deterministic algorithms, and whether it uses TF32 for float32 on a GPU."""
     import torch
 
     backends: Any = torch.backends

@@ -19,8 +19,8 @@ from ntkode.ntk.spectrum import NonFiniteKernelError
 
 logger = logging.getLogger("ntkode.ntk")
 
-# Samples recorded at a time: more exceed a core's cache, fewer use its arithmetic units poorly. On a GPU the
-# solve of fewer samples takes less time than the start of its operations.
+# Samples recorded at a time. On a CPU more exceed a core's cache, and fewer use its arithmetic units poorly.
+# On a GPU fewer are solved in less time than it takes to start the operations.
 CHUNK, GPU_CHUNK = 128, 1024
 # Bound on the error of a single sample, as a multiple of the tolerance on the root mean square.
 WORST = 10
