@@ -1,9 +1,9 @@
-"""Check and measure on a GPU all that depends on it: `make gpu`, or `make gpu DEVICE=cpu` to rehearse.
+"""Check and measure what depends on a GPU: `make gpu`, or `make gpu DEVICE=cpu` to rehearse.
 
 python benchmarks/perf/gpu.py                 on a machine with CUDA, in at most nine minutes
 python benchmarks/perf/gpu.py --device cpu    the same code at small sizes
 
-Parts, the most important first. Each has a time limit; the files are written after every measurement.
+Parts, the most important first. Each has a time limit. The files are written after every measurement.
     tests     pytest -m gpu: models, gradients, kernels and runs against the CPU
     kernels   the peak of float32 and float64 matrix products; the NTK with N = n (RK4, 10 steps), beside
               per-sample autograd and vmap(jacrev); λ_min of kernels on more samples
@@ -86,12 +86,12 @@ PEER_SECONDS, TRAINING_SECONDS = 60.0, 60.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured.
+    """One measurement.
 
     Attributes:
         label: for progress and for the table of commands.
-        measure: from the seconds left to the row's status and values.
-        settings: further values of its row.
+        measure: measures within the seconds that are left; returns the status and the values of the row.
+        settings: further values of the row.
     """
 
     label: str
@@ -114,7 +114,7 @@ class Campaign:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def carry_out(self) -> None:
-        """Run the parts in order; a part that has used its share of the time leaves out its last rows."""
+        """Run the parts in order; a part that has used its share of the time skips the measurements left."""
         self.started, begin = utc_now(), time.monotonic()
         for name in self.options.parts:
             part_begin = time.monotonic()
@@ -125,8 +125,8 @@ class Campaign:
                     self.options.limit_seconds - (now - begin),
                 )
                 with self.console.status(f"{name}: {measurement.label}"):
-                    late = {"status": "timeout", "reason": "no time left"}
-                    row = measurement.measure(left) if left > 0 else late
+                    skipped = {"status": "timeout", "reason": "no time left"}
+                    row = measurement.measure(left) if left > 0 else skipped
                 self.rows.append(
                     {"part": name, "measurement": measurement.label} | measurement.settings | row
                 )
@@ -134,23 +134,26 @@ class Campaign:
                 self._write()
 
     def failed(self) -> list[str]:
-        """Our own measurements that did not end well."""
+        """A line for each measurement that failed, and for tests that did not end.
+
+        What peers and torch.compile cannot do is a result, and other measurements may be left out.
+        """
         ours = [row for row in self.rows if row.get("contestant") not in (*PEERS, "compiled")]
         return [
             f"{row['part']}, {row['measurement']}: {row['reason']}"
             for row in ours
-            if row["status"] in ("failed", "memory")
+            if row["status"] in ("failed", "memory") or (row["part"] == "tests" and row["status"] != "done")
         ]
 
     def record(self) -> dict[str, Any]:
-        """All that is known, as plain values."""
-        source = provenance(seeds={"arrays": 0}, dataset={}, threads=1, device=self.options.device)
-        kept = ("git", "packages", "python", "hardware", "device", "arithmetic")
+        """The content of the JSON file."""
+        facts = provenance(seeds={"arrays": 0}, dataset={}, threads=1, device=self.options.device)
+        kept = ("git", "packages", "python", "hardware", "device")
         sizes = asdict(SIZES[self.options.device])
         return {
             "started": self.started,
             "written": utc_now(),
-            **{name: source[name] for name in kept},
+            **{name: facts[name] for name in kept},
             "limit_seconds": self.options.limit_seconds,
             "sizes": sizes,
             "rows": self.rows,
@@ -251,13 +254,13 @@ def jobs(campaign: Campaign) -> Iterator[Measurement]:
                 row.pop("output")
                 return row
 
-        yield Measurement(label, measure)
+        yield Measurement(label, measure, {"overrides": " ".join(overrides)})
 
 
 # Contestants of worker.py whose time is compared with ours.
 PEERS = ("loop", "jacrev")
 PARTS = {"tests": tests, "kernels": kernels, "training": training, "jobs": jobs}
-# The part of the whole time that a part may take; an early end leaves the rest to the others.
+# Largest share of the whole time for each part; what a part does not use is left for the others.
 SHARES = {"tests": 0.3, "kernels": 0.5, "training": 0.35, "jobs": 0.35}
 
 
@@ -282,8 +285,8 @@ def _command(command: Sequence[str], seconds: float, environment: dict[str, str]
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Check and measure everything that a GPU changes.",
-        epilog="The top of this file has the parts.",
+        description="Check and measure what depends on a GPU.",
+        epilog="The docstring of this file describes the parts.",
     )
     parser.add_argument("--device", choices=tuple(SIZES), default="cuda", help="default: %(default)s")
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="default: all")
@@ -299,7 +302,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=LIMIT_SECONDS,
         metavar="S",
-        help="of everything (default: %(default)g)",
+        help="seconds for all parts (default: %(default)g)",
     )
     parser.add_argument(
         "--out", type=Path,
@@ -314,15 +317,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the parts, write the files; exit code 1 where a measurement of ours failed."""
+    """Run the parts and write the files; exit code 1 if `Campaign.failed` has lines."""
     campaign = Campaign(parsed(arguments))
     try:
         campaign.carry_out()
     except KeyboardInterrupt:
         raise SystemExit(f"interrupted: {campaign.options.out} has the measurements so far") from None
     print(campaign.options.out)
-    if wrong := campaign.failed():
-        raise SystemExit("\n".join(wrong))
+    if failed := campaign.failed():
+        raise SystemExit("\n".join(failed))
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ def _kernels(rows: Sequence[Row], _: dict[str, list[Row]]) -> list[str]:
         if "flops_a_second" in r
     ]
     lines += [
-        f"Matrix products: {', '.join(peaks) or NONE}. Share: the kernel's least number of floating-point "
-        "operations per second, relative to the float32 peak. autograd: one sample at a time. jacrev: "
-        "`vmap(jacrev)`.",
+        f"Peak of matrix products: {', '.join(peaks) or NONE}. Share: the floating-point operations that the "
+        "method needs at least, divided by the time and the float32 peak. autograd: one sample at a time. "
+        "jacrev: `vmap(jacrev)`. –: not measured.",
         "",
     ]
     table = []
@@ -95,12 +95,17 @@ def _training(rows: Sequence[Row], by_part: dict[str, list[Row]]) -> list[str]:
     unfinished = [f"- {row['contestant']}: {row['reason']}" for row in rows if not _done(row)]
     title = f"## One training step on {rows[0]['samples']} samples (RK4, 10 steps, float32)"
     headings = ("n", *(STEPS[name] for name in steps), "share of ntkode")
-    return [title, "", *_table(headings, table), *([""] if unfinished else []), *unfinished]
+    note = (
+        "Mean of consecutive steps after a warm-up; `metrics=standard` with the measurements of these steps. "
+    )
+    note += "Share: floating-point operations of matrix products, divided by the time and the float32 peak."
+    return [title, "", note, "", *_table(headings, table), *([""] if unfinished else []), *unfinished]
 
 
 def _jobs(rows: Sequence[Row], _: dict[str, list[Row]]) -> list[str]:
-    table = [(row["measurement"], row["status"], _seconds(row)) for row in rows]
-    return ["## Commands", "", *_table(("command", "status", "seconds"), table)]
+    table = [(row["measurement"], f"`{row['overrides']}`", row["status"], _seconds(row)) for row in rows]
+    headings = ("command", "overrides of `benchmarks/run.py`", "status", "time")
+    return ["## Commands", "", *_table(headings, table)]
 
 
 SECTIONS = {"tests": _tests, "kernels": _kernels, "training": _training, "jobs": _jobs}
@@ -126,7 +131,8 @@ def _cost(row: Row) -> str:
 def _seconds(row: Row) -> str:
     if _done(row):
         return f"{row['seconds']:.3g} s"
-    return str(row.get("reason", NONE)).partition(":")[0]  # of an error only its type
+    error = str(row.get("reason", NONE)).partition(":")[0]  # only the type
+    return "out of memory" if error == "OutOfMemoryError" else error
 
 
 def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "perf"
 PEERS = ["loop", "jacrev"]
@@ -34,7 +35,14 @@ def test_every_part_ends(record):
 
 def test_the_page_has_every_number(record):
     page = record[1]
-    for text in ("1 passed", "TFLOP/s", "| 24 | 24 |", "| 48 | 16 |", "| 16 |", "| main job | done |"):
+    for text in (
+        "1 passed",
+        "TFLOP/s",
+        "| 24 | 24 |",
+        "| 48 | 16 |",
+        "| 16 |",
+        "| main job | `-m activation",
+    ):
         assert text in page
     assert "nan" not in page
 
@@ -66,8 +74,14 @@ def test_what_the_time_does_not_allow_is_left_out(tmp_path):
     assert {row["status"] for row in json.loads(out.read_text())["rows"]} == {"timeout"}
 
 
+def test_tests_that_do_not_end_fail_the_command(tmp_path):
+    out = tmp_path / "gpu.json"
+    done = run("gpu.py", "--device", "cpu", "--parts", "tests", "--limit-seconds", "1e-6", "--out", out)
+    assert done.returncode == 1
+    assert "pytest -m gpu: no time left" in done.stderr
+
+
 def test_without_cuda_the_command_names_the_rehearsal():
-    torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     done = run("gpu.py")
