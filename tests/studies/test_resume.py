@@ -198,6 +198,26 @@ def test_rows_after_the_checkpoint_are_cut_off(job, expected):
     assert numbers(record) == expected
 
 
+def test_a_checkpoint_of_other_code_of_the_user_is_refused_by_name(job, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # both texts have one size, and may have one time
+    path = tmp_path / "mine_phi.py"
+    path.write_text("import torch\ndef phi(x): return torch.tanh(x)\n")
+    function = "{_target_: hydra.utils.get_method, path: mine_phi.phi}"
+    mine = (
+        f"model.activation={{_target_: ntkode.activations.from_callable, name: mine, function: {function}}}"
+    )
+    record = job(*QUICK, mine, ended_at=9)
+    assert record.checkpoints
+    path.write_text("import torch\ndef phi(x): return torch.relu(x)\n")
+    job(*QUICK, mine, "rerun=failed")
+    assert record.status["status"] == "done"
+    assert "it was written with other code (mine_phi)" in record.status["message"]
+    assert list(record.provenance()["user_code"]) == ["mine_phi"]
+    relu = job(*QUICK, "activation=relu", folder="relu")
+    assert [row["loss/train"] for row in record.history()] == [row["loss/train"] for row in relu.history()]
+
+
 @pytest.mark.parametrize("key", ["sources", "data", "torch"])
 def test_a_checkpoint_of_other_code_packages_or_data_is_refused(job, expected, key):
     record = job(*QUICK, ended_at=9)

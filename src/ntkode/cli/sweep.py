@@ -10,7 +10,7 @@ import math
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from ntkode.cli.overrides import given, is_override, missing_extra, misused, sin
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution import settle
 from ntkode.execution.monitor import SweepMonitor
+from ntkode.execution.stale import stale_runs
 from ntkode.report import report_console, report_sweep
 from ntkode.results import (
-    SOURCES_SHA256,
     NoResults,
     RecordUnreadable,
     RunRecord,
@@ -129,25 +129,33 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
             "at the end of log.txt in the run's folder",
             style="red",
         )
-    stale = [run_id for run_id in jobs.values() if computed_by_other_code(results_dir, run_id, began)]
-    if stale:
-        console.print(
-            f"{len(stale)} of these were computed by an earlier version of ntkode's sources: rerun=all "
-            "recomputes them"
-        )
+    report_stale(
+        [
+            RunRecord.open(results_dir, run_id)
+            for run_id, status in zip(jobs.values(), statuses, strict=True)
+            if (status.get("finished") or began) < began
+        ],
+        console,
+    )
     if interrupted:
         console.print("interrupted: the same command runs the rest")
         return INTERRUPTED
     return 0 if jobs and not failed and not older else 1
 
 
-def computed_by_other_code(results_dir: str, run_id: str, began: str) -> bool:
-    """Whether a run stored before `began` was computed by other sources than the present ones."""
-    record = RunRecord.open(results_dir, run_id)
-    if ((record.status or {}).get("finished") or began) >= began:
-        return False
-    provenance = record.provenance()  # missing if the run failed early
-    return provenance is not None and provenance.get("sources_sha256") != SOURCES_SHA256
+def report_stale(stored: Sequence[RunRecord], console: Console) -> None:
+    """Print how many stored runs were computed with other code or data than the present ones."""
+    stale = stale_runs(stored)
+    if stale.by_ntkode:
+        console.print(
+            f"{len(stale.by_ntkode)} of these were computed by an earlier version of ntkode's sources: "
+            "rerun=all recomputes them"
+        )
+    if stale.by_user:
+        console.print(
+            f"{len(stale.by_user)} of these used other code or data ({', '.join(sorted(stale.changed))}): "
+            "rerun=all recomputes them"
+        )
 
 
 def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:

@@ -14,6 +14,7 @@ from ntkode.results.repair import mend, unreadable_file
 from ntkode.results.storage import RecordUnreadable, utc_now
 from ntkode.results.summary import summarise
 from ntkode.results.sweeps import PAGE, SweepIndex
+from ntkode.results.user_code import user_code
 
 __all__ = [
     "PAGE",
@@ -39,5 +40,6 @@ __all__ = [
     "summarise",
     "sweep_name",
     "unreadable_file",
+    "user_code",
     "utc_now",
 ]

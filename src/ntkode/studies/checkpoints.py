@@ -18,15 +18,22 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ntkode.checks import nonnegative
+from ntkode.data import DataModule
 from ntkode.files import write_atomically
 from ntkode.metrics import Metric
 from ntkode.ranks import rank
-from ntkode.results import SOURCES_SHA256, RunRecord, package_versions
+from ntkode.results import SOURCES_SHA256, RunRecord, package_versions, user_code
 from ntkode.signals import HeldSignals
 from ntkode.training import TrainingModule
 
 STORED = 2
 """Number of checkpoints kept: the newest, and one in reserve if that is corrupt."""
+
+
+def checkpoint_origin(config: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
+    """The digests and versions of all that a checkpoint depends on, by the names used in messages."""
+    own = {f"code ({name})": digest for name, digest in user_code(config).items()}
+    return {"sources": SOURCES_SHA256, "data": data.description["sha256"], **own, **package_versions()}
 
 
 class UnusableCheckpoint(ValueError):
@@ -60,7 +67,7 @@ class Checkpoints(L.Callback):
         record: the run's record.
         every_seconds: seconds between two checkpoints; 0: one after each step; None: no checkpoints.
         metrics: the run's metrics by name.
-        data_sha256: digest of the raw data; a checkpoint of other data is not used.
+        origin: code, data and packages by name (`checkpoint_origin`); a checkpoint of others is not used.
 
     Attributes:
         earlier_seconds: seconds that earlier attempts took up to the checkpoint from which the run resumes.
@@ -74,14 +81,14 @@ class Checkpoints(L.Callback):
         record: RunRecord,
         every_seconds: float | None,
         metrics: Mapping[str, Metric],
-        data_sha256: str,
+        origin: Mapping[str, Any],
     ) -> None:
         self._every = every_seconds
         if every_seconds is not None:
             self._every = nonnegative("checkpoint.every_seconds", every_seconds)
         self._record = record
         self._metrics = metrics
-        self._origin = {"sources": SOURCES_SHA256, "data": data_sha256, **package_versions()}
+        self._origin = dict(origin)
         self._held = HeldSignals()
         self._began = self._taken = time.monotonic()
         self._random_states: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ from ntkode.metrics import Metric
 from ntkode.models import NeuralODE, ODEModel
 from ntkode.ntk import Match, Network
 from ntkode.ranks import act_as_first, ranks
-from ntkode.results import RunRecord, hardware, provenance, utc_now
+from ntkode.results import RunRecord, hardware, provenance, user_code, utc_now
 from ntkode.studies.base import Config, build
 from ntkode.tracking import Tracker
 from ntkode.training import TrainingModule
@@ -212,15 +212,14 @@ def training_module(
 
 
 def store_provenance(record: RunRecord, config: Config, data: DataModule, device: torch.device) -> None:
-    """Store the run's provenance: code, packages, hardware, seeds and data."""
-    record.write_provenance(
-        provenance(
-            seeds={"seed": config["seed"]},
-            dataset=data.description,
-            threads=torch.get_num_threads(),
-            device=str(device),
-        )
+    """Store the run's provenance: code (ntkode's and the user's), packages, hardware, seeds and data."""
+    stored = provenance(
+        seeds={"seed": config["seed"]},
+        dataset=data.description,
+        threads=torch.get_num_threads(),
+        device=str(device),
     )
+    record.write_provenance(stored | {"user_code": user_code(config)})
 
 
 def store_resumption(record: RunRecord, checkpoint: Path, device: torch.device) -> None:

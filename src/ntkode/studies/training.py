@@ -11,7 +11,7 @@ from ntkode.metrics import Metric
 from ntkode.ranks import from_first, rank
 from ntkode.results import RunRecord, summarise
 from ntkode.studies.base import Config
-from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO
+from ntkode.studies.checkpoints import Checkpoints, DurableCheckpointIO, checkpoint_origin
 from ntkode.studies.preparation import (
     build_metrics,
     build_model,
@@ -65,9 +65,8 @@ class Training:
         data = read_data(config)
         record.set_phase("preparing")
         metrics = _of_this_rank(build_metrics(config))
-        checkpoints = Checkpoints(
-            record, config["checkpoint"]["every_seconds"], metrics, data.description["sha256"]
-        )
+        origin = checkpoint_origin(config, data)
+        checkpoints = Checkpoints(record, config["checkpoint"]["every_seconds"], metrics, origin)
         start = from_first(checkpoints.newest_usable)
         loggers = [HistoryLogger(record), *tracker.loggers] if rank() == 0 else []
         callbacks = [*metrics.values(), checkpoints]
