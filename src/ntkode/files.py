@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and regular files in folders that may come from another machine."""
 
 import os
+import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -42,7 +44,60 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.close(directory)
 
 
+def is_file_name(text: str) -> bool:
+    """Whether `text` names a visible file of one folder: no path, no control characters."""
+    return bool(text) and not text.startswith(".") and not set(text) & {"/", "\\"} and text.isprintable()
+
+
 def remove_asides(directory: Path) -> None:
     """Delete the temporary files of `atomic_file` that killed processes have left in a folder."""
     for path in directory.glob(".*.????????"):
         path.unlink(missing_ok=True)
+
+
+class NotRegular(OSError):
+    """A path, or its folder, is a link, or the path leads to a FIFO or a device."""
+
+
+def open_regular(path: Path, mode: str = "rb") -> IO[Any]:
+    """Open a regular file as `open` does; text is UTF-8.
+
+    Raises:
+        NotRegular: the file or its folder is a link, or it is no regular file; it is not read or changed.
+        OSError: as for `open`.
+    """
+    if path.parent.is_symlink():
+        raise NotRegular(f"{path.parent} is a link: replace it by the folder that it leads to")
+    return open(path, mode, encoding=None if "b" in mode else "utf-8", opener=_open)
+
+
+def remove_link(path: Path) -> None:
+    """Delete `path` if it exists and is neither a regular file nor a folder; a link's target is kept."""
+    try:
+        kind = path.lstat().st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        path.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder and its contents as far as possible; of a link only the link."""
+    remove_link(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _open(path: str, flags: int) -> int:
+    # O_NONBLOCK: to open a FIFO would wait for a writer; it does not affect regular files.
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError:
+        if Path(path).is_symlink():
+            raise NotRegular(f"{path} is a link: replace it by the file that it leads to") from None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    raise NotRegular(f"{path} is not a regular file")

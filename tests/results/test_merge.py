@@ -1,12 +1,11 @@
 """Merging the results folders of several machines."""
 
 import json
-import shutil
 
 import pytest
 from tests.results.stored import store
 
-from ntkode.results import NoResults, RunRecord, SweepIndex, load, merge
+from ntkode.results import NoResults, RunRecord, SweepIndex, copying, load, merge
 
 
 @pytest.fixture
@@ -140,7 +139,7 @@ def test_a_copy_that_fails_leaves_what_was_there(folders, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(shutil, "copytree", full)
+    monkeypatch.setattr(copying, "open_regular", full)
     merged = merge([one], target)
     assert "no space left" in merged.skipped[str(one / "a")]
     assert RunRecord.open(target, "a").status["status"] == "interrupted"

@@ -103,6 +103,21 @@ def test_the_loggers_are_real_whatever_rank_the_environment_states(config, tmp_p
     assert (tmp_path / "metrics.csv").read_text().splitlines()[1:] == ["0.5,0"]
 
 
+def test_trackers_write_through_no_link(config, tmp_path):
+    record = RunRecord(tmp_path / "run")
+    record.directory.mkdir()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "file").write_text("private")
+    (record.directory / "metrics.csv").symlink_to(tmp_path / "private" / "file")
+    (record.directory / "wandb").symlink_to(tmp_path / "private", target_is_directory=True)
+    for name in ("CSVTracker", "WandbTracker"):
+        tracker = getattr(trackers, name)(record, config(name), "a=1")
+        tracker.loggers[0].log_metrics({"loss/train": 0.5}, step=0)
+        tracker.close(failed=False)
+    assert (tmp_path / "private" / "file").read_text() == "private"
+    assert [path.name for path in (tmp_path / "private").iterdir()] == ["file"]
+
+
 def test_wandb_disabled_leaves_nothing(config, tmp_path):
     assert run_job(config("WandbTracker", mode="disabled"), "a=1") == "done"
     assert not list(tmp_path.glob("*/wandb/*run-*"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.results.stored import store
 from tests.tracking.wandb_fake import KEY, fake_server
 
 from ntkode.results import NoResults, RunRecord, SweepIndex
@@ -170,3 +171,16 @@ def test_no_sweep_is_one_clear_message(tmp_path, script):
     done = script("sync", "sweep=nosuch")
     assert done.returncode == 1
     assert "sync: there is no results folder" in done.stderr
+
+
+def test_files_behind_links_are_not_sent(tmp_path):
+    record = store(tmp_path, "a", sweep="s")
+    other = tmp_path / "elsewhere" / "offline-run-1-b"
+    other.mkdir(parents=True)
+    (other / "run-b.wandb").write_bytes(b"\0")
+    (record.directory / "wandb").symlink_to(other.parent, target_is_directory=True)
+    assert offline_files(tmp_path, "s").without == ["a"]
+    (record.directory / "wandb").unlink()
+    (record.directory / "wandb" / "offline-run-1-a").mkdir(parents=True)
+    (record.directory / "wandb" / "offline-run-1-a" / "run-a.wandb").symlink_to(other / "run-b.wandb")
+    assert offline_files(tmp_path, "s").waiting == []

@@ -25,6 +25,7 @@ from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution import settle
 from ntkode.execution.monitor import SweepMonitor
 from ntkode.execution.stale import stale_runs
+from ntkode.files import remove_link
 from ntkode.report import report_console, report_sweep
 from ntkode.results import (
     NoResults,
@@ -38,6 +39,7 @@ from ntkode.results import (
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells expect
 SEARCHED = "optimization_results.yaml"  # best parameters of an adaptive search, in the sweep's folder
+COMPOSED = "multirun.yaml"  # written by Hydra
 # Hydra's flags that print something instead of running.
 INFORMATIVE = (
     "-h",
@@ -101,6 +103,7 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
     """
     since, began, console = index.size(), utc_now(), report_console()
     (index.directory / SEARCHED).unlink(missing_ok=True)
+    remove_link(index.directory / COMPOSED)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends a sweep like Ctrl-C
     interrupted = False
     try:

@@ -17,6 +17,7 @@ from typing import Any
 from ntkode.checks import positive
 from ntkode.execution.fork_server import HELD_BACK, end_with_parent
 from ntkode.execution.gpus import set_visible_gpus
+from ntkode.files import open_regular, remove_link
 from ntkode.results import RunLocked, RunRecord, Status
 from ntkode.signals import ENDING
 
@@ -83,7 +84,8 @@ def _redirect_output(path: Path) -> None:
     """Redirect stdout and stderr to a file, because the sweep's monitor uses the terminal."""
     sys.stdout.flush()
     sys.stderr.flush()
-    with path.open("a") as log:
+    remove_link(path)
+    with open_regular(path, "a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
 

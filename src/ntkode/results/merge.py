@@ -1,13 +1,12 @@
 """Merging the results folders of several machines into one."""
 
 import math
-import shutil
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ntkode.results.copying import copy_record, inventory
 from ntkode.results.load import run_ids_of
 from ntkode.results.records import RunLocked, RunRecord, Status
 from ntkode.results.storage import RecordUnreadable
@@ -27,6 +26,7 @@ class Merged:
         kept: runs of which the target had a record at least as good.
         conflicts: by run id, the first difference between the numbers of source and target; the target's
             record is kept.
+        left_out: by path, why a file of a copied record was not copied.
         skipped: by folder, why a record was not copied: corrupt, incomplete, or running.
     """
 
@@ -34,17 +34,21 @@ class Merged:
     replaced: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = f"{len(self.copied)} copied, {len(self.replaced)} replaced, {len(self.kept)} kept"
         conflicts = [f"conflict: {run_id}: {difference}" for run_id, difference in self.conflicts.items()]
         skipped = [f"skipped: {folder}: {reason}" for folder, reason in self.skipped.items()]
-        return "\n".join([counts, *conflicts, *skipped])
+        left_out = [f"left out: {path} {reason}" for path, reason in self.left_out.items()]
+        return "\n".join([counts, *conflicts, *skipped, *left_out])
 
 
 def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
     """Copy the records of `sources` into `target`, each completely or not at all, and join their sweeps.
+
+    Only regular files that ntkode stores for a run are copied; no link is followed.
 
     Of two records of one run, the done one is kept; otherwise the one with more rows; otherwise the target's.
     Two records with different numbers in common rows (costs are not compared) are a conflict, unless exactly
@@ -95,13 +99,14 @@ def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
         RunLocked: a process is computing the target's run.
         OSError: a file cannot be read or written.
     """
+    inventory(source.directory)  # before files are read, which may be of any kind and size
     new = _read(source)
     if new.status is Status.RUNNING:
         raise RecordUnreadable(
             "still running, or its machine stopped: run the same command there, and merge again"
         )
     if not target.directory.exists():
-        _copy(source, target)
+        _copy(source, target, merged)
         merged.copied.append(source.run_id)
         return
     with target.lock():  # no process computes the run meanwhile
@@ -111,7 +116,7 @@ def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
             merged.skipped[str(target.directory)] = (
                 f"{error}; replaced by the record of {source.directory.parent}"
             )
-            _copy(source, target)
+            _copy(source, target, merged)
             merged.replaced.append(source.run_id)
             return
         difference = _difference(new, old)
@@ -119,7 +124,7 @@ def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
             folders = f"{source.directory.parent} and {target.directory.parent}"
             merged.conflicts[source.run_id] = f"{folders}: {difference}; kept the latter"
         elif new.rank > old.rank:
-            _copy(source, target)
+            _copy(source, target, merged)
             merged.replaced.append(source.run_id)
         else:
             merged.kept.append(source.run_id)
@@ -142,19 +147,9 @@ def _read(record: RunRecord) -> _Contents:
     return _Contents(standing, record.history(), record.summary() or {})
 
 
-def _copy(source: RunRecord, target: RunRecord) -> None:
-    """Replace the target's folder by a copy of the source's; if this fails, the target stays unchanged."""
-    aside = target.directory.with_name(f".{target.run_id}.{uuid.uuid4().hex[:8]}")
-    new, old = aside / "new", aside / "old"
-    try:
-        shutil.copytree(source.directory, new, symlinks=True, ignore=shutil.ignore_patterns(".lock"))
-        if target.directory.exists():
-            target.directory.rename(old)
-        new.rename(target.directory)
-    finally:
-        if old.exists() and not target.directory.exists():
-            old.rename(target.directory)
-        shutil.rmtree(aside, ignore_errors=True)
+def _copy(source: RunRecord, target: RunRecord, merged: Merged) -> None:
+    for name, problem in copy_record(source.directory, target.directory).items():
+        merged.left_out[str(source.directory / name)] = problem
 
 
 def _difference(new: _Contents, old: _Contents) -> str | None:

@@ -6,17 +6,16 @@ checkpoints are written atomically; the history grows by at least one line per s
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import IO, Any, Self
 
 import filelock
 import yaml
 
-from ntkode.files import remove_asides, write_atomically
+from ntkode.files import NotRegular, open_regular, remove_asides, remove_folder, remove_link, write_atomically
 from ntkode.results.storage import (
     RecordUnreadable,
     objects_at_once,
@@ -57,7 +56,7 @@ class RunRecord:
 
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory)
-        self._history_file: TextIO | None = None
+        self._history_file: IO[str] | None = None
         self._remarks: list[str] = []
 
     @classmethod
@@ -82,8 +81,11 @@ class RunRecord:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The stored checkpoints, the newest first; their names sort by step."""
-        return sorted(self.checkpoints_dir.glob("*.ckpt"), reverse=True)
+        """The stored checkpoints, the newest first; their names sort by step. Links are not among them."""
+        if self.checkpoints_dir.is_symlink():
+            return []
+        found = self.checkpoints_dir.glob("*.ckpt")
+        return sorted((path for path in found if not path.is_symlink()), reverse=True)
 
     # -- reading
 
@@ -152,13 +154,14 @@ class RunRecord:
         self._close_history()
         # First, so that a record without numbers never has the status done.
         self._write_status(Status.RUNNING, started=utc_now())
-        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        remove_folder(self.checkpoints_dir)
         for leftover in (
             self._history_path,
             self.directory / "summary.json",
             self.directory / "provenance.json",
         ):
             leftover.unlink(missing_ok=True)
+        remove_link(self.log_path)
         if self.log_path.exists():  # truncated, not deleted: the run may already have opened it
             os.truncate(self.log_path, 0)
         remove_asides(self.directory)
@@ -211,7 +214,7 @@ class RunRecord:
             finished=utc_now(),
         )
         if Status(status) is Status.DONE:
-            shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+            remove_folder(self.checkpoints_dir)
 
     def remark(self, text: str) -> None:
         """Print a text to the log, and add it to the message with which this attempt ends."""
@@ -245,9 +248,9 @@ class RunRecord:
     def has_rows_up_to(self, size: int) -> bool:
         """Whether the first `size` bytes of the history exist and are complete rows."""
         try:
-            with self._history_path.open("rb") as file:
+            with open_regular(self._history_path) as file:
                 lines = file.read(size).split(b"\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotRegular):
             lines = [b""]
         rows = list(parsable_objects(lines[:-1]))
         return lines[-1] == b"" and len(rows) == len(lines) - 1 and sum(map(len, lines)) + len(rows) == size
@@ -256,7 +259,8 @@ class RunRecord:
         """Cut the history back to its first `size` bytes (see `sync_history`)."""
         self._close_history()
         if self._history_path.exists():
-            os.truncate(self._history_path, size)
+            with open_regular(self._history_path, "r+b") as file:
+                file.truncate(size)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Store `summary.json` (see `summarise`)."""
@@ -275,7 +279,10 @@ class RunRecord:
 
         Raises:
             RunLocked: another process holds the lock.
+            NotRegular: the run's folder is a link, which may lead out of the results folder.
         """
+        if self.directory.is_symlink():
+            raise NotRegular(f"{self.directory} is a link: replace it by the folder that it leads to")
         self.directory.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.directory / ".lock", timeout=patience)
         try:
@@ -317,9 +324,11 @@ class RunRecord:
             self._history_file = None
 
 
-def _open_for_rows(path: Path) -> TextIO:
+def _open_for_rows(path: Path) -> IO[str]:
     """Open a history for appending, without the incomplete last row of a killed process."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_link(path)
     if path.exists():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-    return path.open("a", encoding="utf-8")
+        with open_regular(path, "r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+    return open_regular(path, "a")

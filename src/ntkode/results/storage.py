@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ntkode.files import NotRegular, open_regular
+
 
 class RecordUnreadable(ValueError):
     """A file of a record is corrupt or missing."""
@@ -17,16 +19,33 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def read_bytes(path: Path) -> bytes | None:
+    """The content of a file; None if it does not exist.
+
+    Raises:
+        RecordUnreadable: it is a folder, a link or no regular file, or its folder is a link.
+    """
+    try:
+        with open_regular(path) as file:
+            content: bytes = file.read()
+            return content
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (IsADirectoryError, NotRegular) as error:
+        raise RecordUnreadable(str(error)) from error
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None if the file does not exist.
 
     Raises:
         RecordUnreadable: the file does not hold a JSON object.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    stored = read_bytes(path)
+    if stored is None:
         return None
+    try:
+        content = json.loads(stored)
     except ValueError as error:
         raise RecordUnreadable(f"{path}: {error}; delete {path.parent} to run it again") from error
     if not isinstance(content, dict):
@@ -40,13 +59,20 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def whole_lines(path: Path, tail_bytes: int | None = None) -> list[bytes]:
-    """The complete lines of a file (those that end in a newline), or of its last `tail_bytes` bytes."""
-    if not path.exists():
+    """The complete lines of a file (those that end in a newline), or of its last `tail_bytes` bytes.
+
+    Raises:
+        RecordUnreadable: as for `read_bytes`.
+    """
+    try:
+        with open_regular(path) as file:
+            start = 0 if tail_bytes is None else max(0, file.seek(0, os.SEEK_END) - tail_bytes)
+            file.seek(start)
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
         return []
-    with path.open("rb") as file:
-        start = 0 if tail_bytes is None else max(0, file.seek(0, os.SEEK_END) - tail_bytes)
-        file.seek(start)
-        lines = file.read().split(b"\n")
+    except (IsADirectoryError, NotRegular) as error:
+        raise RecordUnreadable(str(error)) from error
     return lines[1 if start else 0 : -1]
 
 

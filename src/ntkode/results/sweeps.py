@@ -1,12 +1,12 @@
 """The index of a sweep, which lists its jobs and their runs."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ntkode.results.storage import parsable_objects, utc_now
+from ntkode.files import is_file_name, open_regular
+from ntkode.results.storage import parsable_objects, read_bytes, utc_now
 
 SWEEPS = "sweeps"
 """The folder in the results folder for the sweeps' indices and reports; not a run."""
@@ -60,11 +60,8 @@ class SweepIndex:
         if choices is not None:
             entry["choices"] = dict(choices)
         line = json.dumps(entry) + "\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(descriptor, line.encode())  # a single write: lines of several processes do not mix
-        finally:
-            os.close(descriptor)
+        with open_regular(self._path, "ab") as file:
+            file.write(line.encode())  # a single write: lines of several processes do not mix
 
     def size(self) -> int:
         """The size of the index in bytes; `runs(since=size)` gives only the jobs that are added later."""
@@ -90,7 +87,6 @@ class SweepIndex:
 
     def entries(self, since: int = 0) -> list[dict[str, Any]]:
         """The lines of the index: `run_id`, `job`, `number`, `added`, `choices`; without corrupt lines."""
-        if not self._path.exists():
-            return []
-        entries = parsable_objects(self._path.read_bytes()[since:].splitlines())
-        return [entry for entry in entries if {"run_id", "job", "number"} <= entry.keys()]
+        entries = parsable_objects((read_bytes(self._path) or b"")[since:].splitlines())
+        jobs = (entry for entry in entries if {"run_id", "job", "number"} <= entry.keys())
+        return [job for job in jobs if is_file_name(str(job["run_id"]))]  # no path that leads elsewhere

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from ntkode.files import remove_folder, remove_link
 from ntkode.ranks import act_as_first
 from ntkode.results import RunRecord
 from ntkode.tracking.wandb_server import check_key, check_server, server_url
@@ -91,6 +91,7 @@ class CSVTracker:
 
     def __init__(self, record: RunRecord, config: Mapping[str, Any], job: str) -> None:
         act_as_first()
+        remove_link(record.directory / "metrics.csv")
         self._logger = CSVLogger(save_dir=record.directory, name="", version="")
         self.loggers: list[Logger] = [self._logger]
 
@@ -193,7 +194,7 @@ class WandbTracker:
                 url = server_url()
                 check_server(url)
                 check_key(url)
-            shutil.rmtree(record.directory / "wandb", ignore_errors=True)
+            remove_folder(record.directory / "wandb")
             self._logger = SafeWandbLogger(
                 name=job,
                 id=record.run_id,

@@ -22,6 +22,7 @@ from ntkode.tracking.wandb_server import ServerUnavailable, check_key, check_ser
 
 AT_ONCE = 100
 """Runs per call of `wandb sync`: a call takes a second to start, and a command line is limited in length."""
+FILES = "wandb/offline-run-*/*.wandb"
 POLL = 0.1  # seconds between two checks of an upload
 OUTPUT = "output.txt"
 STALL = 30.0
@@ -85,7 +86,7 @@ def offline_files(results_dir: Path | str, sweep: str | None = None) -> Offline:
         if (record.status or {}).get("status") == Status.RUNNING:
             offline.running.append(run_id)
             continue
-        files = sorted(record.directory.glob("wandb/offline-run-*/*.wandb"))
+        files = sorted(path for path in record.directory.glob(FILES) if not _via_link(path, record.directory))
         for path in files:
             (offline.sent if _marker(path).exists() else offline.waiting).append(path)
         if not files:
@@ -174,6 +175,11 @@ def _unmark(files: Iterable[Path], output: str) -> None:
         if re.search(rf"ERROR \[\S*/{re.escape(run_id)}\]", output):
             _marker(path).unlink(missing_ok=True)
             path.with_suffix(".wandb.syncstate").unlink(missing_ok=True)  # W&B's position in the upload
+
+
+def _via_link(path: Path, above: Path) -> bool:
+    """Whether `path`, or a folder between it and `above`, is a link; it may lead to a file of another run."""
+    return any(part.is_symlink() for part in (path, *path.parents) if part.is_relative_to(above))
 
 
 def _marker(path: Path) -> Path:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ntkode.files import atomic_file
 from ntkode.report.figures.style import (
     COLOURS,
     DRIFT_FORMULA,
@@ -81,14 +82,14 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `<stem>.png` (160 dpi) and `<stem>.pdf`; return their paths."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     png, pdf = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf"))
-    figure.savefig(png, dpi=160)
+    with atomic_file(png) as file:
+        figure.savefig(file, dpi=160, format="png")
     figure.set_layout_engine("none")  # keep the layout: computing it again takes a third of the time
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the dates in matplotlib's fonts
     # Outline fonts, which journals accept; no date, so that the same numbers give the same file.
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(pdf, metadata={"CreationDate": None})
+    with matplotlib.rc_context({"pdf.fonttype": 42}), atomic_file(pdf) as file:
+        figure.savefig(file, metadata={"CreationDate": None}, format="pdf")
     return [png, pdf]
 
 
