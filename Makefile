@@ -69,7 +69,7 @@ perf-sweep: install  ## Measure launchers and overhead per job, on an idle machi
 
 perf-peers: .venv-peers/installed .torch-peers/installed  ## Install the optional peers: neural-tangents, torchdyn, torchode
 
-# A machine without network lacks some packages: benchmarks/perf/wheels.py collects them.
+# On a machine without network: docs/running/launchers.md.
 gpu: install  ## Check and measure on a GPU, in at most 9 minutes (docs/perf/gpu.md); DEVICE=cpu rehearses at small sizes
 	$(BIN)/python benchmarks/perf/gpu.py --device $(or $(DEVICE),cuda)
 

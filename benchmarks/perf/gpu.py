@@ -1,15 +1,17 @@
-"""Check and measure what depends on a GPU: `make gpu`, or `make gpu DEVICE=cpu` to rehearse.
+"""Check ntkode on a GPU against the CPU, and measure its speed.
 
 python benchmarks/perf/gpu.py                 on a machine with CUDA, in at most nine minutes
-python benchmarks/perf/gpu.py --device cpu    the same code at small sizes
+python benchmarks/perf/gpu.py --device cpu    the same code at small sizes, to rehearse
 
-Parts, the most important first. Each has a time limit. The files are written after every measurement.
+Parts, the most important first:
     tests     pytest -m gpu: models, gradients, kernels and runs against the CPU
     kernels   the peak of float32 and float64 matrix products; the NTK with N = n (RK4, 10 steps), beside
-              per-sample autograd and vmap(jacrev); λ_min of kernels on more samples
+              per-sample autograd and vmap(jacrev); the NTK and its λ_min on more samples
     training  a training step by width: Lightning with and without metrics, with a compiled vector field, and
               a plain loop with torchdiffeq
-    jobs      trainer=ddp with one rank, and the main job with the device's trainer, as commands
+    jobs      the sweep of `make run` with trainer=gpu, and trainer=ddp with one rank, as commands
+Each part has a time limit; a measurement that exceeds it has the status `timeout`. The files are updated
+after every measurement. The exit code is 1 if the tests or a measurement of ntkode fail.
 """
 
 from __future__ import annotations
@@ -237,12 +239,12 @@ def training(campaign: Campaign) -> Iterator[Measurement]:
 
 
 def jobs(campaign: Campaign) -> Iterator[Measurement]:
-    """Whole commands: DDP with one rank, and the main job."""
+    """Whole commands: the sweep of `make run`, and DDP with one rank."""
     trainer = "gpu" if campaign.options.device == "cuda" else "cpu"
     size = [] if trainer == "gpu" else ["size=smoke", "width=w64", "dataset=digits", "metrics=cheap"]
     ddp = ["trainer=ddp", "trainer.devices=1", f"trainer.accelerator={trainer}", "metrics=cheap"]
     commands = {
-        "main job": ["-m", "activation=tanh,softplus,relu", f"trainer={trainer}", *size],
+        "main sweep": ["-m", "activation=tanh,softplus,relu", f"trainer={trainer}", *size],
         "trainer=ddp, one rank": ["size=smoke", "dataset=digits", *ddp],
     }
     for label, overrides in commands.items():
@@ -285,17 +287,18 @@ def _command(command: Sequence[str], seconds: float, environment: dict[str, str]
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Check and measure what depends on a GPU.",
-        epilog="The docstring of this file describes the parts.",
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=tuple(SIZES), default="cuda", help="default: %(default)s")
-    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="default: all")
+    parser.add_argument(
+        "--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS), metavar="PART", help="default: all"
+    )
     parser.add_argument(
         "--tests",
         nargs="*",
         default=[],
-        metavar="ARGUMENT",
-        help="arguments of pytest (default: tests/gpu)",
+        metavar="TEST",
+        help="tests to run, as pytest names them (default: tests/gpu)",
     )
     parser.add_argument(
         "--limit-seconds",
@@ -305,13 +308,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="seconds for all parts (default: %(default)g)",
     )
     parser.add_argument(
-        "--out", type=Path,
-        help="JSON file; the tables go beside it, as .md (default: docs/perf/gpu.json on CUDA, "
+        "--out", type=Path, metavar="FILE",
+        help="JSON file; the tables go into a .md file beside it (default: docs/perf/gpu.json on CUDA, "
         "results/gpu/rehearsal.json on the CPU)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("PyTorch finds no CUDA device here: --device cpu rehearses at small sizes")
+        parser.error(
+            f"PyTorch {torch.__version__} finds no CUDA device here; --device cpu rehearses at small sizes"
+        )
     options.out = options.out or OUT[options.device]
     return options
 

@@ -20,12 +20,14 @@ def markdown(record: dict[str, Any]) -> str:
     """The page of a record: the machine, and one section per part that has rows."""
     hardware, packages = record["hardware"], record["packages"]
     machine = ", ".join(hardware["gpus"]) or hardware["cpu"]
-    commit = str(record["git"]["commit"])[:7] + (" with changes" if record["git"]["dirty"] else "")
+    commit = str(record["git"]["commit"])[:7] + (
+        " with uncommitted changes" if record["git"]["dirty"] else ""
+    )
     lines = [
         f"# Measured on {machine}",
         "",
         f"{record['started'][:10]}, torch {packages['torch']}, commit {commit}. "
-        "`make gpu` writes this page; the docstring of `benchmarks/perf/gpu.py` describes the parts. All "
+        "`make gpu` writes this page; `python benchmarks/perf/gpu.py --help` describes the parts. All "
         "numbers: the JSON file in this folder.",
     ]
     by_part: dict[str, list[Row]] = {}
@@ -41,7 +43,12 @@ def _tests(rows: Sequence[Row], _: dict[str, list[Row]]) -> list[str]:
     [row] = rows
     counts = ", ".join(f"{count} {word}" for word, count in row.get("counts", {}).items())
     failures = [f"- `{name}`" for name in row.get("failures", ())]
-    return ["## Tests marked gpu", "", f"{row['status']}: {counts or row.get('reason', '')}", *failures]
+    return [
+        "## Tests (`pytest -m gpu`)",
+        "",
+        f"{row['status']}: {counts or row.get('reason', '')}",
+        *failures,
+    ]
 
 
 def _kernels(rows: Sequence[Row], _: dict[str, list[Row]]) -> list[str]:
@@ -56,7 +63,7 @@ def _kernels(rows: Sequence[Row], _: dict[str, list[Row]]) -> list[str]:
     lines += [
         f"Peak of matrix products: {', '.join(peaks) or NONE}. Share: the floating-point operations that the "
         "method needs at least, divided by the time and the float32 peak. autograd: one sample at a time. "
-        "jacrev: `vmap(jacrev)`. –: not measured.",
+        "jacrev: `vmap(jacrev)`. GB: peak of the memory allocated by a call. –: not measured.",
         "",
     ]
     table = []
@@ -96,7 +103,8 @@ def _training(rows: Sequence[Row], by_part: dict[str, list[Row]]) -> list[str]:
     title = f"## One training step on {rows[0]['samples']} samples (RK4, 10 steps, float32)"
     headings = ("n", *(STEPS[name] for name in steps), "share of ntkode")
     note = (
-        "Mean of consecutive steps after a warm-up; `metrics=standard` with the measurements of these steps. "
+        "ntkode: a run with `metrics=none`. Mean of consecutive steps after a warm-up; `metrics=standard` "
+        "with the measurements of these steps. "
     )
     note += "Share: floating-point operations of matrix products, divided by the time and the float32 peak."
     return [title, "", note, "", *_table(headings, table), *([""] if unfinished else []), *unfinished]

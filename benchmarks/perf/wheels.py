@@ -1,13 +1,14 @@
-"""Collect the wheels that a machine without network lacks: `python benchmarks/perf/wheels.py`.
+"""Collect wheels for a machine without network that already has PyTorch.
 
-The wheels go into .wheels, in the tested versions of constraints.txt. All are pure Python, so they install on
-any machine:
+The default packages are what runs and `make gpu` need in addition to PyTorch, Lightning, the scientific
+packages and pytest (with pytest-xdist). W&B and datasets are not included: only `logger=wandb`, the default,
+and Parquet data need them. All wheels are pure Python, in the tested versions of constraints.txt, so they
+install on any platform:
 
-    python -m pip install --no-index --no-deps --target FOLDER .wheels/*.whl
-    PYTHONPATH=FOLDER:src python benchmarks/perf/gpu.py
+    python -m pip install --no-index --no-deps .wheels/*.whl
+    PYTHONPATH=src python benchmarks/perf/gpu.py
 
-The default packages are what `make gpu` needs in addition to PyTorch, Lightning, the scientific packages and
-pytest. W&B and datasets are not among them: only `logger=wandb` and Parquet data need them.
+docs/running/launchers.md has the commands for a machine without PyTorch.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def collect(packages: Sequence[str], folder: Path) -> list[Path]:
     """Build or download the wheels of `packages` into `folder`, without their dependencies.
 
     Raises:
-        SystemExit: a package cannot be collected, its wheel is for one platform only.
+        SystemExit: a package cannot be collected, or its wheel is for one platform only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     constraints = str(ROOT / "constraints.txt")
@@ -43,15 +44,24 @@ def collect(packages: Sequence[str], folder: Path) -> list[Path]:
         raise SystemExit(f"pip could not collect {', '.join(packages)}")
     wheels = sorted(folder.glob("*.whl"))
     if platform := [wheel.name for wheel in wheels if not wheel.stem.endswith("-none-any")]:
-        raise SystemExit(f"these wheels are for one platform only: {', '.join(platform)}")
+        raise SystemExit(
+            f"these wheels in {folder} are for one platform only: {', '.join(platform)}; "
+            "docs/running/launchers.md has the commands that collect all packages for this platform"
+        )
     return wheels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Collect the wheels and list them."""
-    parser = argparse.ArgumentParser(description="Collect the wheels that a machine without network lacks.")
-    parser.add_argument("packages", nargs="*", default=PACKAGES, help=f"default: {' '.join(PACKAGES)}")
-    parser.add_argument("--into", type=Path, default=ROOT / ".wheels", help="folder (default: .wheels)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "packages", nargs="*", default=PACKAGES, metavar="PACKAGE", help=f"default: {' '.join(PACKAGES)}"
+    )
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", default=ROOT / ".wheels", help="folder (default: .wheels)"
+    )
     options = parser.parse_args(arguments)
     for wheel in collect(options.packages, options.into):
         print(wheel)

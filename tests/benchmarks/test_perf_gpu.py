@@ -41,7 +41,7 @@ def test_the_page_has_every_number(record):
         "| 24 | 24 |",
         "| 48 | 16 |",
         "| 16 |",
-        "| main job | `-m activation",
+        "| main sweep | `-m activation",
     ):
         assert text in page
     assert "nan" not in page

@@ -36,6 +36,7 @@ def test_simultaneous_jobs_have_different_gpus_while_there_are_enough(monkeypatc
     ("wanted", "available", "trainer", "problem", "remedy"),
     [
         (1, 0, "gpu", r"trainer=gpu needs a GPU, and PyTorch \S+ finds none here", "trainer=cpu"),
+        (1, 0, "cpu", r"trainer\.accelerator=gpu needs a GPU", "trainer.accelerator=cpu"),
         (2, 0, "ddp", "trainer=ddp needs 2 GPUs, and PyTorch .* finds none", "trainer.accelerator=cpu"),
         (4, 3, "ddp", "trainer=ddp needs 4 GPUs, and PyTorch .* finds 3 here", "trainer.devices=3"),
     ],

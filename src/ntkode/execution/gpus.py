@@ -44,9 +44,8 @@ def require_gpus(wanted: int, trainer: str) -> None:
     if available >= wanted:
         return
     needs = "a GPU" if wanted == 1 else f"{wanted} GPUs"
-    problem = (
-        f"trainer={trainer} needs {needs}, and PyTorch {torch.__version__} finds {available or 'none'} here"
-    )
+    setting = "trainer.accelerator=gpu" if trainer == "cpu" else f"trainer={trainer}"
+    problem = f"{setting} needs {needs}, and PyTorch {torch.__version__} finds {available or 'none'} here"
     if torch.version.cuda is None and torch.version.hip is None:
         problem += " because it is built for the CPU only"
     if available:
