@@ -11,6 +11,8 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
+# Without it, deterministic algorithms refuse matrix products on a GPU; Lightning sets it in runs.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def pytest_collection_modifyitems(items):
@@ -28,7 +30,7 @@ def device():
 
 @pytest.fixture
 def deterministic():
-    """PyTorch refuses what is not deterministic, as in runs."""
+    """PyTorch refuses operations that are not deterministic, as in runs."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)

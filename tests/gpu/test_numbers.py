@@ -60,7 +60,7 @@ def close(values, reference, tolerance=CLOSE):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_outputs_and_gradients_of_every_model(device, name):
+def test_outputs_and_gradients_of_every_model(device, deterministic, name):
     model, x, y = make(name), samples(), samples(columns=3)
     moved = copy.deepcopy(model).to(device)
     close(moved(x.to(device)), model(x))
@@ -72,7 +72,7 @@ def test_outputs_and_gradients_of_every_model(device, name):
 
 
 @pytest.mark.parametrize("method", GRADIENTS)
-def test_every_gradient_method(device, method):
+def test_every_gradient_method(device, deterministic, method):
     gradient, solver, activation = GRADIENTS[method]
     model = make(solver=solver, activation=activation, gradient=gradient)
     x, y = samples(), samples(columns=3)
@@ -97,7 +97,7 @@ def test_the_error_of_a_gradient(device, activation):
 @pytest.mark.parametrize("outputs", ["trace", "full"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", MODELS)
-def test_kernels_by_every_method(device, name, method, outputs):
+def test_kernels_by_every_method(device, deterministic, name, method, outputs):
     model, x = make(name), samples()
     expected = empirical_ntk(model, x, method=method, outputs=outputs)
     kernel = empirical_ntk(model.to(device), x.to(device), method=method, outputs=outputs)
@@ -130,7 +130,7 @@ def test_a_spectrum(device):
     assert computed.lambda_max == pytest.approx(expected.lambda_max, rel=1e-12)
 
 
-def test_an_operator_and_its_extreme_eigenvalues(device):
+def test_an_operator_and_its_extreme_eigenvalues(device, deterministic):
     model, x = make(), samples()
     kernel = empirical_ntk(model, x, outputs="full")
     vector = samples(columns=3)
