@@ -14,6 +14,7 @@ SOURCES = Path(ntkode.__file__).parent
 BELOW: dict[str, tuple[str, ...]] = {
     "checks": (),
     "files": (),
+    "orphans": (),
     "ranks": (),
     "signals": (),
     "results": ("checks", "files"),
@@ -30,7 +31,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "training": ("theory", "data"),
     "metrics": ("training",),
     "studies": ("metrics", "tracking"),
-    "execution": ("studies", "report"),  # the monitor formats numbers as the report does
+    "execution": ("studies", "report", "orphans"),  # the monitor formats numbers as the report does
     "advice": ("execution",),
     "cli": ("advice",),
 }

@@ -110,3 +110,8 @@ def test_runs_that_diverge_are_results_and_runs_in_error_are_not(paper, tmp_path
     assert experiment.trouble() == ""
     RunRecord.open(tmp_path, "run-0").finish("error", "broke")
     assert experiment.trouble() == "1 error"
+    assert "rerun=failed" in experiment.remedy()
+    for status, kills, same_command in (("interrupted", 0, True), ("killed", 3, True), ("killed", 4, False)):
+        RunRecord.open(tmp_path, "run-0").finish(status, kills=kills)
+        assert experiment.trouble() == f"1 {status}"
+        assert ("the same command" in experiment.remedy()) is same_command

@@ -4,9 +4,9 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from contextlib import suppress
 
 import psutil
 import pytest
@@ -15,6 +15,7 @@ from ntkode.execution import jobs, run_job, settle
 from ntkode.results import RunRecord, Status, SweepIndex, load, run_id
 
 STUDIES = "tests.studies.configs."
+TWO_SECONDS = 2.0 * 3  # on a machine that also runs other tests
 
 
 @pytest.fixture
@@ -202,10 +203,11 @@ def test_an_unwritable_record_is_reported_and_not_raised(config, capfd, monkeypa
         ("done", "failed", False),
         ("done", "all", True),
         ("error", "none", False),
-        ("killed", "none", False),
+        ("timeout", "none", False),
         ("diverged", "failed", True),
         ("error", "all", True),
         ("interrupted", "none", True),
+        ("killed", "none", True),
         ("running", "none", True),  # its process has died: the lock is free
     ],
 )
@@ -222,6 +224,30 @@ def test_what_is_run_again(config, stored, rerun, runs):
         assert [row["step"] for row in record.history()] == [0, 1]
     else:
         assert files(record.directory) == before
+
+
+def test_a_run_whose_process_is_killed_is_resumed_three_times_and_once_more_on_request(config):
+    job, asked = config("Dies", signal=9), config("Dies", signal=9, rerun="failed")
+    record = record_of(job)
+    remedies, attempts = [], []
+    for again in [job] * 6 + [asked, job]:
+        assert run_job(again, "") is Status.KILLED
+        remedies.append(record.status["remedy"])
+        attempts.append((record.status["started"], record.kills))
+    assert [kills for _, kills in attempts] == [1, 2, 3, 4, 4, 4, 1, 2]
+    assert len(set(attempts)) == 6  # two commands did not run it
+    assert all("the same command continues" in remedies[n] for n in (0, 1, 2, 6, 7))
+    assert all(
+        remedies[n].startswith("killed 4 times: ") and "rerun=failed" in remedies[n] for n in (3, 4, 5)
+    )
+
+
+def test_the_kills_of_a_run_that_ends_otherwise_are_kept_with_it(config):
+    record = record_of(config())
+    record.begin(config(), kills=2)
+    record.set_phase("training")
+    record.finish("interrupted")
+    assert (record.kills, run_job(config(), ""), record.kills) == (2, "done", 2)
 
 
 def test_the_log_is_that_of_the_latest_attempt(config):
@@ -300,18 +326,33 @@ def test_an_interrupt_ends_the_job_and_says_so(config):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_job_ends_with_the_process_that_started_it(config):
-    job = config("Sleeps")
+@pytest.mark.parametrize(
+    ("study", "status", "message"),
+    [
+        ("Sleeps", "interrupted", "the process that started it was killed"),
+        ("Deaf", "running", ""),
+        pytest.param(
+            "HoldsInterpreter",
+            "running",
+            "",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG"),
+        ),
+    ],
+)
+def test_all_processes_of_a_job_end_with_the_one_that_started_it(config, study, status, message):
+    job = config(study)
     record = record_of(job)
     parent = multiprocessing.get_context("spawn").Process(target=run_job, args=(job, ""))
     parent.start()
     while record.last_row() is None:
         time.sleep(0.02)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert record.last_row()["pid"] in [child.pid for child in children]
     parent.kill()
     parent.join()
-    with suppress(psutil.NoSuchProcess):  # it has ended already
-        psutil.Process(record.last_row()["pid"]).wait(timeout=300)
-    assert record.status["status"] == "interrupted"
+    _, alive = psutil.wait_procs(children, timeout=TWO_SECONDS)
+    assert alive == []
+    assert (record.status["status"], record.status["message"]) == (status, message)
 
 
 def test_jobs_at_once_get_one_index_line_each(config):

@@ -17,6 +17,7 @@ WITHOUT_NUMBERS = {
     "cli",
     "execution",
     "files",
+    "orphans",
     "report",
     "results",
     "signals",

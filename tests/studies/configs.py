@@ -1,5 +1,6 @@
 """Small studies and trackers that end in all possible ways, for `_target_: tests.studies.configs.…`."""
 
+import ctypes
 import os
 import random
 import signal
@@ -71,6 +72,14 @@ class Sleeps:
     def run(self, config, record, tracker):
         record.append({"step": 0, "pid": os.getpid()})
         time.sleep(600)
+
+
+class HoldsInterpreter:
+    """Appends a row, then sleeps for ten minutes in a library that lets no other thread run Python code."""
+
+    def run(self, config, record, tracker):
+        record.append({"step": 0, "pid": os.getpid()})
+        ctypes.PyDLL(None).sleep(600)
 
 
 class Deaf:

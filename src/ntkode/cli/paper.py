@@ -9,6 +9,7 @@ diverge, or whose ODE cannot be solved, count as results.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ from ntkode.cli.overrides import given, nearest
 from ntkode.cli.pairs import parse_pairs
 from ntkode.cli.resolvers import register_resolvers, workers
 from ntkode.cli.sweep import INTERRUPTED
+from ntkode.execution import wants_running
+from ntkode.orphans import PARENT
 from ntkode.report import report_console
 from ntkode.report.claims.claims import Verdict
 from ntkode.report.claims.verdicts import STYLES, numbers
@@ -123,6 +126,13 @@ class Experiment:
             return "no run"
         return ", ".join(bad) or ("" if self.verdicts() else "no verdicts")
 
+    def remedy(self) -> str:
+        """What computes the missing runs."""
+        stopped = [r for r in self.records() if (standing := r.standing) and standing not in RESULTS]
+        if all(wants_running(Status(str(r.standing)), r.kills, "none") for r in stopped):
+            return "the same command runs the rest"
+        return "rerun=failed runs the failed jobs again"
+
     def verdicts(self) -> list[pd.DataFrame]:
         """The verdict tables that its report stored."""
         return [pd.read_csv(path) for path in sorted(self.index.directory.glob("*_verdicts.csv"))]
@@ -173,7 +183,8 @@ def run_one(experiment: Experiment) -> None:
     Raises:
         KeyboardInterrupt: the user interrupted, and the sweep has ended cleanly.
     """
-    process = subprocess.Popen([sys.executable, str(RUN), *experiment.arguments])
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    process = subprocess.Popen([sys.executable, str(RUN), *experiment.arguments], env=environment)
     try:
         process.wait()
     except KeyboardInterrupt:
@@ -217,9 +228,9 @@ def show_verdicts(experiments: Sequence[Experiment], console: Console) -> None:
 
 def show_troubles(experiments: Sequence[Experiment], console: Console) -> bool:
     """Print why experiments lack verdicts; returns whether any does."""
-    troubles = {experiment.name: trouble for experiment in experiments if (trouble := experiment.trouble())}
-    for name, trouble in troubles.items():
-        console.print(f"paper/{name}: {trouble}; rerun=failed runs the failed jobs again", style="red")
+    troubles = {experiment: trouble for experiment in experiments if (trouble := experiment.trouble())}
+    for experiment, trouble in troubles.items():
+        console.print(f"paper/{experiment.name}: {trouble}; {experiment.remedy()}", style="red")
     return bool(troubles)
 
 

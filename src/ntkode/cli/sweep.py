@@ -22,10 +22,11 @@ from ntkode.cli import run
 from ntkode.cli.choices import CONF
 from ntkode.cli.overrides import given, is_override, missing_extra, misused, single_run_sweep, unknown
 from ntkode.cli.resolvers import register_resolvers
-from ntkode.execution import settle
+from ntkode.execution import settle, wants_running
 from ntkode.execution.monitor import SweepMonitor
 from ntkode.execution.stale import stale_runs
 from ntkode.files import remove_link
+from ntkode.orphans import kill_with_parent_in_environment
 from ntkode.report import report_console, report_sweep
 from ntkode.results import (
     NoResults,
@@ -57,6 +58,7 @@ compose_and_run = hydra.main(version_base="1.3", config_path=str(CONF), config_n
 
 def main() -> int:
     """Run the command line; the exit code is 0 if every job is done."""
+    kill_with_parent_in_environment()  # benchmarks/paper.py sets it
     register_resolvers()
     arguments = sys.argv[1:]
     informative = any(argument.split("=")[0] in INFORMATIVE for argument in arguments)
@@ -120,12 +122,14 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
         if jobs:
             show(results_dir, sweep, console)
         show_best(index, console)
-    statuses = [RunRecord.open(results_dir, run_id).status or {} for run_id in jobs.values()]
+    records = [RunRecord.open(results_dir, run_id) for run_id in jobs.values()]
+    statuses = [record.status or {} for record in records]
     failed = [status for status in statuses if status.get("status") != Status.DONE]
-    kept = sum((status.get("finished") or began) < began for status in failed)
+    kept = sum(was_refused(record, began) for record in records)
     if kept:
         console.print(f"{kept} of these failed earlier and were not run again: rerun=failed runs them")
-    older = [status for status in statuses if rerun_all and (status.get("finished") or began) < began]
+    earlier = [status for status in statuses if (status.get("finished") or began) < began]
+    older = earlier if rerun_all and not interrupted else []  # an interrupt is reason enough
     if older:
         console.print(
             f"{len(older)} of these could not be recomputed; the stored results are unchanged: the reason is "
@@ -159,6 +163,14 @@ def report_stale(stored: Sequence[RunRecord], console: Console) -> None:
             f"{len(stale.by_user)} of these used other code or data ({', '.join(sorted(stale.changed))}): "
             "rerun=all recomputes them"
         )
+
+
+def was_refused(record: RunRecord, began: str) -> bool:
+    """Whether a run failed before `began` in a way that the same command does not run again."""
+    status = record.status or {}
+    if (status.get("finished") or began) >= began or status["status"] == Status.DONE:
+        return False
+    return not wants_running(Status(status["status"]), record.kills, rerun="none")
 
 
 def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import signal
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,10 +22,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ntkode.checks import whole_number
-from ntkode.execution.fork_server import HELD_BACK, end_with_parent, job_context
+from ntkode.execution.fork_server import HELD_BACK, job_context
 from ntkode.execution.gpus import GPU_NAMES, require_gpus
 from ntkode.execution.group import EXPLICIT, GRACE, Others, Place, joined
 from ntkode.execution.slurm import Task, connect_to_first_task, this_task
+from ntkode.orphans import interrupt_with_parent
 from ntkode.results import RunRecord
 from ntkode.studies.base import Config, Study, build
 from ntkode.tracking import NoTracker, Tracker
@@ -181,7 +181,7 @@ def _follow(config: dict[str, Any], place: Place, directory: Path) -> None:
     """Train along as the rank at `place`: the target of the processes of ranks above 0."""
     for ending in HELD_BACK:
         signal.signal(ending, signal.SIG_IGN)  # rank 0 handles them and ends the others
-    threading.Thread(target=end_with_parent, args=(signal.SIGKILL,), daemon=True).start()
+    interrupt_with_parent(signal.SIGKILL)
     threads = whole_number("threads", config["threads"], least=1)
     torch.set_num_threads(threads)
     record = _DiscardingRecord(directory)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
-from contextlib import suppress
+import threading
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-import psutil
+from ntkode.orphans import PARENT
 
 # Signals that a terminal or a queue sends to all processes of a job; they must not end the server.
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 PRELOADED = ["ntkode.execution.preloaded"]
+_starting = threading.Lock()
 
 
 def job_context() -> Any:
@@ -28,19 +28,10 @@ def job_context() -> Any:
     try:
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        forkserver.ensure_running()
+        with _starting:
+            os.environ[PARENT] = str(os.getpid())  # see `end_server_with_parent`
+            forkserver.ensure_running()
+            del os.environ[PARENT]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return multiprocessing.get_context("forkserver")
-
-
-def end_with_parent(by: signal.Signals = signal.SIGINT) -> None:
-    """Wait until the parent process has ended, then send the signal `by` to this process."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        # A process that has ended remains a zombie until it is reaped.
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(parent.pid)
-            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                time.sleep(1.0)
-        os.kill(os.getpid(), by)

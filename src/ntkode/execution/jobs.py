@@ -35,9 +35,12 @@ from ntkode.results import (
 GRACE = 15.0
 # Seconds that a process may take to start, including the fork server's imports on a busy machine.
 START = 60.0
+# How often a run whose process was killed is resumed without rerun=failed: it may lack memory each time.
+MOST_RESUMPTIONS = 3
+GIVEN_UP = "killed {} times: see log.txt in its folder, and rerun=failed to continue from the last checkpoint"
 # Remedies by status, for runs whose status the parent process records.
 REMEDIES = {
-    Status.KILLED: "see log.txt in its folder",
+    Status.KILLED: "see log.txt in its folder; the same command continues from the last checkpoint",
     Status.TIMEOUT: "a larger timeout, and rerun=failed to continue from the last checkpoint",
 }
 
@@ -89,7 +92,7 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         with suppress(RunLocked), record.lock():
             mend(record, config)
     stored = record.standing
-    if stored is not None and not _wants_running(stored, config["rerun"]):
+    if stored is not None and not wants_running(stored, record.kills, config["rerun"]):
         return stored
     with suppress(RunLocked), record.lock():
         if record.status is None:  # so that the record exists even if the process dies at its start
@@ -100,7 +103,7 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         return record.standing or Status.RUNNING
     if process.exitcode == KEPT:
         return Status.ERROR
-    settle(record, Status.KILLED, _cause(process.exitcode))
+    settle(record, Status.KILLED, _cause(process.exitcode), kills=1)
     return record.standing or Status.KILLED
 
 
@@ -140,10 +143,16 @@ def _refuse(record: RunRecord, config: Mapping[str, Any], error: PortTaken) -> S
     return record.standing or Status.ERROR
 
 
-def settle(record: RunRecord, status: Status, message: str) -> None:
+def settle(record: RunRecord, status: Status, message: str, kills: int = 0) -> None:
     """Record the status of a run whose process has died.
 
     Nothing changes if the run has ended by its record, or if another process holds its lock.
+
+    Args:
+        record: the run's record.
+        status: how the run ended.
+        message: what happened.
+        kills: 1 if the run's process died by itself, and was not taken along by another; otherwise 0.
     """
     deadline = time.monotonic() + PATIENCE
     while record.standing is Status.RUNNING:
@@ -151,18 +160,28 @@ def settle(record: RunRecord, status: Status, message: str) -> None:
             if record.standing is Status.RUNNING:
                 if record.summary() is None:
                     record.write_summary(summarise(record.history()))
-                record.finish(status, message, REMEDIES.get(status, ""))
+                total = record.kills + kills
+                remedy = GIVEN_UP.format(total) if total > MOST_RESUMPTIONS else REMEDIES.get(status, "")
+                record.finish(status, message, remedy, total)
         if time.monotonic() > deadline:
             return
         time.sleep(0.05)
 
 
-def _wants_running(stored: Status, rerun: str) -> bool:
+def wants_running(stored: Status, kills: int, rerun: str) -> bool:
+    """Whether a stored run is computed again.
+
+    Args:
+        stored: its status.
+        kills: how often its process was killed.
+        rerun: the config's "none", "failed" or "all".
+    """
     if stored is Status.DONE:
         return rerun == "all"
     # A run with status "running" is being computed, or its process has died: taking its lock shows which.
-    failed = stored not in (Status.RUNNING, Status.INTERRUPTED)
-    return not failed or rerun in ("failed", "all")
+    resumes = stored in (Status.RUNNING, Status.INTERRUPTED)
+    resumes |= stored is Status.KILLED and kills <= MOST_RESUMPTIONS
+    return resumes or rerun in ("failed", "all")
 
 
 def _patience(config: Mapping[str, Any]) -> float | None:

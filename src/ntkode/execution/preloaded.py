@@ -7,6 +7,9 @@ garbage. They are frozen, so that the forked processes do not scan them either.
 import gc
 from importlib import import_module
 
+from ntkode.orphans import end_server_with_parent
+
+end_server_with_parent()
 gc.disable()
 try:
     for name in ("ntkode.studies.training", "ntkode.execution.distribution"):

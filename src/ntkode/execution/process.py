@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -15,13 +14,15 @@ from types import FrameType
 from typing import Any
 
 from ntkode.checks import positive
-from ntkode.execution.fork_server import HELD_BACK, end_with_parent
+from ntkode.execution.fork_server import HELD_BACK
 from ntkode.execution.gpus import set_visible_gpus
 from ntkode.files import open_regular, remove_link
+from ntkode.orphans import has_lost_parent, interrupt_with_parent
 from ntkode.results import RunLocked, RunRecord, Status
 from ntkode.signals import ENDING
 
 INTERRUPTED = "by the user"
+ORPHANED = "the process that started it was killed"
 # Seconds to wait for the run's lock: a process that is ending or only reads holds it briefly.
 PATIENCE = 2.0
 # Exit codes of a process that has recorded no status. LOCKED: another process computes the run; UNWRITABLE:
@@ -65,7 +66,7 @@ def compute_run(
         ready.recv()
     except EOFError:
         return
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    interrupt_with_parent()
     record = RunRecord(directory)
     try:
         with record.lock(PATIENCE):
@@ -133,11 +134,15 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
 
 
 def open_record(record: RunRecord, config: Mapping[str, Any]) -> None:
-    """Start the record, or resume it if an earlier attempt has left a checkpoint and `rerun` is not "all"."""
+    """Start the record, or resume it if an earlier attempt has left a checkpoint and `rerun` is not "all".
+
+    With `rerun`, the user asks for the run: earlier kills do not count any more.
+    """
+    kills = record.kills if config["rerun"] == "none" else 0
     if config["rerun"] == "all" or not record.checkpoints:
-        record.begin(config)
+        record.begin(config, kills)
     else:
-        record.resume(config)
+        record.resume(config, kills)
 
 
 def _limit_time(limit: Any) -> None:
@@ -176,7 +181,7 @@ def _status_of(failure: BaseException) -> Status:
 def _message(failure: BaseException, status: Status) -> str:
     """The failure as one message, without its remedy; with the exception's name unless that is common."""
     if status is Status.INTERRUPTED:
-        return INTERRUPTED
+        return ORPHANED if has_lost_parent() else INTERRUPTED
     problem = str(getattr(failure, "problem", failure))
     plain = isinstance(failure, ValueError | RuntimeError | TimedOut)
     return problem if plain else f"{type(failure).__name__}: {problem}"

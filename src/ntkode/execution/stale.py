@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkode.execution.fork_server import job_context
+from ntkode.orphans import interrupt_with_parent
 from ntkode.results import SOURCES_SHA256, RunRecord, user_code
 
 DATA = "data"
@@ -94,6 +96,7 @@ def _data_digest(config: Mapping[str, Any]) -> str | None:
 def _send_digest(sending: Connection, config: dict[str, Any]) -> None:
     from ntkode.studies.preparation import read_data  # here: the main process does not need these imports
 
+    interrupt_with_parent(signal.SIGKILL)
     with Path(os.devnull).open("w") as nowhere:  # the warnings on these data belong to runs
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)

@@ -7,9 +7,10 @@ from ntkode.results.code_digest import SOURCES_SHA256
 from ntkode.results.export import export
 from ntkode.results.identity import job_name, run_id, sweep_name
 from ntkode.results.load import NoResults, load, load_history
+from ntkode.results.lock import RunLocked
 from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, hardware, package_versions, provenance
-from ntkode.results.records import RunLocked, RunRecord, Status
+from ntkode.results.records import RunRecord, Status
 from ntkode.results.repair import mend, unreadable_file
 from ntkode.results.storage import RecordUnreadable, utc_now
 from ntkode.results.summary import summarise

@@ -8,7 +8,8 @@ from typing import Any
 
 from ntkode.results.copying import copy_record, inventory
 from ntkode.results.load import run_ids_of
-from ntkode.results.records import RunLocked, RunRecord, Status
+from ntkode.results.lock import RunLocked
+from ntkode.results.records import RunRecord, Status
 from ntkode.results.storage import RecordUnreadable
 from ntkode.results.sweeps import SweepIndex
 

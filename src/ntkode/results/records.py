@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Self
 
-import filelock
 import yaml
 
 from ntkode.files import NotRegular, open_regular, remove_asides, remove_folder, remove_link, write_atomically
+from ntkode.results.lock import run_lock
 from ntkode.results.storage import (
     RecordUnreadable,
     objects_at_once,
@@ -41,10 +41,6 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
     KILLED = "killed"
     TIMEOUT = "timeout"
-
-
-class RunLocked(RuntimeError):
-    """Another process holds the lock of the run."""
 
 
 class RunRecord:
@@ -106,6 +102,16 @@ class RunRecord:
         return None if stored is None else Status(stored["status"])
 
     @property
+    def kills(self) -> int:
+        """How often the run's process was killed since the run was begun or resumed on request.
+
+        Raises:
+            RecordUnreadable: `status.json` is corrupt.
+        """
+        stored = (self.status or {}).get("kills")
+        return stored if isinstance(stored, int) else 0
+
+    @property
     def config(self) -> dict[str, Any] | None:
         """`config.json`: the resolved config; None before `begin`."""
         return read_json(self.directory / "config.json")
@@ -149,11 +155,16 @@ class RunRecord:
 
     # -- writing
 
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Start a new record: delete an earlier attempt, store the config, set the status to running."""
+    def begin(self, config: Mapping[str, Any], kills: int = 0) -> None:
+        """Start a new record: delete an earlier attempt, store the config, set the status to running.
+
+        Args:
+            config: the resolved config.
+            kills: how often the run's process was killed before.
+        """
         self._close_history()
         # First, so that a record without numbers never has the status done.
-        self._write_status(Status.RUNNING, started=utc_now())
+        self._write_status(Status.RUNNING, started=utc_now(), kills=kills)
         remove_folder(self.checkpoints_dir)
         for leftover in (
             self._history_path,
@@ -167,10 +178,16 @@ class RunRecord:
         remove_asides(self.directory)
         self.store_config(config)
 
-    def resume(self, config: Mapping[str, Any]) -> None:
-        """Continue an earlier attempt: its status and summary are discarded, all else is kept."""
+    def resume(self, config: Mapping[str, Any], kills: int = 0) -> None:
+        """Continue an earlier attempt: its status and summary are discarded, all else is kept.
+
+        Args:
+            config: the resolved config.
+            kills: how often the run's process was killed before.
+        """
         self._close_history()
-        self.set_phase("resuming")
+        started = (self.status or {}).get("started") or utc_now()
+        self._write_status(Status.RUNNING, phase="resuming", started=started, kills=kills)
         (self.directory / "summary.json").unlink(missing_ok=True)
         for directory in (self.directory, self.checkpoints_dir):
             remove_asides(directory)
@@ -186,16 +203,20 @@ class RunRecord:
 
     def set_phase(self, text: str) -> None:
         """Set the status to running, with a text for the monitor that names the present phase."""
-        started = (self.status or {}).get("started") or utc_now()
-        self._write_status(Status.RUNNING, phase=text, started=started)
+        before = self.status or {}
+        started = before.get("started") or utc_now()
+        self._write_status(Status.RUNNING, phase=text, started=started, kills=before.get("kills", 0))
 
-    def finish(self, status: Status | str, message: str = "", remedy: str = "") -> None:
+    def finish(
+        self, status: Status | str, message: str = "", remedy: str = "", kills: int | None = None
+    ) -> None:
         """Record how the run ended; the checkpoints of a done run are deleted.
 
         Args:
             status: how the run ended.
             message: what happened; the texts of `remark` precede it.
             remedy: the override to try.
+            kills: how often the run's process was killed; None: as before.
 
         Raises:
             ValueError: an unknown status.
@@ -212,6 +233,7 @@ class RunRecord:
             phase=before.get("phase", ""),
             started=before.get("started"),
             finished=utc_now(),
+            kills=before.get("kills", 0) if kills is None else kills,
         )
         if Status(status) is Status.DONE:
             remove_folder(self.checkpoints_dir)
@@ -278,24 +300,14 @@ class RunRecord:
             patience: seconds to wait for another process to release the lock.
 
         Raises:
-            RunLocked: another process holds the lock.
+            RunLocked: another process holds the lock; the message names it.
             NotRegular: the run's folder is a link, which may lead out of the results folder.
         """
         if self.directory.is_symlink():
             raise NotRegular(f"{self.directory} is a link: replace it by the folder that it leads to")
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.directory / ".lock", timeout=patience)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise RunLocked(
-                f"another process is computing run {self.run_id} in {self.directory.parent}: "
-                "wait until it ends, or set results_dir=… to another folder"
-            ) from error
-        try:
+        with run_lock(self.directory, patience):
             yield
-        finally:
-            lock.release()
 
     @property
     def _history_path(self) -> Path:
@@ -310,9 +322,11 @@ class RunRecord:
         phase: str = "",
         started: str | None = None,
         finished: str | None = None,
+        kills: int = 0,
     ) -> None:
         content = {"status": status, "message": message, "remedy": remedy, "phase": phase}
-        self._write_json("status.json", {**content, "started": started, "finished": finished})
+        times = {"started": started, "finished": finished}
+        self._write_json("status.json", {**content, **times, **({"kills": kills} if kills else {})})
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.directory / name, to_json(content, indent=1))
