@@ -17,8 +17,11 @@ after every measurement. The exit code is 1 if the tests or a measurement of ntk
 from __future__ import annotations
 
 import argparse
+import errno
+import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +36,7 @@ import torch
 from gpu_tables import markdown
 from problem import Problem, draw
 from rich.console import Console
-from runner import Limits, run, watched
+from runner import Limits, end, run, watched
 
 from ntkode.files import write_atomically
 from ntkode.results import provenance, utc_now
@@ -128,12 +131,19 @@ class Campaign:
                 )
                 with self.console.status(f"{name}: {measurement.label}"):
                     skipped = {"status": "timeout", "reason": "no time left"}
-                    row = measurement.measure(left) if left > 0 else skipped
+                    row = self._row(measurement, left) if left > 0 else skipped
                 self.rows.append(
                     {"part": name, "measurement": measurement.label} | measurement.settings | row
                 )
                 self._show(self.rows[-1])
                 self._write()
+
+    def _row(self, measurement: Measurement, left: float) -> dict[str, Any]:
+        try:
+            return measurement.measure(left)
+        except Exception as error:  # the other measurements can still be made
+            reason = (str(error).splitlines() or [""])[0]
+            return {"status": "failed", "reason": f"{type(error).__name__}: {reason[:200]}"}
 
     def failed(self) -> list[str]:
         """A line for each measurement that failed, and for tests that did not end.
@@ -269,19 +279,31 @@ SHARES = {"tests": 0.3, "kernels": 0.5, "training": 0.35, "jobs": 0.35}
 def _command(command: Sequence[str], seconds: float, environment: dict[str, str]) -> dict[str, Any]:
     """Run a command of the repository; its status, seconds, last line and output."""
     begin = time.perf_counter()
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | environment, text=True, timeout=seconds, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        return {"status": "timeout", "reason": f"> {seconds:.0f} s", "output": output}
-    taken = {"seconds": time.perf_counter() - begin, "output": done.stdout}
-    if done.returncode == 0:
-        return {"status": "done", **taken}
-    last = (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return {"status": "failed", "reason": last[:300], **taken}
+    with tempfile.TemporaryFile() as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT
+        )
+        try:
+            process.wait(seconds)
+            result: dict[str, Any] = {"seconds": time.perf_counter() - begin}
+        except subprocess.TimeoutExpired:
+            result = {"status": "timeout", "reason": f"> {seconds:.0f} s"}
+        finally:
+            end(process)
+        file.seek(0)
+        result["output"] = file.read().decode(errors="replace")
+    if "status" in result:
+        return result
+    if process.returncode == 0:
+        return {"status": "done", **result}
+    return {"status": "failed", "reason": _reason(result["output"], process.returncode), **result}
+
+
+def _reason(output: str, returncode: int) -> str:
+    """What a command says of its failure: pytest's error, else the last line."""
+    lines = output.strip().splitlines() or [f"exit code {returncode}"]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines)[-1][:300]
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -302,7 +324,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--limit-seconds",
-        type=float,
+        type=_positive,
         default=LIMIT_SECONDS,
         metavar="S",
         help="seconds for all parts (default: %(default)g)",
@@ -317,17 +339,42 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(
             f"PyTorch {torch.__version__} finds no CUDA device here; --device cpu rehearses at small sizes"
         )
+    options.parts = list(dict.fromkeys(options.parts))
     options.out = options.out or OUT[options.device]
+    if options.out.suffix != ".json":
+        parser.error(f"--out {options.out}: the name must end in .json; the tables go beside it, as .md")
+    try:
+        _check_writable(options.out)
+    except OSError as error:
+        parser.error(f"--out {options.out} cannot be written: {error.strerror}")
     return options
+
+
+def _positive(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return seconds
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before the measurements rather than after the first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts and write the files; exit code 1 if `Campaign.failed` has lines."""
     campaign = Campaign(parsed(arguments))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it has started, as Ctrl-C does
     try:
         campaign.carry_out()
     except KeyboardInterrupt:
-        raise SystemExit(f"interrupted: {campaign.options.out} has the measurements so far") from None
+        kept = f"{campaign.options.out} has the measurements so far" if campaign.rows else "nothing measured"
+        raise SystemExit(f"interrupted: {kept}") from None
     print(campaign.options.out)
     if failed := campaign.failed():
         raise SystemExit("\n".join(failed))

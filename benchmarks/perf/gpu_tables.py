@@ -20,7 +20,7 @@ def markdown(record: dict[str, Any]) -> str:
     """The page of a record: the machine, and one section per part that has rows."""
     hardware, packages = record["hardware"], record["packages"]
     machine = ", ".join(hardware["gpus"]) or hardware["cpu"]
-    commit = str(record["git"]["commit"])[:7] + (
+    commit = (record["git"]["commit"] or "unknown")[:7] + (
         " with uncommitted changes" if record["git"]["dirty"] else ""
     )
     lines = [

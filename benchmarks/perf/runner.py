@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,20 @@ def watched(spec: dict[str, Any], limits: Limits, command: list[str]) -> Outcome
                     os.sched_setaffinity(process.pid, {spec["core"]})  # before it starts threads
                 killed = _watch(process, folder, limits)
             finally:
-                process.kill()
-                process.wait()
+                end(process)
         return Outcome(killed or _result(folder, process.returncode, log, limits), _kernel(folder))
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process and all that it started: they would compute on beside the next measurement."""
+    if process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for descendant in started:
+                with suppress(psutil.NoSuchProcess):
+                    descendant.kill()
+    process.wait()
 
 
 def on_all_cores(specs: Sequence[dict[str, Any]], limits: Limits, command: list[str]) -> Iterator[Outcome]:
@@ -173,7 +185,7 @@ def _result(folder: Path, returned: int, log: Path, limits: Limits) -> dict[str,
         return {"status": "failed", "reason": last[:200]}
     values: dict[str, Any] = json.loads(path.read_text())
     if "error" in values:
-        return {"status": "failed", "reason": values["error"]}
+        return {"status": "failed", "reason": values.pop("error"), **values}
     if values.get("seconds", 0.0) > limits.seconds:
         return {"status": "timeout", "reason": f"> {limits.seconds:.4g} s"}
     return {"status": "done"} | values

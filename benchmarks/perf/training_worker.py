@@ -149,7 +149,7 @@ def main(spec: dict[str, Any]) -> None:
             by_width[width] = step(spec | {"width": width}, meter)
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
-            watch.write(error=f"n = {width}: {type(error).__name__}: {reason[:200]}")
+            watch.write(error=f"n = {width}: {type(error).__name__}: {reason[:200]}", by_width=by_width)
             return
     watch.write(by_width=by_width)
 

@@ -1,10 +1,13 @@
 """`make gpu DEVICE=cpu`: every part at a small size; times are untested."""
 
+import importlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -15,6 +18,13 @@ PEERS = ["loop", "jacrev"]
 def run(script, *arguments):
     command = [sys.executable, SCRIPTS / script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+
+
+@pytest.fixture
+def perf(monkeypatch):
+    """Modules of benchmarks/perf by their names."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +91,78 @@ def test_tests_that_do_not_end_fail_the_command(tmp_path):
     assert "pytest -m gpu: no time left" in done.stderr
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_limit_that_is_no_time_is_refused(perf, capsys, seconds):
+    with pytest.raises(SystemExit):
+        perf("gpu").parsed(["--device", "cpu", "--limit-seconds", seconds])
+    assert "--limit-seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "gpu.md", "file/gpu.json", "folder.json"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_measurements(perf, capsys, tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(SystemExit):
+        perf("gpu").parsed(["--device", "cpu", "--out", str(tmp_path / name)])
+    assert f"--out {tmp_path / name}" in capsys.readouterr().err
+
+
+def test_a_part_that_is_named_twice_runs_once(perf):
+    assert perf("gpu").parsed(["--device", "cpu", "--parts", "jobs", "tests", "jobs"]).parts == [
+        "jobs",
+        "tests",
+    ]
+
+
+def test_an_error_of_one_measurement_leaves_the_others(perf, monkeypatch, tmp_path):
+    gpu = perf("gpu")
+
+    def full(_):
+        raise OSError("no space left\non the device")
+
+    rows = [
+        gpu.Measurement("full", full, {"overrides": "seed=1"}),
+        gpu.Measurement("done", lambda _: {"status": "done", "seconds": 1.0}, {"overrides": "seed=2"}),
+    ]
+    monkeypatch.setitem(gpu.PARTS, "jobs", lambda _: iter(rows))
+    options = ["--device", "cpu", "--parts", "jobs", "--out", str(tmp_path / "gpu.json")]
+    campaign = gpu.Campaign(gpu.parsed(options))
+    campaign.carry_out()
+    assert campaign.failed() == ["jobs, full: OSError: no space left"]
+    assert "| done | `seed=2` | done | 1 s |" in (tmp_path / "gpu.md").read_text()
+
+
+def test_a_page_says_that_the_commit_is_unknown(perf):
+    hardware = {"gpus": [], "cpu": "a CPU"}
+    record = {"hardware": hardware, "git": {"commit": None, "dirty": None}, "packages": {"torch": "2"}}
+    page = perf("gpu_tables").markdown(record | {"started": "2026-11-28T00:00:00", "rows": []})
+    assert "commit unknown." in page
+
+
+def test_a_width_that_fails_leaves_the_times_of_the_others(perf, tmp_path):
+    runner = perf("runner")
+    (tmp_path / "result.json").write_text(
+        '{"error": "n = 512: no memory", "by_width": {"256": {"seconds": 1}}}'
+    )
+    row = runner._result(tmp_path, 0, tmp_path / "log", runner.Limits(1.0, 1))
+    assert row == {"status": "failed", "reason": "n = 512: no memory", "by_width": {"256": {"seconds": 1}}}
+
+
+def test_an_end_from_outside_ends_all_processes(tmp_path):
+    command = [sys.executable, SCRIPTS / "gpu.py", "--device", "cpu", "--parts", "jobs"]
+    with subprocess.Popen(
+        [*command, "--out", tmp_path / "gpu.json"], stderr=subprocess.PIPE, text=True
+    ) as gpu:
+        started = []
+        while len(started) < 3 and gpu.poll() is None:
+            time.sleep(0.1)
+            started = psutil.Process(gpu.pid).children(recursive=True)
+        gpu.terminate()
+        assert "interrupted: nothing measured" in gpu.communicate(timeout=60)[1]
+    assert gpu.returncode == 1
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+
+
 def test_without_cuda_the_command_names_the_rehearsal():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -89,14 +171,9 @@ def test_without_cuda_the_command_names_the_rehearsal():
     assert "--device cpu" in done.stderr
 
 
-def test_the_packages_of_the_wheels_are_pinned():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        from wheels import PACKAGES
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def test_the_packages_of_the_wheels_are_pinned(perf):
     pinned = (SCRIPTS.parents[1] / "constraints.txt").read_text().lower().replace("_", "-")
-    for package in PACKAGES:
+    for package in perf("wheels").PACKAGES:
         assert f"{package}==" in pinned
 
 
