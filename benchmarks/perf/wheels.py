@@ -14,8 +14,10 @@ docs/running/launchers.md has the commands for a machine without PyTorch.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,22 +35,36 @@ PACKAGES = (
 def collect(packages: Sequence[str], folder: Path) -> list[Path]:
     """Build or download the wheels of `packages` into `folder`, without their dependencies.
 
+    They replace other versions, because pip refuses two versions of a package on one command line.
+
     Raises:
-        SystemExit: a package cannot be collected, or its wheel is for one platform only.
+        SystemExit: a package cannot be collected, its wheel is for one platform only, or the folder cannot be
+            written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    constraints = str(ROOT / "constraints.txt")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--constraint", constraints]
-    done = subprocess.run([*command, "--wheel-dir", str(folder), *packages], check=False)
-    if done.returncode:
-        raise SystemExit(f"pip could not collect {', '.join(packages)}")
-    wheels = sorted(folder.glob("*.whl"))
-    if platform := [wheel.name for wheel in wheels if not wheel.stem.endswith("-none-any")]:
-        raise SystemExit(
-            f"these wheels in {folder} are for one platform only: {', '.join(platform)}; "
-            "docs/running/launchers.md has the commands that collect all packages for this platform"
-        )
-    return wheels
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command += ["--constraint", str(ROOT / "constraints.txt")]
+    with tempfile.TemporaryDirectory() as temporary:
+        done = subprocess.run([*command, "--wheel-dir", temporary, *packages], check=False)
+        if done.returncode:
+            raise SystemExit(f"pip could not collect {', '.join(packages)}")
+        wheels = sorted(Path(temporary).glob("*.whl"))
+        if platform := [wheel.name for wheel in wheels if not wheel.stem.endswith("-none-any")]:
+            raise SystemExit(
+                f"these wheels are for one platform only: {', '.join(platform)}; "
+                "docs/running/launchers.md has the commands that collect all packages for this platform"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return [_placed(wheel, folder) for wheel in wheels]
+        except OSError as error:
+            raise SystemExit(f"--into {folder} cannot be written: {error.strerror}") from None
+
+
+def _placed(wheel: Path, folder: Path) -> Path:
+    package = wheel.name.partition("-")[0]
+    for other in folder.glob(f"{package}-*.whl"):
+        other.unlink()
+    return Path(shutil.copy(wheel, folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

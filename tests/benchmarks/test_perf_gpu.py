@@ -177,6 +177,43 @@ def test_the_packages_of_the_wheels_are_pinned(perf):
         assert f"{package}==" in pinned
 
 
+@pytest.fixture
+def collect(perf, monkeypatch):
+    """`wheels.collect`, for which pip has the wheels of the given names."""
+    wheels = perf("wheels")
+
+    def collected(names, folder):
+        def pip(command, check):
+            for name in names:
+                (Path(command[command.index("--wheel-dir") + 1]) / name).touch()
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr(wheels.subprocess, "run", pip)
+        return [wheel.name for wheel in wheels.collect(["some"], folder)]
+
+    return collected
+
+
+def test_a_wheel_replaces_other_versions_of_its_package(collect, tmp_path):
+    names = ["some-2.0-py3-none-any.whl", "some_more-1.0-py3-none-any.whl"]
+    for name in ["some-1.0-py3-none-any.whl", *names[1:]]:
+        (tmp_path / name).touch()
+    assert collect(names[:1], tmp_path) == names[:1]
+    assert sorted(wheel.name for wheel in tmp_path.iterdir()) == names
+
+
+def test_a_refused_wheel_is_not_left_in_the_folder(collect, tmp_path):
+    with pytest.raises(SystemExit, match="one platform"):
+        collect(["some-1.0-cp312-cp312-linux_x86_64.whl"], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_wheels_that_cannot_be_written_is_named(collect, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=f"--into {tmp_path}/file/wheels cannot be written: Not a directory"):
+        collect(["some-1.0-py3-none-any.whl"], tmp_path / "file" / "wheels")
+
+
 @pytest.mark.integration
 def test_wheels_are_collected(tmp_path):
     done = run("wheels.py", "omegaconf", "--into", tmp_path)
