@@ -114,6 +114,19 @@ def test_predicted_losses_are_those_of_linear_gradient_descent():
             assert values["loss/prediction_gap"] == pytest.approx(1 - ratio, rel=1e-4)
 
 
+def test_a_predicted_curve_starts_at_the_initial_loss_in_float64():
+    module = probed(small().float(), rows=50)
+    train = module.split("train")
+    train.x, train.y = train.x.float(), train.y.float()
+    residual = module.output("train") - train.y
+    assert residual.dtype == torch.float32
+    module.initial_measure = lanczos(lambda v: v, residual.double(), iterations=2)
+    module.losses = [0.5 * sum(float(r) ** 2 for r in residual.flatten())]
+    metric = metrics.LossPrediction()
+    metric.prepare(module)
+    assert metric.measure(module)["loss/predicted_ratio"] == pytest.approx(1, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("rows", "descends", "options", "applies"),
     [(6, True, {}, True), (5, True, {}, False), (6, False, {}, False), (6, True, {"sigma_w": 9.0}, False)],

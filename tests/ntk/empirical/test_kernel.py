@@ -339,6 +339,13 @@ def test_outputs_of_another_shape_are_named():
         empirical_ntk(model, inputs())
 
 
+def test_an_output_of_two_rows_for_one_sample_is_refused():
+    model = seeded(lambda: Model(lambda m, x: (x @ m.W).repeat(2, 1), W=(6, 3)))
+    for method in METHODS:
+        with pytest.raises(ValueError, match=r"shape \(2, 3\), not \(1, k\)"):
+            empirical_ntk(model, inputs(), method=method)
+
+
 def test_kernels_are_computed_under_no_grad_too():
     model, x = make("neural_ode"), inputs()
     with torch.no_grad():
