@@ -50,6 +50,7 @@ from gradient_worker import FEATURES, OURS, OUTPUTS, STEPS, Problem, installed
 from rich.console import Console
 from runner import HERE, Limits, on_all_cores, one_core, watched
 
+from ntkode.cli.refusal import check_writable, one_message
 from ntkode.files import write_atomically
 from ntkode.report import report_console
 from ntkode.results import provenance, utc_now
@@ -256,9 +257,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+@one_message("gradients", "give another file, as in --out FILE")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write files, print tables; exit code 1 if ntkode failed or equal gradients differ."""
     campaign = Campaign(parsed(arguments))
+    check_writable("--out", campaign.options.out)
     try:
         campaign.carry_out()
     except KeyboardInterrupt:

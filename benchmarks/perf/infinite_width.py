@@ -139,10 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     selected = [case for case in CASES if not options.activations or case.activation in options.activations]
     if not selected:
         parser.error(f"no case has an activation among {', '.join(options.activations)}")
+    path = options.out / "infinite_width.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     records = [run(case, options.rows, options.repeats) for case in selected]
     Console().print(table(records))
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "infinite_width.json"
     path.write_text(json.dumps({"hardware": hardware(), "cases": records}, indent=2) + "\n")
     print(path)
 
@@ -157,4 +157,6 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from ntkode.cli.refusal import one_message  # here: the measured processes import this module
+
+    one_message("infinite_width", "give another folder, as in --out FOLDER")(main)()

@@ -48,6 +48,7 @@ from runner import Limits, one_core, run
 from stopwatch import REPEATS, SHORT
 from tables import HEADINGS, TERMINAL_WIDTH, markdown, terminal, texts
 
+from ntkode.cli.refusal import check_writable, one_message
 from ntkode.files import write_atomically
 from ntkode.results import provenance, utc_now
 from ntkode.results.storage import to_json
@@ -203,9 +204,11 @@ def _size(text: str) -> tuple[int, int]:
     return int(samples), int(width)
 
 
+@one_message("ntk", "give another file, as in --out FILE")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write the files, print the table; exit code 1 if ntkode failed or kernels differ."""
     options = parsed(arguments)
+    check_writable("--out", options.out)
     campaign = Campaign(options, one_core(options.device))
     try:
         campaign.carry_out()

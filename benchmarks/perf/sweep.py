@@ -28,6 +28,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ntkode.cli.refusal import check_writable, one_message
+from ntkode.files import write_atomically
 from ntkode.results import RunRecord, SweepIndex
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +38,11 @@ LAUNCHERS = ("basic", "local")
 TRIAL_STEPS = 20
 
 
+@one_message("sweep", "give another file, as in --out FILE")
 def main() -> int:
     """Run both sweeps; print and store their times."""
     options = parsed(sys.argv[1:])
+    check_writable("--out", options.out)
     with tempfile.TemporaryDirectory() as folder:
         steps = steps_for(options.seconds, Path(folder))
         swept = {name: sweep(name, options.jobs, steps, Path(folder) / name) for name in LAUNCHERS}
@@ -51,8 +55,7 @@ def main() -> int:
         "local_to_basic": ratio,
         **swept,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(options.out, json.dumps(result, indent=1) + "\n")
     for name, measured in swept.items():
         print(f"{name}: {measured['seconds']:.1f} s, overhead per job {measured['overhead_median']:.2f} s")
     print(f"local takes {ratio:.2f} of basic on {result['cores']} cores: {options.out}")

@@ -3,11 +3,15 @@
 import os
 import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
+
+LONGEST_NAME = 255
+"""Bytes in a file's name, at most, on all common file systems."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -28,13 +32,17 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
     try:
         with aside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        if error.errno and str(error.filename) in ("None", str(aside)):  # name the file that the caller knows
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         aside.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
@@ -44,9 +52,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.close(directory)
 
 
+def prepare_folder(path: Path) -> None:
+    """Create a folder, unless it exists, and check that files can be written there.
+
+    Raises:
+        OSError: it cannot be created or written to; the error names it.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def is_file_name(text: str) -> bool:
-    """Whether `text` names a visible file of one folder: no path, no control characters."""
-    return bool(text) and not text.startswith(".") and not set(text) & {"/", "\\"} and text.isprintable()
+    """Whether `text` names a visible file of one folder: no path, no control characters, not too long."""
+    visible = bool(text) and not text.startswith(".") and text.isprintable()
+    return visible and not set(text) & {"/", "\\"} and len(text.encode()) <= LONGEST_NAME
 
 
 def remove_asides(directory: Path) -> None:

@@ -22,6 +22,8 @@ from rich.table import Table
 from ntkode import activations
 from ntkode.activations import Activation, Profile
 from ntkode.activations.smoothness import derivatives
+from ntkode.cli.refusal import one_message
+from ntkode.files import atomic_file, prepare_folder
 
 CURVES = (("φ", "#1b1b1b", "-"), ("φ′", "#0072b2", "-"), ("φ″", "#d55e00", "--"))
 TABLE_WIDTH = 112
@@ -80,6 +82,7 @@ def draw(selected: Sequence[Activation]) -> Figure:
     return figure
 
 
+@one_message("activations", "give another folder, as in --out FOLDER")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, print the table, save the figure and print its paths."""
     parser = argparse.ArgumentParser(
@@ -99,11 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     console = Console()
     Console(width=max(console.width, TABLE_WIDTH)).print(profile_table(selected))
-    options.out.mkdir(parents=True, exist_ok=True)
+    prepare_folder(options.out)
     figure = draw(selected)
     for suffix in ("png", "pdf"):
         path = options.out / f"activations.{suffix}"
-        figure.savefig(path, dpi=150)
+        with atomic_file(path) as file:
+            figure.savefig(file, dpi=150, format=suffix)
         print(path)
 
 

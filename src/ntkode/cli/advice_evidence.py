@@ -17,8 +17,9 @@ from ntkode.advice.advice_data import PACKAGED, AdviceData
 from ntkode.advice.collecting import collect, gradient_costs
 from ntkode.cli.choices import ROOT
 from ntkode.cli.pairs import parse_pairs
+from ntkode.cli.refusal import check_writable, one_message
 from ntkode.files import write_atomically
-from ntkode.results import NoResults, SweepIndex, load, sweep_name
+from ntkode.results import SweepIndex, load, sweep_name
 
 PERF = ROOT / "docs" / "perf" / "gradients.json"
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment" / "advice").glob("*.yaml"))
@@ -31,17 +32,17 @@ KEYS = {
 }
 
 
+@one_message("advice_evidence", "give others, as in out=FILE results=FOLDER perf=FILE", ValueError)
 def main(arguments: list[str]) -> None:
     """Read the runs and write the evidence; exits with a message if the runs give none."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments)
+    out = Path(settings.get("out", PACKAGED))
+    check_writable("out", out)
     wanted = settings["sweeps"].split(",") if "sweeps" in settings else SWEEPS
     folders = settings.get("results", "results").split(",")
     stored = [(folder, sweep) for folder in folders for sweep in SweepIndex.names(folder)]
-    try:
-        frames = [load(folder, sweep) for folder, sweep in stored if sweep in wanted]
-        costs = gradient_costs(Path(settings.get("perf", PERF)))
-    except (NoResults, ValueError) as error:
-        sys.exit(f"advice_evidence: {error}")
+    frames = [load(folder, sweep) for folder, sweep in stored if sweep in wanted]
+    costs = gradient_costs(Path(settings.get("perf", PERF)))
     evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else AdviceData()
     sizes = {name: len(getattr(evidence, name)) for name in ("gradient", "tolerated")}
     missing = [name for name, size in sizes.items() if not size]
@@ -50,7 +51,6 @@ def main(arguments: list[str]) -> None:
             f"advice_evidence: no done run of {', '.join(wanted)} gives {', '.join(missing)}: run make "
             "evidence, or name other sweeps by sweeps=…"
         )
-    out = Path(settings.get("out", PACKAGED))
     write_atomically(out, text(replace(evidence, costs=costs)))
     counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
     print(f"{out}: {counts}, from {sum(source.runs for source in evidence.sources)} runs")

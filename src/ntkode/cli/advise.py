@@ -31,10 +31,11 @@ from ntkode.checks import positive
 from ntkode.cli.choices import CONF
 from ntkode.cli.overrides import misused, unknown
 from ntkode.cli.pairs import parse_pairs, whole_pair
+from ntkode.cli.refusal import check_writable, one_message
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.files import write_atomically
 from ntkode.integrate import SolverFailure
-from ntkode.results import NoResults, load
+from ntkode.results import load
 from ntkode.training import Diverged
 
 # elu is omitted: its infinite-width kernel takes a minute or more at long horizons.
@@ -52,7 +53,7 @@ KEYS = {
     "out": "JSON file for the advice and its reasons",
 }
 OTHERS = "any override of benchmarks/run.py that is not advised: dataset=…, size=…, n_train=…, dtype=…"
-REFUSALS = (OSError, ValueError, NoResults, SolverFailure, Diverged, HydraException, OmegaConfBaseException)
+REFUSALS = (ValueError, SolverFailure, Diverged, HydraException, OmegaConfBaseException)
 # Keys that the advice sets, or that the theory does not cover.
 ADVISED = (
     "activation",
@@ -70,6 +71,7 @@ ADVISED = (
 NEEDED = {"model": "neural_ode", "loss": "squared", "model.subtract_initial_output": "true"}
 
 
+@one_message("advise", "give another file, as in out=FILE", *REFUSALS)
 def main(arguments: list[str]) -> None:
     """Print the advice; exits with a message if none can be given."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments, others=OTHERS)
@@ -79,42 +81,23 @@ def main(arguments: list[str]) -> None:
     register_resolvers()
     quiet_lightning()
     out = Path(settings["out"]) if "out" in settings else None
-    try:
-        check(settings)
-        if message := unknown(given) or misused(given):
-            print(f"advise: {message}", file=sys.stderr)
-            sys.exit(2)
-        request = requested(settings)
-        if out is not None:
-            check_writable(out)
-        evidence = AdviceData.read(Path(settings.get("evidence", PACKAGED)))
-        if "results" in settings:
-            evidence = evidence.joined(collect(load(settings["results"])))
-        with composer(CONF, given) as compose:
-            advice = advise(request, compose, evidence, notes.print, progress_bar(notes))
-    except REFUSALS as error:
-        sys.exit(f"advise: {error}")
+    check(settings)
+    if message := unknown(given) or misused(given):
+        print(f"advise: {message}", file=sys.stderr)
+        sys.exit(2)
+    request = requested(settings)
+    if out is not None:
+        check_writable("out", out)
+    evidence = AdviceData.read(Path(settings.get("evidence", PACKAGED)))
+    if "results" in settings:
+        evidence = evidence.joined(collect(load(settings["results"])))
+    with composer(CONF, given) as compose:
+        advice = advise(request, compose, evidence, notes.print, progress_bar(notes))
     console.print(rendered(advice, evidence))
     if out is not None:
         write_atomically(out, json.dumps(plain(advice, given, evidence), indent=1, ensure_ascii=False) + "\n")
         console.print(f"\n{out}")
     print(f"\n{command(advice, given)}")  # one line, so that it can be pasted from a narrow terminal
-
-
-def check_writable(out: Path) -> None:
-    """Check before the computation that `out` can be written.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        new = not out.exists()
-        out.touch()
-        if new:
-            out.unlink()
-    except OSError as error:
-        raise ValueError(f"out={out} cannot be written ({error})") from error
 
 
 def quiet_lightning() -> None:

@@ -20,10 +20,10 @@ from ntkode.advice.composing import composer
 from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
 from ntkode.cli.choices import CONF
 from ntkode.cli.pairs import parse_pairs, whole_pair
+from ntkode.cli.refusal import check_writable, one_message
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution.slurm import leave_task
-from ntkode.files import write_atomically
-from ntkode.results import NoResults
+from ntkode.files import prepare_folder, write_atomically
 
 KEYS = {
     "advice": "file written by benchmarks/advise.py with out=…",
@@ -35,6 +35,13 @@ KEYS = {
 }
 
 
+@one_message(
+    "advise_trial",
+    "give others, as in out=FILE results=FOLDER",
+    ValueError,
+    HydraException,
+    OmegaConfBaseException,
+)
 def main(arguments: list[str]) -> int:
     """Train and print the comparison; the exit code is 0 if all advised runs are done."""
     given, _ = parse_pairs(__doc__, KEYS, arguments)
@@ -43,19 +50,19 @@ def main(arguments: list[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     if "advice" not in given:
         sys.exit("advise_trial: advice=FILE is missing; python benchmarks/advise.py … out=FILE writes it")
-    try:
-        advice = read_advice(Path(given["advice"]))
-        seeds = [whole_pair("seeds", seed, least=0) for seed in given.get("seeds", "1,2,3").split(",")]
-        random = whole_pair("random", given.get("random", "6"), least=0)
-        settings = settings_of(advice, random, whole_pair("draw", given.get("draw", "0"), least=0))
-        with composer(CONF, advice["given"]) as compose:
-            for seed in seeds:
-                if compose([f"seed={seed}"])["dataset"].get("seed") == advice["draw"]:
-                    raise ValueError(f"seeds={seed} is the draw used for the advice: leave it out")
-            results = given.get("results", "results")
-            runs = run_trial(settings, seeds, compose, results, f"advice_{advice['dataset']}")
-    except (OSError, ValueError, NoResults, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"advise_trial: {error}")
+    advice = read_advice(Path(given["advice"]))
+    seeds = [whole_pair("seeds", seed, least=0) for seed in given.get("seeds", "1,2,3").split(",")]
+    random = whole_pair("random", given.get("random", "6"), least=0)
+    settings = settings_of(advice, random, whole_pair("draw", given.get("draw", "0"), least=0))
+    results = given.get("results", "results")
+    prepare_folder(Path(results))
+    if "out" in given:
+        check_writable("out", Path(given["out"]))
+    with composer(CONF, advice["given"]) as compose:
+        for seed in seeds:
+            if compose([f"seed={seed}"])["dataset"].get("seed") == advice["draw"]:
+                raise ValueError(f"seeds={seed} is the draw used for the advice: leave it out")
+        runs = run_trial(settings, seeds, compose, results, f"advice_{advice['dataset']}")
     console.print(trial_table(runs))
     if "out" in given:
         comparison = {

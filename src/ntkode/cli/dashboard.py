@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntkode.cli.pairs import parse_pairs
+from ntkode.cli.refusal import one_message
 from ntkode.files import write_atomically
 from ntkode.tracking.dashboard import Dashboard, dashboard
 from ntkode.tracking.wandb_server import ServerUnavailable, check_key, check_server, server_url
@@ -29,14 +30,12 @@ FLAGS = {"--dry-run": "write the specification to a file and send nothing"}
 REMEDY = "--dry-run writes the specification to a file"
 
 
+@one_message("dashboard", "give another file, as in out=FILE", ValueError)
 def main(arguments: list[str]) -> int:
     """Build workspace and report; the exit code is 0 on success."""
     settings, flags = parse_pairs(__doc__, KEYS, arguments, flags=FLAGS)
     project, sweep = settings.get("project", "ntkode"), settings.get("sweep")
-    try:
-        planned = dashboard(project, sweep, settings.get("entity", ""))
-    except ValueError as error:
-        sys.exit(f"dashboard: {error}")
+    planned = dashboard(project, sweep, settings.get("entity", ""))
     if flags.dry_run:
         return write(planned, Path(settings.get("out", "dashboard.json")))
     try:

@@ -7,10 +7,10 @@ recorded step).
 """
 
 import json
-import sys
 from typing import Any
 
 from ntkode.cli.pairs import folder_pair, parse_pairs
+from ntkode.cli.refusal import one_message
 from ntkode.results import NoResults, SweepIndex, export
 
 KEYS = {
@@ -24,23 +24,19 @@ FLAGS = {"--all": "all runs of the results folder, whatever their sweep"}
 OTHERS = "only runs whose config has this value or one of these: activation=tanh,relu model.width=256"
 
 
+@one_message("export", "give other folders, as in out=FOLDER results=FOLDER", ValueError)
 def main(arguments: list[str]) -> None:
     """Export the selected runs; exits with a message if there are none."""
     settings, flags = parse_pairs(__doc__, KEYS, arguments, flags=FLAGS, others=OTHERS)
     results = settings.get("results", "results")
     where = {key: value_list(value) for key, value in settings.items() if key not in KEYS}
-    try:
-        sweep = None if flags.all else settings.get("sweep") or SweepIndex.newest(results)
-        if sweep is None and not flags.all:
-            raise NoResults(f"no sweep is stored in {results!r}: run make run first, or give --all")
-        folder = settings.get("out") or ("export" if sweep is None else SweepIndex(results, sweep).directory)
-        status = settings["status"].split(",") if "status" in settings else None
-        formats = settings.get("format", "parquet,csv").split(",")
-        paths = export(
-            results, folder_pair("out", folder), sweep, status=status, where=where, formats=formats
-        )
-    except (NoResults, ValueError) as error:
-        sys.exit(f"export: {error}")
+    sweep = None if flags.all else settings.get("sweep") or SweepIndex.newest(results)
+    if sweep is None and not flags.all:
+        raise NoResults(f"no sweep is stored in {results!r}: run make run first, or give --all")
+    folder = settings.get("out") or ("export" if sweep is None else SweepIndex(results, sweep).directory)
+    status = settings["status"].split(",") if "status" in settings else None
+    formats = settings.get("format", "parquet,csv").split(",")
+    paths = export(results, folder_pair("out", folder), sweep, status=status, where=where, formats=formats)
     print(*paths, sep="\n")
 
 

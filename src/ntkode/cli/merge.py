@@ -7,12 +7,13 @@ kept. Corrupt records, and runs whose stored numbers differ, are listed, and the
 """
 
 import argparse
-import sys
 
 from ntkode.cli.pairs import folder_pair
-from ntkode.results import NoResults, merge
+from ntkode.cli.refusal import one_message
+from ntkode.results import merge
 
 
+@one_message("merge", "give other folders, as in into=FOLDER", ValueError)
 def main(arguments: list[str]) -> int:
     """Merge the folders; the exit code is 0 if every record is complete and none conflicts."""
     parser = argparse.ArgumentParser(
@@ -24,9 +25,6 @@ def main(arguments: list[str]) -> int:
     key, _, target = parsed.target.partition("=")
     if key != "into" or not target:
         parser.error(f"the last argument must be into=DIR, such as into=results; got {parsed.target!r}")
-    try:
-        merged = merge(parsed.sources, folder_pair("into", target))
-    except (NoResults, ValueError) as error:
-        sys.exit(f"merge: {error}")
+    merged = merge(parsed.sources, folder_pair("into", target))
     print(merged)
     return 1 if merged.conflicts or merged.skipped else 0

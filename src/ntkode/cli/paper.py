@@ -29,6 +29,7 @@ from rich.markup import escape
 from ntkode.cli.choices import CONF, ROOT
 from ntkode.cli.overrides import given, nearest
 from ntkode.cli.pairs import parse_pairs
+from ntkode.cli.refusal import one_message
 from ntkode.cli.resolvers import register_resolvers, workers
 from ntkode.cli.sweep import INTERRUPTED
 from ntkode.execution import wants_running
@@ -138,6 +139,7 @@ class Experiment:
         return [pd.read_csv(path) for path in sorted(self.index.directory.glob("*_verdicts.csv"))]
 
 
+@one_message("paper", "give another folder, as in results_dir=FOLDER", ValueError, HydraException)
 def main(arguments: list[str]) -> int:
     """Run the experiments that `arguments` name; the exit code."""
     register_resolvers()
@@ -155,8 +157,6 @@ def main(arguments: list[str]) -> int:
     console = report_console()
     try:
         run_all(experiments, console)
-    except HydraException as error:
-        sys.exit(f"paper: {error}")
     except KeyboardInterrupt:
         show_verdicts(experiments, console)
         console.print("interrupted: the same command runs the rest")

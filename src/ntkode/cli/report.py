@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ntkode.cli.pairs import folder_pair, parse_pairs
+from ntkode.cli.refusal import one_message
 from ntkode.report import report_console, report_sweep
 from ntkode.report.page import write_page
 from ntkode.results import PAGE, NoResults, SweepIndex
@@ -25,6 +26,7 @@ KEYS = {
 }
 
 
+@one_message("report", "give other folders, as in out=FOLDER results=FOLDER", ValueError)
 def main(arguments: list[str]) -> int:
     """Write the report; exits with a message if there is nothing to report.
 
@@ -38,20 +40,17 @@ def main(arguments: list[str]) -> int:
             "report: give sweep=NAME for one sweep's table and picture, or sweeps=NAME,NAME for the page"
         )
     console = report_console()
-    try:
-        out = folder_pair("out", settings["out"]) if "out" in settings else None
-        if "sweep" in settings:
-            report_sweep(results, settings["sweep"], console, out=out)
-            return 0
-        names = settings["sweeps"].split(",") if "sweeps" in settings else []
-        newest = SweepIndex.newest(results)
-        if newest is None:
-            raise NoResults(f"no sweep is stored in {results!r}: run make run first")
-        if not names:
-            report_sweep(results, newest, console)
-        return page(results, out or Path(results) / PAGE, names, console)
-    except (NoResults, ValueError) as error:
-        sys.exit(f"report: {error}")
+    out = folder_pair("out", settings["out"]) if "out" in settings else None
+    if "sweep" in settings:
+        report_sweep(results, settings["sweep"], console, out=out)
+        return 0
+    names = settings["sweeps"].split(",") if "sweeps" in settings else []
+    newest = SweepIndex.newest(results)
+    if newest is None:
+        raise NoResults(f"no sweep is stored in {results!r}: run make run first")
+    if not names:
+        report_sweep(results, newest, console)
+    return page(results, out or Path(results) / PAGE, names, console)
 
 
 def page(results: str, out: Path, sweeps: list[str], console: Console) -> int:

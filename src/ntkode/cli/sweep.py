@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import signal
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +20,12 @@ from rich.console import Console
 from ntkode.cli import run
 from ntkode.cli.choices import CONF
 from ntkode.cli.overrides import given, is_override, missing_extra, misused, single_run_sweep, unknown
+from ntkode.cli.refusal import one_message
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution import settle, wants_running
 from ntkode.execution.monitor import SweepMonitor
 from ntkode.execution.stale import stale_runs
-from ntkode.files import remove_link
+from ntkode.files import prepare_folder, remove_link
 from ntkode.orphans import kill_with_parent_in_environment
 from ntkode.report import report_console, report_sweep
 from ntkode.results import (
@@ -56,6 +56,7 @@ INFORMATIVE = (
 compose_and_run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run.run_config)
 
 
+@one_message("run", "set results_dir=… or sweep=… to another name")
 def main() -> int:
     """Run the command line; the exit code is 0 if every job is done."""
     kill_with_parent_in_environment()  # benchmarks/paper.py sets it
@@ -85,9 +86,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        Path(results_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=results_dir) as file:
-            file.write(b"?")
+        prepare_folder(Path(results_dir))
+        index.runs()
+    except RecordUnreadable as error:
+        print(error, file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"results_dir={results_dir} cannot be written to ({error}): set another", file=sys.stderr)
         return 2

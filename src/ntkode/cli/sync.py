@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 
 from ntkode.cli.pairs import parse_pairs
-from ntkode.results import NoResults
+from ntkode.cli.refusal import one_message
 from ntkode.tracking.wandb_sync import ServerUnavailable, offline_files, upload
 
 KEYS = {
@@ -22,6 +22,7 @@ KEYS = {
 FLAGS = {"--dry-run": "list the files that would be sent, and send nothing"}
 
 
+@one_message("sync", "give another folder, as in results=FOLDER", ValueError)
 def main(arguments: list[str]) -> int:
     """Upload the sweep's offline runs; the exit code is 0 if nothing is left to send."""
     settings, flags = parse_pairs(__doc__, KEYS, arguments, flags=FLAGS)
@@ -34,8 +35,6 @@ def main(arguments: list[str]) -> int:
         if flags.dry_run or not offline.waiting:
             return 0
         done = upload(offline.waiting, console, entity=settings.get("entity"))
-    except (NoResults, ValueError) as error:
-        sys.exit(f"sync: {error}")
     except ServerUnavailable as error:
         sys.exit(f"sync: {error}. Unsent runs stay in the results folder: run this command again later")
     console.print(f"{len(done.sent)} sent, {len(done.failed)} not", highlight=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ntkode.files import prepare_folder
 from ntkode.results.copying import copy_record, inventory
 from ntkode.results.load import run_ids_of
 from ntkode.results.lock import RunLocked
@@ -62,6 +63,7 @@ def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
     Raises:
         NoResults: a source does not exist.
         ValueError: a source is the target.
+        OSError: the target cannot be created or written to.
     """
     target = Path(target)
     folders = [Path(source) for source in sources]
@@ -70,7 +72,7 @@ def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
             raise ValueError(f"{source} is both a source and the target: merge into another folder")
     runs = {source: run_ids_of(source, None) for source in folders}  # all must exist before any is copied
     merged = Merged()
-    target.mkdir(parents=True, exist_ok=True)
+    prepare_folder(target)
     for source in folders:
         for run_id in runs[source]:
             try:

@@ -26,8 +26,10 @@ class SweepIndex:
     """
 
     def __init__(self, results_dir: Path | str, sweep: str) -> None:
-        if not sweep or sweep.startswith(".") or "/" in sweep or "\\" in sweep:
-            raise ValueError(f"sweep={sweep!r} cannot name a folder: use letters, digits and . _ + -")
+        if not is_file_name(sweep):
+            raise ValueError(
+                f"sweep={sweep!r} cannot name a folder: use at most 255 letters, digits and . _ + -"
+            )
         self.directory = Path(results_dir) / SWEEPS / sweep
         self._path = self.directory / "index.jsonl"
 
