@@ -144,6 +144,22 @@ def test_what_cannot_be_split_is_an_error_before_training(run, overrides, named,
     assert record.history() == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "problem", "remedy"),
+    [
+        ("trainer.accelerator=tpu", "trainer.accelerator=tpu is none of cpu, gpu", "trainer.accelerator=cpu"),
+        ("trainer.accelerator=mps", "trainer.accelerator=mps is none of cpu, gpu", "trainer.accelerator=cpu"),
+        ("trainer.devices=2", "trainer.devices=2 needs trainer=ddp", "trainer=ddp"),
+        ("trainer=gpu trainer.devices=2", "needs trainer=ddp", "trainer=ddp trainer.accelerator=gpu"),
+    ],
+)
+def test_a_trainer_that_no_run_can_use_names_the_override_to_try(run, overrides, problem, remedy):
+    record = run("metrics=none", *overrides.split())
+    assert problem in record.status["message"]
+    assert record.status["remedy"] == remedy
+    assert record.history() == []
+
+
 def test_a_failure_of_any_rank_is_the_run_s(run):
     record = run("metrics=none", "trainer=ddp", "optimizer.lr=1e6")
     assert record.status["status"] in ("diverged", "solver_failed"), record.status

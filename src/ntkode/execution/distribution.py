@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from ntkode.checks import whole_number
+from ntkode.checks import SettingError, whole_number
 from ntkode.execution.fork_server import HELD_BACK, job_context
-from ntkode.execution.gpus import GPU_NAMES, require_gpus
+from ntkode.execution.gpus import ACCELERATORS, GPU_NAMES, require_gpus
 from ntkode.execution.group import EXPLICIT, GRACE, Others, Place, joined
 from ntkode.execution.slurm import Task, connect_to_first_task, this_task
 from ntkode.orphans import interrupt_with_parent
@@ -92,11 +92,17 @@ def _rank_count(config: Config, task: Task | None) -> int:
     trainer = config.get("trainer")
     if not trainer:
         return 1
+    accelerator = trainer["accelerator"]
+    if isinstance(accelerator, str) and accelerator not in ACCELERATORS:
+        problem = f"trainer.accelerator={accelerator} is none of {', '.join(ACCELERATORS)}"
+        raise SettingError(problem, "trainer.accelerator=cpu")
     devices = whole_number("trainer.devices", trainer["devices"], least=1)
     nodes = whole_number("trainer.num_nodes", trainer.get("num_nodes", 1), least=1)
     tasks = 1 if task is None else task.tasks
     if devices * nodes > 1 and not trainer.get("strategy"):
-        raise ValueError(f"trainer.devices={devices} needs trainer=ddp: one process uses one device")
+        problem = f"trainer.devices={devices} needs trainer=ddp: one process uses one device"
+        gpu = " trainer.accelerator=gpu" if accelerator in GPU_NAMES else ""
+        raise SettingError(problem, f"trainer=ddp{gpu}")
     if tasks > 1 and tasks != devices * nodes:
         raise ValueError(
             f"the SLURM job has {tasks} tasks, but trainer.devices={devices} and trainer.num_nodes={nodes} "
@@ -106,7 +112,7 @@ def _rank_count(config: Config, task: Task | None) -> int:
         raise ValueError(
             f"trainer.num_nodes={nodes} needs hydra/launcher=slurm, which starts one task per rank"
         )
-    if trainer["accelerator"] in GPU_NAMES:
+    if accelerator in GPU_NAMES:
         require_gpus(devices if tasks == 1 else 1, config["choices"]["trainer"])
     return devices * nodes
 

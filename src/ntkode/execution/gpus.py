@@ -16,6 +16,8 @@ from ntkode.checks import SettingError
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 # Values of `trainer.accelerator`.
 GPU_NAMES = ("gpu", "cuda")
+# Runs support CPUs and CUDA GPUs; `auto` takes a GPU if there is one.
+ACCELERATORS = ("cpu", *GPU_NAMES, "auto")
 
 
 def visible_gpus() -> list[str]:
