@@ -1,5 +1,7 @@
-"""Files that appear whole or not at all, and regular files in folders that may come from another machine."""
+"""Files that appear whole or not at all, files that grow by whole lines, and files that are no links."""
 
+import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -66,6 +68,42 @@ def prepare_folder(path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add `line` to a file, to which several processes may add lines at the same time.
+
+    An incomplete last line, which a power cut or a full disk leaves, is removed first. If `line` is empty,
+    nothing else happens. The line is on the disk (fsync) when the function returns.
+
+    Raises:
+        OSError: the line could not be written completely, and the file is as before.
+    """
+    with open_regular(path, "a+b") as file:
+        descriptor = file.fileno()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # released when the file is closed
+        end = _end_of_lines(descriptor)
+        os.ftruncate(descriptor, end)
+        content = f"{line}\n".encode() if line else b""
+        try:
+            if os.write(descriptor, content) < len(content):  # a full disk takes a part, without an error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """The size of a file without an incomplete last line."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - 4096)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
 def is_file_name(text: str) -> bool:
     """Whether `text` names a visible file of one folder: no path, no control characters, not too long."""
     visible = bool(text) and not text.startswith(".") and text.isprintable()
@@ -89,9 +127,27 @@ def open_regular(path: Path, mode: str = "rb") -> IO[Any]:
         NotRegular: the file or its folder is a link, or it is no regular file; it is not read or changed.
         OSError: as for `open`.
     """
-    if path.parent.is_symlink():
-        raise NotRegular(f"{path.parent} is a link: replace it by the folder that it leads to")
+    _check_folder(str(path))
     return open(path, mode, encoding=None if "b" in mode else "utf-8", opener=_open)
+
+
+def read_regular(path: Path | str) -> bytes:
+    """The content of a regular file; twice as fast as `open_regular`, for the many small files of records.
+
+    Raises:
+        NotRegular: as for `open_regular`.
+        OSError: as for `open_regular`.
+    """
+    name = str(path)
+    _check_folder(name)
+    descriptor = _open(name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, os.fstat(descriptor).st_size + 1)
+        while more := os.read(descriptor, 2**20):  # a read returns at most 2 GiB
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def remove_link(path: Path) -> None:
@@ -108,6 +164,12 @@ def remove_folder(path: Path) -> None:
     """Delete a folder and its contents as far as possible; of a link only the link."""
     remove_link(path)
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_folder(path: str) -> None:
+    folder = os.path.dirname(path)  # noqa: PTH120 (a Path costs more than the check)
+    if os.path.islink(folder):  # noqa: PTH114
+        raise NotRegular(f"{folder} is a link: replace it by the folder that it leads to")
 
 
 def _open(path: str, flags: int) -> int:

@@ -6,6 +6,7 @@ import pytest
 
 from ntkode.report.claims.claims import Verdict
 from ntkode.results import RunRecord, SweepIndex
+from ntkode.results.status import write_status
 
 COARSE = "++metrics.gradient.max_steps=20"  # refining the reference of relu's gradient takes seconds
 SMALL = ("n_train=24", "n_test=10", "steps=4", "model.width=12", "dataset=digits", "seed=0")
@@ -86,11 +87,10 @@ def test_the_time_left_follows_the_pace_of_this_machine(paper, tmp_path, monkeyp
         SweepIndex(tmp_path, first.index.directory.name).add(record.run_id, f"job {number}", number)
         record.begin({})
         record.finish("done")
-        status = record.directory / "status.json"
         stored = record.status
         began = datetime.fromisoformat(stored["started"])
         finished = (began + timedelta(seconds=2 * first.guess)).isoformat()
-        status.write_text(status.read_text().replace(stored["finished"], finished))
+        write_status(record.directory / "status.json", stored | {"finished": finished})
     minutes = 2 * (58 * first.guess + 60 * second.guess) / 60
     assert paper.left(both, both) == f"about {minutes:.0f} minutes left"
 

@@ -144,25 +144,35 @@ def test_a_job_that_blocks_all_signals_is_killed(config, monkeypatch):
         ("status.json", '{"status": "so-so"}'),
         ("config.json", ""),
         ("summary.json", '{"step": 1'),
-        ("provenance.json", "\0\0"),
+        ("summary.json", None),
+        ("history.jsonl", '{"step": 0}\n'),
+        ("history.jsonl", None),
     ],
 )
-def test_a_corrupt_record_is_a_failed_run_that_rerun_failed_computes_again(config, name, content):
-    job = config()
+def test_the_same_command_computes_a_damaged_run_again(config, capfd, name, content):
+    job = config(rows=3)
     run_job(job, "")
     record = record_of(job)
-    record.write_summary({"step": 1})
-    record.write_provenance({"threads": 1})
-    history = record.history()
-    (record.directory / name).write_text(content)
-    assert run_job(job, "") is Status.ERROR
-    assert record.status["message"] == f"{name} is corrupt; the history is kept"
-    assert record.status["remedy"] == "rerun=failed"
-    assert record.history() == history
-    assert record.config == job
-    assert record.summary()["step"] == 1
-    assert load(job["results_dir"])["status"].tolist() == ["error"]
-    assert run_job(config(rerun="failed"), "") is Status.DONE
+    record.write_summary({"step": 2})
+    record.finish("done")
+    path = record.directory / name
+    path.unlink() if content is None else path.write_text(content)
+    assert run_job(job, "") is Status.DONE
+    assert f"{record.run_id}: " in capfd.readouterr().err
+    assert name in record.status["message"]
+    assert record.status["message"].startswith("computed again because ")
+    assert [row["step"] for row in record.history()] == [0, 1, 2]
+    assert load(job["results_dir"])["status"].tolist() == ["done"]
+    assert run_job(job, "") is Status.DONE
+    assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_run_that_cannot_be_computed_again_is_not_done(config):
+    run_job(config(), "")
+    record = record_of(config())
+    (record.directory / "history.jsonl").unlink()
+    assert run_job(config(logger="nowhere.Tracker"), "") is Status.ERROR
+    assert record.status["message"].startswith("computed again because history.jsonl is missing; ImportError")
 
 
 def test_a_run_that_another_sweep_has_done_meanwhile_is_kept(config, monkeypatch):

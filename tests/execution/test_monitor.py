@@ -9,6 +9,7 @@ from rich.console import Console
 from ntkode.execution import monitor as monitor_module
 from ntkode.execution.monitor import SweepMonitor
 from ntkode.results import RunRecord, SweepIndex, records
+from ntkode.results.status import write_status
 
 
 class Jobs:
@@ -26,6 +27,12 @@ class Jobs:
         SweepIndex(self.directory, "s").add(name, f"activation={name}")
         record.begin({"steps": steps})
         return record
+
+    def finish_earlier(self, record, *end):
+        """End the run before the monitor started."""
+        record.finish(*end)
+        earlier = record.status | {"finished": "2000-01-01T00:00:00.000+00:00"}
+        write_status(record.directory / "status.json", earlier)
 
     def poll(self):
         """Read the records; the text that this prints, without the terminal's control codes."""
@@ -104,10 +111,7 @@ def test_only_runs_added_since_it_began_to_watch(jobs):
 def test_the_end_of_an_earlier_attempt_is_no_end(jobs):
     record = jobs.add("tanh")
     record.append({"step": 7})
-    record.finish("error", "earlier trouble")
-    # The attempt ended before the monitor started.
-    status = record.directory / "status.json"
-    status.write_text(re.sub(r'("finished": ")\d{4}', r"\g<1>2000", status.read_text()))
+    jobs.finish_earlier(record, "error", "earlier trouble")
     with jobs.monitor as monitor:
         monitor.watch("s")
         SweepIndex(jobs.directory, "s").add("tanh", "activation=tanh")
@@ -140,13 +144,24 @@ def test_a_second_attempt_does_not_set_the_clock_back(jobs, monkeypatch):
 
 def test_a_stored_run_that_is_skipped_is_labelled_stored(jobs):
     record = jobs.add("tanh")
-    record.finish("done")
-    status = record.directory / "status.json"
-    status.write_text(re.sub(r'("finished": ")\d{4}', r"\g<1>2000", status.read_text()))
+    jobs.finish_earlier(record, "done")
     with jobs.monitor as monitor:
         monitor.watch("s")
         SweepIndex(jobs.directory, "s").add("tanh", "activation=tanh")
     assert "✓ stored" in jobs.text()
+
+
+def test_a_damaged_run_is_not_labelled_stored(jobs):
+    record = jobs.add("tanh")
+    record.append({"step": 9})
+    jobs.finish_earlier(record, "done")
+    (record.directory / "history.jsonl").write_text("")
+    with jobs.monitor as monitor:
+        monitor.watch("s")
+        SweepIndex(jobs.directory, "s").add("tanh", "activation=tanh")
+        assert jobs.poll() == ""
+    assert "✓ stored" not in jobs.text()
+    assert "✗ history.jsonl is damaged: 0 bytes, recorded 12" in jobs.text()
 
 
 def test_an_unreadable_record_is_skipped_not_raised(jobs):

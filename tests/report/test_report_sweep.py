@@ -36,6 +36,7 @@ def test_a_sweep_that_has_only_failed_is_reported(store):
     record = store("tanh", steps=0, status="error", message="broke")
     (record.directory / "history.jsonl").unlink()
     (record.directory / "summary.json").unlink()
+    record.finish("error", "broke")
     output = io.StringIO()
     report_sweep(store.results_dir, "s", Console(file=output, width=100))
     assert "broke" in output.getvalue()

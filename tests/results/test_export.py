@@ -13,9 +13,8 @@ from ntkode.results import export, load, load_history
 def folder(tmp_path):
     folder = tmp_path / "results"
     for run_id, rate in (("a", "auto"), ("b", 0.1), ("c", None)):
-        record = store(folder, run_id)
-        config = record.config | {"lr": rate, "layers": [64, 64], "flag": True if run_id == "a" else None}
-        (record.directory / "config.json").write_text(json.dumps(config))
+        flag = True if run_id == "a" else None
+        store(folder, run_id, config={"lr": rate, "layers": [64, 64], "flag": flag})
     store(folder, "d", status="diverged")
     return folder
 

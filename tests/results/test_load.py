@@ -36,7 +36,9 @@ def test_one_row_a_run(tmp_path):
 
 def test_the_code_that_computed_a_run_is_a_column(tmp_path):
     git = {"commit": "abc", "dirty": True}
-    store(tmp_path, "tanh").write_provenance({"git": git, "sources_sha256": "f00"})
+    record = store(tmp_path, "tanh")
+    record.write_provenance({"git": git, "sources_sha256": "f00"})
+    record.finish("done")
     store(tmp_path, "relu")
     runs = load(tmp_path).set_index("run_id")
     assert runs.loc["tanh-0", ["git.commit", "git.dirty", "sources_sha256"]].tolist() == ["abc", True, "f00"]

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.results.stored import store
+from tests.results.stored import forget_digests, store
 
-from ntkode.results import NoResults, RunRecord, SweepIndex, copying, load, merge
+from ntkode.results import NoResults, RunRecord, SweepIndex, copying, damage, load, merge
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_corrupt_and_unfinished_records_are_named_and_not_copied(folders):
         "summary.json": "",
     }
     for number, (file, content) in enumerate(contents.items()):
-        (store(one, f"bad{number}", sweep="s").directory / file).write_text(content)
+        (forget_digests(store(one, f"bad{number}", sweep="s")).directory / file).write_text(content)
     (store(one, "half", sweep="s").directory / "config.json").unlink()
     RunRecord.open(one, "runs").begin({"steps": 1})
     store(one, "good", sweep="s")
@@ -146,12 +146,42 @@ def test_a_copy_that_fails_leaves_what_was_there(folders, monkeypatch):
     assert [path.name for path in target.iterdir()] == ["a"]
 
 
-def test_lines_of_an_index_that_are_no_jobs_are_left_out(folders):
+@pytest.mark.parametrize("name", ["history.jsonl", "summary.json", "config.yaml"])
+@pytest.mark.parametrize("damaged_first", [True, False])
+@pytest.mark.parametrize("digests", [True, False])
+def test_of_two_records_the_whole_one_is_kept(folders, name, damaged_first, digests):
+    one, two, target = folders
+    damaged, whole = store(one, "a"), store(two, "a")
+    if not digests:
+        for record in (damaged, whole):
+            forget_digests(record)
+    (damaged.directory / name).write_text('{"step": 0, "loss/train": 2.0}\n')
+    merged = merge([one, two] if damaged_first else [two, one], target)
+    if name != "config.yaml" or digests:  # records without digests are not compared with config.yaml
+        assert str(merged).count("skipped: ") == 1
+    record = RunRecord.open(target, "a")
+    assert len(record.history()) == 3
+    assert record.summary()["loss/train"] == pytest.approx(1 / 3)
+    assert damage(record) is None
+
+
+def test_a_damaged_record_of_the_target_is_replaced_by_a_whole_one(folders):
+    one, _, target = folders
+    (store(target, "a").directory / "history.jsonl").write_text("")
+    store(one, "a")
+    merged = merge([one], target)
+    assert merged.replaced == ["a"]
+    assert "history.jsonl is damaged" in merged.skipped[str(target / "a")]
+    assert damage(RunRecord.open(target, "a")) is None
+
+
+def test_lines_of_an_index_that_are_not_jobs_are_named(folders):
     one, _, target = folders
     store(one, "a", sweep="s")
     with (one / "sweeps" / "s" / "index.jsonl").open("a") as file:
-        file.write(json.dumps({"job": "half"}) + "\n" + '{"run_id": "b", ')
-    merge([one], target)
+        file.write(json.dumps({"job": "half"}) + '\n[1]\nnull\n7\n{"run_id": "b", ')
+    merged = merge([one], target)
+    assert merged.skipped[str(one / "sweeps" / "s")].count("is not a job") == 5
     assert SweepIndex(target, "s").runs() == {"run=a": "a"}
 
 

@@ -42,6 +42,103 @@ def test_a_torn_line_is_left_out(tmp_path):
     assert index.runs() == {"a": "r1"}
 
 
+@pytest.mark.parametrize("cut", [1, 5, 100])
+def test_a_torn_line_is_removed_before_the_next_job_is_added(tmp_path, cut):
+    index = SweepIndex(tmp_path, "s")
+    for number in range(3):
+        index.add(f"r{number}", f"job {number}", number)
+    path = index.directory / "index.jsonl"
+    os.truncate(path, path.stat().st_size - cut)
+    index.add("r2", "job 2", 2)
+    assert list(index.runs().values()) == ["r0", "r1", "r2"]
+    assert index.problems() == []
+
+
+def test_jobs_added_after_a_repair_are_those_after_its_size(tmp_path):
+    index = SweepIndex(tmp_path, "s")
+    index.add("r1", "a")
+    index.add("r2", "b")
+    path = index.directory / "index.jsonl"
+    os.truncate(path, path.stat().st_size - 10)
+    index.repair()
+    since = index.size()
+    index.add("r2", "b")
+    assert index.runs(since) == {"b": "r2"}
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_torn_line_longer_than_a_block_is_removed(tmp_path):
+    index = SweepIndex(tmp_path, "s")
+    index.add("r1", "a")
+    with (index.directory / "index.jsonl").open("a") as file:
+        file.write("x" * 10_000)
+    index.add("r2", "b")
+    assert list(index.runs()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[1, 2]", "no JSON object"),
+        ("7", "no JSON object"),
+        ("null", "no JSON object"),
+        ('{"run_id": "b", "jo', "no JSON object"),
+        ("\x00\x00", "no JSON object"),
+        ("[" * 100_000, "no JSON object"),
+        ('{"job": "half"}', "run_id=None"),
+        ('{"run_id": "../../b", "job": "b", "number": 0}', "run_id='../../b'"),
+        ('{"run_id": ["b"], "job": "b", "number": 0}', "run_id="),
+        ('{"run_id": "b", "job": ["b"], "number": 0}', "no job"),
+        ('{"run_id": "b", "job": "b", "number": null}', "no number"),
+        ('{"run_id": "b", "job": "b", "number": "1"}', "no number"),
+        ('{"run_id": "b", "job": "b", "number": 0, "choices": {"activation": ["a"]}}', "choices="),
+        ('{"run_id": "b", "job": "b", "number": 0, "sha256": "0123"}', "sha256"),
+    ],
+)
+def test_lines_that_are_not_jobs_are_named_and_left_out(tmp_path, line, reason):
+    index = SweepIndex(tmp_path, "s")
+    index.add("r1", "a")
+    with (index.directory / "index.jsonl").open("a") as file:
+        file.write(line + "\n\n")
+    index.add("r2", "c", 1)
+    assert index.runs() == {"a": "r1", "c": "r2"}
+    [problem] = index.problems()
+    assert "index.jsonl, line 2, is not a job" in problem
+    assert reason in problem
+
+
+def test_a_changed_digit_is_named(tmp_path):
+    index = SweepIndex(tmp_path, "s")
+    index.add("r1", "width=64", choices={"activation": "power2"})
+    path = index.directory / "index.jsonl"
+    path.write_text(path.read_text().replace("power2", "power3"))
+    assert index.runs() == {}
+    assert "sha256" in index.problems()[0]
+
+
+def test_lines_of_earlier_versions_have_no_digest(tmp_path):
+    index = SweepIndex(tmp_path, "s")
+    index.add("r1", "a")
+    with (index.directory / "index.jsonl").open("a") as file:
+        file.write('{"run_id": "r2", "job": "b", "number": 1, "added": "2025"}\n')
+    assert index.runs() == {"a": "r1", "b": "r2"}
+    assert not index.problems()
+
+
+def test_a_line_for_which_there_is_no_room_is_an_error_and_leaves_the_index_as_it_was(tmp_path, monkeypatch):
+    index = SweepIndex(tmp_path, "s")
+    index.add("r1", "a")
+    before = (index.directory / "index.jsonl").read_bytes()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:10]))
+    with pytest.raises(OSError, match=r"No space left on device.*index\.jsonl"):
+        index.add("r2", "b")
+    monkeypatch.undo()
+    assert (index.directory / "index.jsonl").read_bytes() == before
+    index.add("r2", "b")
+    assert list(index.runs()) == ["a", "b"]
+
+
 def add_many(directory, worker):
     for number in range(50):
         SweepIndex(directory, "s").add(f"run-{worker}-{number}", f"job {worker} {number}")

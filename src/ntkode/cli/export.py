@@ -9,6 +9,9 @@ recorded step).
 import json
 from typing import Any
 
+from rich.console import Console
+
+from ntkode.cli.omissions import printed_omissions
 from ntkode.cli.pairs import folder_pair, parse_pairs
 from ntkode.cli.refusal import one_message
 from ntkode.results import NoResults, SweepIndex, export
@@ -25,8 +28,12 @@ OTHERS = "only runs whose config has this value or one of these: activation=tanh
 
 
 @one_message("export", "give other folders, as in out=FOLDER results=FOLDER", ValueError)
-def main(arguments: list[str]) -> None:
-    """Export the selected runs; exits with a message if there are none."""
+def main(arguments: list[str]) -> int:
+    """Export the selected runs; exits with a message if there are none.
+
+    Returns:
+        The exit code: 1 if runs are left out.
+    """
     settings, flags = parse_pairs(__doc__, KEYS, arguments, flags=FLAGS, others=OTHERS)
     results = settings.get("results", "results")
     where = {key: value_list(value) for key, value in settings.items() if key not in KEYS}
@@ -36,8 +43,12 @@ def main(arguments: list[str]) -> None:
     folder = settings.get("out") or ("export" if sweep is None else SweepIndex(results, sweep).directory)
     status = settings["status"].split(",") if "status" in settings else None
     formats = settings.get("format", "parquet,csv").split(",")
-    paths = export(results, folder_pair("out", folder), sweep, status=status, where=where, formats=formats)
+    with printed_omissions(Console(stderr=True)) as omissions:
+        paths = export(
+            results, folder_pair("out", folder), sweep, status=status, where=where, formats=formats
+        )
     print(*paths, sep="\n")
+    return 1 if omissions else 0
 
 
 def value_list(text: str) -> list[Any]:

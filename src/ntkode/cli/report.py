@@ -8,10 +8,12 @@ one self-contained HTML file, with figures and tables as separate files. The sec
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
+from ntkode.cli.omissions import printed_omissions
 from ntkode.cli.pairs import folder_pair, parse_pairs
 from ntkode.cli.refusal import one_message
 from ntkode.report import report_console, report_sweep
@@ -31,15 +33,22 @@ def main(arguments: list[str]) -> int:
     """Write the report; exits with a message if there is nothing to report.
 
     Returns:
-        The exit code: 1 if the page lacks a study or runs.
+        The exit code: 1 if runs are left out, or the page lacks a study.
     """
     settings, _ = parse_pairs(__doc__ or "", KEYS, arguments)
-    results = settings.get("results", "results")
     if {"sweep", "sweeps"} <= settings.keys():
         sys.exit(
             "report: give sweep=NAME for one sweep's table and picture, or sweeps=NAME,NAME for the page"
         )
     console = report_console()
+    with printed_omissions(console) as omissions:
+        code = report(settings, console)
+    return 1 if omissions else code
+
+
+def report(settings: Mapping[str, str], console: Console) -> int:
+    """Report what the `settings` of the command line ask for; the exit code."""
+    results = settings.get("results", "results")
     out = folder_pair("out", settings["out"]) if "out" in settings else None
     if "sweep" in settings:
         report_sweep(results, settings["sweep"], console, out=out)

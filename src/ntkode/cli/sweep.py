@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import OmegaConf
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from ntkode.cli import run
 from ntkode.cli.choices import CONF
+from ntkode.cli.omissions import printed_omissions
 from ntkode.cli.overrides import given, is_override, missing_extra, misused, single_run_sweep, unknown
 from ntkode.cli.refusal import one_message
 from ntkode.cli.resolvers import register_resolvers
@@ -88,6 +90,7 @@ def main() -> int:
     try:
         prepare_folder(Path(results_dir))
         index.runs()
+        index.repair()
     except RecordUnreadable as error:
         print(error, file=sys.stderr)
         return 2
@@ -122,11 +125,10 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
                 settle_all(results_dir, index.runs(since).values(), interrupted)
     finally:
         jobs = index.runs(since)
-        if jobs:
-            show(results_dir, sweep, console)
+        complete = show(results_dir, sweep, console) if jobs else False
         show_best(index, console)
     records = [RunRecord.open(results_dir, run_id) for run_id in jobs.values()]
-    statuses = [record.status or {} for record in records]
+    statuses = [stored_status(record) for record in records]
     failed = [status for status in statuses if status.get("status") != Status.DONE]
     kept = sum(was_refused(record, began) for record in records)
     if kept:
@@ -141,8 +143,8 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
         )
     report_stale(
         [
-            RunRecord.open(results_dir, run_id)
-            for run_id, status in zip(jobs.values(), statuses, strict=True)
+            record
+            for record, status in zip(records, statuses, strict=True)
             if (status.get("finished") or began) < began
         ],
         console,
@@ -150,7 +152,14 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
     if interrupted:
         console.print("interrupted: the same command runs the rest")
         return INTERRUPTED
-    return 0 if jobs and not failed and not older else 1
+    return 0 if complete and not failed and not older else 1
+
+
+def stored_status(record: RunRecord) -> dict[str, Any]:
+    """The content of the run's `status.json`; empty if it is missing or corrupt."""
+    with suppress(OSError, RecordUnreadable):
+        return record.status or {}
+    return {}
 
 
 def report_stale(stored: Sequence[RunRecord], console: Console) -> None:
@@ -170,7 +179,7 @@ def report_stale(stored: Sequence[RunRecord], console: Console) -> None:
 
 def was_refused(record: RunRecord, began: str) -> bool:
     """Whether a run failed before `began` in a way that the same command does not run again."""
-    status = record.status or {}
+    status = stored_status(record)
     if (status.get("finished") or began) >= began or status["status"] == Status.DONE:
         return False
     return not wants_running(Status(status["status"]), record.kills, rerun="none")
@@ -186,14 +195,17 @@ def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> N
             settle(RunRecord.open(results_dir, name), status, message)
 
 
-def show(results_dir: str, sweep: str, console: Console) -> None:
-    """Print the sweep's table and draw its picture; prints an error if no record can be read."""
+def show(results_dir: str, sweep: str, console: Console) -> bool:
+    """Print the sweep's table and draw its picture, or an error; whether they contain all runs."""
     try:
-        report_sweep(results_dir, sweep, console)
+        with printed_omissions(console) as omissions:
+            report_sweep(results_dir, sweep, console)
+        return not omissions
     except NoResults as error:
         console.print(str(error), style="red")
     except OSError as error:
         console.print(f"the sweep's table and picture cannot be written: {error}", style="red")
+    return False
 
 
 def show_best(index: SweepIndex, console: Console) -> None:

@@ -170,6 +170,10 @@ class _DiscardingRecord(RunRecord):
         """Do nothing; return 0, the size of the empty history."""
         return 0
 
+    def history_digest(self, size: int) -> str:
+        """An empty text: rank 0 computes the digest."""
+        return ""
+
     def set_phase(self, text: str) -> None:
         """Do nothing: rank 0 writes the status."""
 

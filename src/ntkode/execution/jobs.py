@@ -25,10 +25,9 @@ from ntkode.results import (
     RunRecord,
     Status,
     SweepIndex,
-    mend,
+    damage,
     run_id,
     summarise,
-    unreadable_file,
 )
 
 # Seconds that an interrupted process has to record its status.
@@ -46,7 +45,7 @@ REMEDIES = {
 
 
 def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
-    """Compute the run of a resolved config, unless its result is stored already.
+    """Compute the run of a resolved config, unless its result is stored already, and undamaged.
 
     Args:
         config: the resolved config as plain values, with `choices` (group → selected name), `results_dir`,
@@ -88,9 +87,7 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
 
 
 def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -> Status:
-    if unreadable_file(record):
-        with suppress(RunLocked), record.lock():
-            mend(record, config)
+    remark = _discard_if_damaged(record, config)
     stored = record.standing
     if stored is not None and not wants_running(stored, record.kills, config["rerun"]):
         return stored
@@ -98,17 +95,31 @@ def _run_unless_stored(record: RunRecord, config: Mapping[str, Any], job: str) -
         if record.status is None:  # so that the record exists even if the process dies at its start
             record.begin(config)
     with assigned_gpus(config.get("trainer")) as gpus:
-        process = _compute_in_process(record, config, job, gpus)
+        process = _compute_in_process(record, config, job, gpus, remark)
     if process.exitcode == LOCKED:
         return record.standing or Status.RUNNING
     if process.exitcode == KEPT:
         return Status.ERROR
-    settle(record, Status.KILLED, _cause(process.exitcode), kills=1)
+    message = "; ".join(filter(None, [remark, _cause(process.exitcode)]))
+    settle(record, Status.KILLED, message, kills=1)
     return record.standing or Status.KILLED
 
 
+def _discard_if_damaged(record: RunRecord, config: Mapping[str, Any]) -> str:
+    """Prepare a damaged record for being computed again, and print what is damaged; what the run remarks."""
+    if not damage(record):
+        return ""
+    with suppress(RunLocked), record.lock():
+        problem = damage(record)  # again: another process may have replaced the record meanwhile
+        if problem:
+            open_record(record, config)
+            print(f"{record.run_id}: {problem}: the run is computed again", file=sys.stderr)
+            return f"computed again because {problem}"
+    return ""
+
+
 def _compute_in_process(
-    record: RunRecord, config: Mapping[str, Any], job: str, gpus: str | None
+    record: RunRecord, config: Mapping[str, Any], job: str, gpus: str | None, remark: str
 ) -> BaseProcess:
     """Compute the run in a new process, and return the process once it has ended.
 
@@ -117,7 +128,7 @@ def _compute_in_process(
     """
     context = job_context()
     ready, go = context.Pipe(duplex=False)
-    arguments = (ready, dict(config), job, record.directory, gpus)
+    arguments = (ready, dict(config), job, record.directory, gpus, remark)
     process = context.Process(target=compute_run, args=arguments, name=job)
     try:
         with go:  # if an interrupt comes first, it is closed unused, and the process computes nothing
@@ -137,7 +148,7 @@ def _compute_in_process(
 def _refuse(record: RunRecord, config: Mapping[str, Any], error: PortTaken) -> Status:
     """Record the error `PortTaken`, unless the run is done already."""
     with suppress(RunLocked), record.lock():
-        if record.standing is not Status.DONE:
+        if damage(record) or record.standing is not Status.DONE:
             open_record(record, config)
             record.finish(Status.ERROR, str(error), error.remedy)
     return record.standing or Status.ERROR

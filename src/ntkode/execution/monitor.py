@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ntkode.report.formatting import three_digits
-from ntkode.results import RecordUnreadable, RunRecord, Status, SweepIndex, utc_now
+from ntkode.results import RecordUnreadable, RunRecord, Status, SweepIndex, damage, utc_now
 
 MOST_BARS = 12
 """With more jobs than this, only running jobs have a bar each, below one bar for the whole sweep."""
@@ -128,7 +128,7 @@ class SweepMonitor:
     def _poll(self, last: bool = False) -> None:
         try:
             runs = self._index.runs(self._since)
-        except (OSError, KeyError):
+        except (OSError, RecordUnreadable):
             return
         for job, run_id in runs.items():
             if job not in self._readers or self._readers[job].record.run_id != run_id:
@@ -156,6 +156,8 @@ class _JobReader:
         self._attempt: str | None = None  # start of the attempt to which the following values belong
         self._steps: int | None = None
         self._latest: dict[str, float] = {}
+        self._verified: str | None = None  # end of the attempt to which `_problem` belongs
+        self._problem: str | None = None
         self._first: tuple[float, int] | None = None  # (time, step) of the first row seen while running
 
     def read(self, last: bool) -> JobProgress:
@@ -171,7 +173,8 @@ class _JobReader:
             return waiting
         status = Status(stored["status"])
         earlier = bool(stored["finished"]) and stored["finished"] < self._began
-        if earlier and status is not Status.DONE and not last:
+        problem = self._damage(stored) if earlier and status is Status.DONE else None
+        if earlier and (status is not Status.DONE or problem) and not last:
             return waiting  # the status is that of an earlier attempt; the new one is about to start
         if stored["started"] != self._attempt:
             self._attempt, self._latest, self._first = stored["started"], {}, None
@@ -185,7 +188,7 @@ class _JobReader:
         return JobProgress(
             label=self._progress.label,
             status=status,
-            message=_message(stored, status, earlier),
+            message=f"✗ {problem}" if problem else _message(stored, status, earlier),
             step=step,
             steps=self._steps,
             loss=self._latest.get("loss/train"),
@@ -193,6 +196,12 @@ class _JobReader:
             elapsed=_seconds_between(self._started or stored["started"], stored["finished"]),
             remaining=self._remaining(step),
         )
+
+    def _damage(self, stored: dict[str, Any]) -> str | None:
+        """What is damaged in the record; its files are read once per attempt."""
+        if self._verified != stored["finished"]:
+            self._verified, self._problem = stored["finished"], damage(self.record)
+        return self._problem
 
     def _remaining(self, step: int) -> float | None:
         """Estimated seconds left, from the steps since the first row seen: preparation does not count."""

@@ -46,7 +46,7 @@ class TimedOut(BaseException):
 
 
 def compute_run(
-    ready: Connection, config: dict[str, Any], job: str, directory: Path, gpus: str | None
+    ready: Connection, config: dict[str, Any], job: str, directory: Path, gpus: str | None, remark: str
 ) -> None:
     """Start or continue a run, and record how it ended: the target of a job's process.
 
@@ -56,6 +56,7 @@ def compute_run(
         job: the job's overrides, as its readable name.
         directory: the run's folder.
         gpus: see `gpus.set_visible_gpus`.
+        remark: the first part of the message with which the run ends; may be empty.
     """
     set_visible_gpus(gpus)
     for ending in (signal.SIGINT, signal.SIGTERM):  # background jobs of a shell start with SIGINT ignored
@@ -73,6 +74,8 @@ def compute_run(
             if record.standing is Status.DONE and config["rerun"] != "all":
                 return  # another sweep has computed it while this process started
             _redirect_output(record.log_path)
+            if remark:
+                record.remark(remark)
             _compute(config, job, record)
     except RunLocked as error:
         print(error, file=sys.stderr)

@@ -10,7 +10,7 @@ from ntkode.files import write_atomically
 from ntkode.report.registry import report_of, reports
 from ntkode.report.tables.comparison import comparison, labels, render
 from ntkode.report.training.curves import save, training_figure
-from ntkode.results import SweepIndex, load
+from ntkode.results import SweepIndex, load_verified
 
 __all__ = [
     "comparison",
@@ -50,7 +50,7 @@ def report_sweep(
     Raises:
         NoResults: no run of the sweep can be read.
     """
-    runs = load(results_dir, sweep)
+    runs = load_verified(results_dir, sweep)
     folder = SweepIndex(results_dir, sweep).directory if out is None else Path(out)
     for report in reports(runs, Path(results_dir)):
         console.print(report.rendering)

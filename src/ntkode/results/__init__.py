@@ -4,14 +4,15 @@ This package imports nothing else of ntkode, and neither torch nor lightning, so
 """
 
 from ntkode.results.code_digest import SOURCES_SHA256
+from ntkode.results.contents import damage
 from ntkode.results.export import export
 from ntkode.results.identity import job_name, run_id, sweep_name
-from ntkode.results.load import NoResults, load, load_history
+from ntkode.results.load import LeftOut, NoResults, load, load_history, load_verified
 from ntkode.results.lock import RunLocked
 from ntkode.results.merge import Merged, merge
 from ntkode.results.provenance import code_version, hardware, package_versions, provenance
-from ntkode.results.records import RunRecord, Status
-from ntkode.results.repair import mend, unreadable_file
+from ntkode.results.records import RunRecord
+from ntkode.results.status import Status
 from ntkode.results.storage import RecordUnreadable, utc_now
 from ntkode.results.summary import summarise
 from ntkode.results.sweeps import PAGE, SweepIndex
@@ -20,6 +21,7 @@ from ntkode.results.user_code import user_code
 __all__ = [
     "PAGE",
     "SOURCES_SHA256",
+    "LeftOut",
     "Merged",
     "NoResults",
     "RecordUnreadable",
@@ -28,19 +30,19 @@ __all__ = [
     "Status",
     "SweepIndex",
     "code_version",
+    "damage",
     "export",
     "hardware",
     "job_name",
     "load",
     "load_history",
-    "mend",
+    "load_verified",
     "merge",
     "package_versions",
     "provenance",
     "run_id",
     "summarise",
     "sweep_name",
-    "unreadable_file",
     "user_code",
     "utc_now",
 ]

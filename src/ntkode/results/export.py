@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ntkode.files import write_atomically
-from ntkode.results.load import load, load_history
+from ntkode.results.load import load_history, load_verified
 from ntkode.results.selection import Wanted
 
 FORMATS = ("parquet", "csv")
@@ -25,8 +25,8 @@ def export(
 ) -> list[Path]:
     """Write the runs (`runs.parquet`, `runs.csv`) and their histories (`history.parquet`, `history.csv`).
 
-    Columns and rows are those of `load` and `load_history`. A column with values of several types, or with
-    lists, is stored as JSON text (`"auto"`, `0.1`), because a Parquet column has one type.
+    Columns and rows are those of `load_verified` and `load_history`. A column with values of several types,
+    or with lists, is stored as JSON text (`"auto"`, `0.1`), because a Parquet column has one type.
 
     Args:
         directory: the results folder.
@@ -46,7 +46,7 @@ def export(
     for format_ in formats:
         if format_ not in FORMATS:
             raise ValueError(f"format={format_} is not one of {', '.join(FORMATS)}, as in format=parquet")
-    runs = load(directory, sweep, status=status, where=where)
+    runs = load_verified(directory, sweep, status=status, where=where)
     tables = {"runs": runs, "history": load_history(directory, list(runs["run_id"]))}
     paths = []
     for name, table in tables.items():

@@ -43,6 +43,16 @@ def run_id(config: Mapping[str, Any]) -> str:
     Raises:
         TypeError: a value is not plain, such as an unresolved DictConfig.
     """
+    digits = id_digits(config)
+    return f"{_readable_prefix(config)[: LONGEST_RUN_ID - HASH_DIGITS - 1]}-{digits}"
+
+
+def id_digits(config: Mapping[str, Any]) -> str:
+    """The hexadecimal digits at the end of the run's id, which depend on the config alone (see `run_id`).
+
+    Raises:
+        TypeError: a value is not plain.
+    """
     identifying = {key: value for key, value in config.items() if key not in NOT_IDENTIFYING}
     try:
         canonical = json.dumps(identifying, sort_keys=True, separators=(",", ":"))
@@ -51,9 +61,7 @@ def run_id(config: Mapping[str, Any]) -> str:
             f"a run's config must hold plain values only ({error}): "
             "pass OmegaConf.to_container(config, resolve=True)"
         ) from error
-    digits = hashlib.sha256(canonical.encode()).hexdigest()[:HASH_DIGITS]
-    prefix = _readable_prefix(config)[: LONGEST_RUN_ID - HASH_DIGITS - 1]
-    return f"{prefix}-{digits}"
+    return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def sweep_name(overrides: Sequence[str]) -> str:

@@ -1,19 +1,19 @@
 """Stored runs as data frames."""
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ntkode.results.records import RunRecord, Status
+from ntkode.results.contents import Contents, read_contents, read_history, read_whole
+from ntkode.results.records import RunRecord
 from ntkode.results.selection import Selection, Wanted
 from ntkode.results.storage import RecordUnreadable
 from ntkode.results.sweeps import PAGE, SWEEPS, SweepIndex
 
-_STATUSES = frozenset(map(str, Status))
 Choices = Mapping[str, dict[str, str]]
 _HOW_TO_RUN = "run some first: python benchmarks/run.py -m activation=tanh,softplus,relu"
 
@@ -35,7 +35,8 @@ def load(
     `config.choices.activation`; the summary, for example `loss/train` and `ntk/lambda_min.first` (see
     `ntkode.results.summarise`); the code as `git.commit`, `git.dirty` and `sources_sha256`, a digest of
     ntkode's sources. If `sweep` is given, the choices are those of this sweep: sweeps that share a run may
-    use different names for it. Records that cannot be read are omitted, with a warning that names them.
+    use different names for it. Records that cannot be read are omitted, with a warning that names them, and
+    so are damaged ones: those whose files differ from the sizes and digests recorded when the run ended.
 
     Args:
         directory: the results folder.
@@ -63,23 +64,22 @@ def load(
         0  run-0            0        0.25
         1  run-1            1        0.50
     """
-    selection = Selection.of(status, where)
-    directory = Path(directory)
-    rows, others, unreadable = [], [], Unreadable()
-    run_ids = run_ids_of(directory, sweep)
-    choices = _choices(directory, sweep)
-    for run_id in run_ids:
-        with unreadable.noting(directory / run_id):
-            record = RunRecord.open(directory, run_id)
-            row = _description(record, choices)
-            if selection.matches(row):
-                rows.append(row | (record.summary() or {}))
-            else:
-                others.append(row)
-    unreadable.warn(directory)
-    if not rows:
-        raise _nothing(directory, selection, others)
-    return pd.DataFrame(rows)
+    return _table(Path(directory), sweep, Selection.of(status, where), read_contents)
+
+
+def load_verified(
+    directory: Path | str,
+    sweep: str | None = None,
+    *,
+    status: str | Collection[str] | None = None,
+    where: Wanted | None = None,
+) -> pd.DataFrame:
+    """As `load`, but all files of each run are read and compared with the recorded digests.
+
+    `load` compares only the size of the history, and leaves its digest to `load_history`. For reports and
+    exports, which use both, a run with a damaged history is omitted from both.
+    """
+    return _table(Path(directory), sweep, Selection.of(status, where), read_whole)
 
 
 def load_history(
@@ -110,7 +110,7 @@ def load_history(
     if run_ids is not None and sweep is not None:
         asked = set(run_ids)
         names = [name for name in names if name in asked]
-    unreadable = Unreadable()
+    unreadable = Unreadable(directory, sweep)
     selection = Selection.of(status, where)
     if selection:
         names = _selected(directory, names, selection, unreadable, _choices(directory, sweep))
@@ -118,7 +118,7 @@ def load_history(
     for name in names:
         with unreadable.noting(directory / name):
             rows.extend(_by_step(RunRecord.open(directory, name)))
-    unreadable.warn(directory)
+    unreadable.warn(stacklevel=3)
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run_id", "step"])
 
 
@@ -134,20 +134,51 @@ def run_ids_of(directory: Path, sweep: str | None) -> list[str]:
         folders = (path.name for path in directory.iterdir() if path.is_dir())
         return sorted(name for name in folders if name not in (SWEEPS, PAGE) and not name.startswith("."))
     # Jobs with different overrides may be one run.
-    run_ids = list(dict.fromkeys(SweepIndex(directory, sweep).runs().values()))
+    index = SweepIndex(directory, sweep)
+    run_ids = list(dict.fromkeys(index.runs().values()))
     if not run_ids:
         known = ", ".join(SweepIndex.names(directory)) or "none"
         raise NoResults(
-            f"no sweep {sweep!r} in {directory.absolute()} (stored sweeps: {known}); {_HOW_TO_RUN}"
+            f"no sweep {sweep!r} in {directory.absolute()} (stored sweeps: {known}); "
+            + "; ".join([*index.problems(), _HOW_TO_RUN])
         )
     return run_ids
 
 
-class Unreadable:
-    """Collects the records that cannot be read, with the errors, for one warning."""
+def _table(
+    directory: Path, sweep: str | None, selection: Selection, read: Callable[[RunRecord], Contents]
+) -> pd.DataFrame:
+    """The selected runs, one row per run; see `load`."""
+    rows, others, unreadable = [], [], Unreadable(directory, sweep)
+    run_ids = run_ids_of(directory, sweep)
+    choices = _choices(directory, sweep)
+    for run_id in run_ids:
+        with unreadable.noting(directory / run_id):
+            contents = read(RunRecord.open(directory, run_id))
+            row = _description(run_id, contents, choices)
+            if selection.matches(row):
+                rows.append(row | contents.summary)
+            else:
+                others.append(row)
+    unreadable.warn(stacklevel=4)
+    if not rows:
+        raise _nothing(directory, selection, others)
+    return pd.DataFrame(rows)
 
-    def __init__(self) -> None:
-        self._errors: list[str] = []
+
+class LeftOut(UserWarning):
+    """Stored records, or lines of a sweep's index, are left out because they are damaged."""
+
+
+class Unreadable:
+    """Collects the records that cannot be read, with the errors, for one warning.
+
+    It begins with the lines of the sweep's index that are not jobs, if a sweep is given.
+    """
+
+    def __init__(self, directory: Path, sweep: str | None) -> None:
+        self._directory = directory
+        self._errors = [] if sweep is None else SweepIndex(directory, sweep).problems()
 
     @contextmanager
     def noting(self, folder: Path) -> Iterator[None]:
@@ -157,11 +188,11 @@ class Unreadable:
         except (OSError, RecordUnreadable) as error:
             self._errors.append(f"{folder} ({error})")
 
-    def warn(self, directory: Path) -> None:
-        """Warn once about all noted records, at the line that calls `load` or `load_history`."""
+    def warn(self, stacklevel: int) -> None:
+        """Warn once about all noted records (`LeftOut`), at the line `stacklevel` calls above this one."""
         if self._errors:
-            errors = "; ".join(self._errors)
-            warnings.warn(f"left out unreadable records in {directory}: {errors}", stacklevel=3)
+            message = f"left out unreadable records in {self._directory}: {'; '.join(self._errors)}"
+            warnings.warn(message, LeftOut, stacklevel=stacklevel)
 
 
 def _choices(directory: Path, sweep: str | None) -> Choices:
@@ -174,7 +205,7 @@ def _selected(
     rows = []
     for name in names:
         with unreadable.noting(directory / name):
-            rows.append(_description(RunRecord.open(directory, name), choices))
+            rows.append(_description(name, read_contents(RunRecord.open(directory, name)), choices))
     selected = [row["run_id"] for row in rows if selection.matches(row)]
     if not selected:
         raise _nothing(directory, selection, rows)
@@ -187,48 +218,41 @@ def _nothing(directory: Path, selection: Selection, others: list[dict[str, Any]]
     return NoResults(f"no readable run in {directory.absolute()}; {_HOW_TO_RUN}")
 
 
-def _description(record: RunRecord, choices: Choices) -> dict[str, Any]:
-    """The row of a run without its summary; `choices`, by run id, replace those of the stored config.
-
-    Raises:
-        RecordUnreadable: status or config is missing or corrupt.
-    """
-    status, config = record.status, record.config
-    if status is None or config is None:
-        raise RecordUnreadable("incomplete: no status.json or config.json")
-    if status.get("status") not in _STATUSES:
-        raise RecordUnreadable(f"status.json has an unknown status: {status.get('status')!r}")
-    if record.run_id in choices:
-        config = config | {"choices": choices[record.run_id]}
-    outcome = {key: status.get(key) for key in ("status", "message", "remedy")}
-    return {"run_id": record.run_id, **outcome, **_flat(config, "config"), **_code(record)}
+def _description(run_id: str, contents: Contents, choices: Choices) -> dict[str, Any]:
+    """The row of a run without its summary; `choices`, by run id, replace those of the stored config."""
+    config = contents.config
+    if run_id in choices:
+        config = config | {"choices": choices[run_id]}
+    row = {"run_id": run_id} | {key: contents.status.get(key) for key in ("status", "message", "remedy")}
+    _add_flat(row, config, "config")
+    return row | _code(contents.provenance)
 
 
 def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
     """The history with all rows of a step joined into one.
 
     Raises:
-        RecordUnreadable: the record does not exist, or its history is corrupt.
+        RecordUnreadable: the record does not exist, or its history is damaged.
     """
     if not record.directory.is_dir():
         raise RecordUnreadable("there is no such run")
     by_step: dict[int, dict[str, Any]] = {}
     run_id = record.run_id
-    for row in record.history():
+    for row in read_history(record):
         by_step.setdefault(row["step"], {"run_id": run_id}).update(row)
     return by_step.values()
 
 
-def _code(record: RunRecord) -> dict[str, Any]:
-    provenance = record.provenance() or {}
+def _code(provenance: Mapping[str, Any]) -> dict[str, Any]:
     git = provenance.get("git") or {}
     version = {f"git.{key}": git.get(key) for key in ("commit", "dirty")}
     return version | {"sources_sha256": provenance.get("sources_sha256")}
 
 
-def _flat(config: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _add_flat(row: dict[str, Any], config: Mapping[str, Any], prefix: str) -> None:
+    """Add the values of a nested config to `row`, as `<prefix>.<dotted.key>`."""
     for key, value in config.items():
-        name = f"{prefix}.{key}"
-        flat.update(_flat(value, name) if isinstance(value, dict) else {name: value})
-    return flat
+        if isinstance(value, dict):
+            _add_flat(row, value, f"{prefix}.{key}")
+        else:
+            row[f"{prefix}.{key}"] = value

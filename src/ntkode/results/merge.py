@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ntkode.files import prepare_folder
+from ntkode.results.contents import read_history, read_whole
 from ntkode.results.copying import copy_record, inventory
 from ntkode.results.load import run_ids_of
 from ntkode.results.lock import RunLocked
-from ntkode.results.records import RunRecord, Status
+from ntkode.results.records import RunRecord
+from ntkode.results.status import Status
 from ntkode.results.storage import RecordUnreadable
+from ntkode.results.summary import summarise
 from ntkode.results.sweeps import SweepIndex
 
 COSTS = "cost/"
@@ -24,12 +27,13 @@ class Merged:
 
     Attributes:
         copied: runs that the target did not have.
-        replaced: runs of which the source had the better record: done, with more rows, or readable.
+        replaced: runs of which the source had the better record: whole, done, or with more rows.
         kept: runs of which the target had a record at least as good.
         conflicts: by run id, the first difference between the numbers of source and target; the target's
             record is kept.
         left_out: by path, why a file of a copied record was not copied.
-        skipped: by folder, why a record was not copied: corrupt, incomplete, or running.
+        skipped: by folder, what was not copied and why: records that are damaged, incomplete or running,
+            and lines of a sweep's index that are not jobs.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -52,9 +56,10 @@ def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
 
     Only regular files that ntkode stores for a run are copied; no link is followed.
 
-    Of two records of one run, the done one is kept; otherwise the one with more rows; otherwise the target's.
-    Two records with different numbers in common rows (costs are not compared) are a conflict, unless exactly
-    one is done.
+    A record of which a file differs from its recorded digest is not copied. Of two records of one run, the
+    whole one is kept (see `_Contents.whole`); of two whole ones the done one, then the one with more rows,
+    then the target's. Two records with different numbers in common rows (costs are not compared) are a
+    conflict, unless exactly one is whole or exactly one is done.
 
     Args:
         sources: results folders; they are not changed.
@@ -79,7 +84,11 @@ def merge(sources: Iterable[Path | str], target: Path | str) -> Merged:
                 _take(RunRecord.open(source, run_id), RunRecord.open(target, run_id), merged)
             except (OSError, RecordUnreadable, RunLocked) as error:
                 merged.skipped[str(source / run_id)] = str(error)
-        _join_sweeps(source, target)
+        for name in reversed(SweepIndex.names(source)):  # the newest last, so that it is also the target's
+            try:
+                _join_sweep(SweepIndex(source, name), SweepIndex(target, name), merged)
+            except (OSError, RecordUnreadable) as error:
+                merged.skipped[str(SweepIndex(source, name).directory)] = str(error)
     return merged
 
 
@@ -88,17 +97,30 @@ class _Contents:
     status: Status
     rows: list[dict[str, Any]]
     summary: dict[str, Any]
+    sealed: bool  # whether the record has the digests of its files, which `_read` has compared
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        return self.status is Status.DONE, len(self.rows)
+    def whole(self) -> bool:
+        """Whether nothing is missing; without digests, whether the summary is that of the history."""
+        if self.sealed or not (self.summary or self.status is Status.DONE):
+            return True
+        expected = summarise(self.rows)
+        return bool(expected) and all(_same(self.summary.get(name), expected[name]) for name in expected)
+
+    @property
+    def done(self) -> bool:
+        return self.status is Status.DONE
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        return self.whole, self.done, len(self.rows)
 
 
 def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
     """Copy one record, unless the target's is at least as good.
 
     Raises:
-        RecordUnreadable: the source's record is corrupt, incomplete or running.
+        RecordUnreadable: the source's record is damaged, incomplete or running.
         RunLocked: a process is computing the target's run.
         OSError: a file cannot be read or written.
     """
@@ -123,7 +145,12 @@ def _take(source: RunRecord, target: RunRecord, merged: Merged) -> None:
             merged.replaced.append(source.run_id)
             return
         difference = _difference(new, old)
-        if difference and (new.status is Status.DONE) == (old.status is Status.DONE):
+        if new.whole != old.whole:
+            worse, better = (source, target) if old.whole else (target, source)
+            merged.skipped[str(worse.directory)] = (
+                f"its summary is not that of its history; the record of {better.directory.parent} is kept"
+            )
+        if difference and (new.whole, new.done) == (old.whole, old.done):
             folders = f"{source.directory.parent} and {target.directory.parent}"
             merged.conflicts[source.run_id] = f"{folders}: {difference}; kept the latter"
         elif new.rank > old.rank:
@@ -137,17 +164,11 @@ def _read(record: RunRecord) -> _Contents:
     """Status, rows and summary of a record.
 
     Raises:
-        RecordUnreadable: a file is corrupt or missing.
+        RecordUnreadable: a file is damaged or missing.
     """
-    status, config = record.status, record.config
-    if status is None or config is None:
-        raise RecordUnreadable("incomplete: no status.json or config.json")
-    try:
-        standing = Status(status.get("status", ""))
-    except ValueError as error:
-        raise RecordUnreadable(f"status.json has an unknown status: {error}") from error
-    record.provenance()
-    return _Contents(standing, record.history(), record.summary() or {})
+    contents = read_whole(record)
+    status, sealed = Status(contents.status["status"]), "files" in contents.status
+    return _Contents(status, read_history(record), contents.summary, sealed)
 
 
 def _copy(source: RunRecord, target: RunRecord, merged: Merged) -> None:
@@ -179,12 +200,13 @@ def _same(a: Any, b: Any) -> bool:
     return both_nan or a == b
 
 
-def _join_sweeps(source: Path, target: Path) -> None:
-    """Add to the target's sweeps the jobs of the source's whose runs the target has."""
-    for name in reversed(SweepIndex.names(source)):  # the newest last, so that it is also the target's newest
-        theirs, ours = SweepIndex(source, name), SweepIndex(target, name)
-        known = ours.runs()
-        for entry in theirs.entries():
-            job, run_id = entry["job"], entry["run_id"]
-            if known.get(job) != run_id and (target / run_id).is_dir():
-                ours.add(run_id, job, entry["number"], entry.get("choices"))
+def _join_sweep(theirs: SweepIndex, ours: SweepIndex, merged: Merged) -> None:
+    """Add to a sweep of the target the jobs of the source's whose runs the target has."""
+    problems = theirs.problems()
+    if problems:
+        merged.skipped[str(theirs.directory)] = "; ".join(problems)
+    known, target = ours.runs(), ours.directory.parent.parent
+    for entry in theirs.entries():
+        job, run_id = entry["job"], entry["run_id"]
+        if known.get(job) != run_id and (target / run_id).is_dir():
+            ours.add(run_id, job, entry["number"], entry.get("choices"))

@@ -5,21 +5,24 @@ A run's folder `<results_dir>/<run_id>/` holds `config.yaml`, `config.json`, `st
 checkpoints are written atomically; the history grows by at least one line per step.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Self
 
 import yaml
 
 from ntkode.files import NotRegular, open_regular, remove_asides, remove_folder, remove_link, write_atomically
+from ntkode.results.integrity import HISTORY, measures
 from ntkode.results.lock import run_lock
+from ntkode.results.status import Status, read_status, write_status
 from ntkode.results.storage import (
     RecordUnreadable,
-    objects_at_once,
     parsable_objects,
+    parse_rows,
+    read_bytes,
     read_json,
     to_json,
     utc_now,
@@ -28,19 +31,6 @@ from ntkode.results.storage import (
 
 TAIL_BYTES = 32 * 1024
 """Bytes at the end of a history that `recent_rows` reads: some dozens of rows."""
-
-
-class Status(StrEnum):
-    """Whether a run is running, or how it ended."""
-
-    RUNNING = "running"
-    DONE = "done"
-    DIVERGED = "diverged"
-    SOLVER_FAILED = "solver_failed"
-    ERROR = "error"
-    INTERRUPTED = "interrupted"
-    KILLED = "killed"
-    TIMEOUT = "timeout"
 
 
 class RunRecord:
@@ -87,16 +77,21 @@ class RunRecord:
 
     @property
     def status(self) -> dict[str, Any] | None:
-        """`status.json`: status, message, remedy, phase, started, finished (UTC); None before `begin`."""
-        return read_json(self.directory / "status.json")
+        """`status.json`: status, message, remedy, phase, started, finished (UTC); None before `begin`.
+
+        A run that has ended has `files`, the sizes and digests of its other files (see `finish`).
+
+        Raises:
+            RecordUnreadable: the file is corrupt, or has an unknown status.
+        """
+        return read_status(f"{self.directory}/status.json")
 
     @property
     def standing(self) -> Status | None:
         """The status in `status.json`; None before `begin`.
 
         Raises:
-            RecordUnreadable: the file is corrupt.
-            ValueError: an unknown status.
+            RecordUnreadable: the file is corrupt, or has an unknown status.
         """
         stored = self.status
         return None if stored is None else Status(stored["status"])
@@ -105,10 +100,9 @@ class RunRecord:
     def kills(self) -> int:
         """How often the run's process was killed since the run was begun or resumed on request.
 
-        Raises:
-            RecordUnreadable: `status.json` is corrupt.
+        0 if `status.json` is corrupt.
         """
-        stored = (self.status or {}).get("kills")
+        stored = self._earlier_status().get("kills")
         return stored if isinstance(stored, int) else 0
 
     @property
@@ -130,19 +124,7 @@ class RunRecord:
         Raises:
             RecordUnreadable: a complete line is not a row.
         """
-        lines = whole_lines(self._history_path)
-        whole = objects_at_once(lines)
-        if whole is not None and all("step" in row for row in whole):
-            return whole
-        rows = []  # line by line, to name the line that is not a row
-        for number, line in enumerate(lines, start=1):
-            row = next(parsable_objects([line]), None)
-            if row is None or "step" not in row:
-                raise RecordUnreadable(
-                    f"{self._history_path}, line {number}, is not a history row: {line[:60]!r}"
-                )
-            rows.append(row)
-        return rows
+        return parse_rows(whole_lines(self._history_path), str(self._history_path))
 
     def recent_rows(self) -> list[dict[str, Any]]:
         """The last rows of the history (some dozens), oldest first, read in constant time."""
@@ -186,7 +168,7 @@ class RunRecord:
             kills: how often the run's process was killed before.
         """
         self._close_history()
-        started = (self.status or {}).get("started") or utc_now()
+        started = self._earlier_status().get("started") or utc_now()
         self._write_status(Status.RUNNING, phase="resuming", started=started, kills=kills)
         (self.directory / "summary.json").unlink(missing_ok=True)
         for directory in (self.directory, self.checkpoints_dir):
@@ -203,14 +185,17 @@ class RunRecord:
 
     def set_phase(self, text: str) -> None:
         """Set the status to running, with a text for the monitor that names the present phase."""
-        before = self.status or {}
+        before = self._earlier_status()
         started = before.get("started") or utc_now()
         self._write_status(Status.RUNNING, phase=text, started=started, kills=before.get("kills", 0))
 
     def finish(
         self, status: Status | str, message: str = "", remedy: str = "", kills: int | None = None
     ) -> None:
-        """Record how the run ended; the checkpoints of a done run are deleted.
+        """Record how the run ended, with the sizes and digests of its files; a done run keeps no checkpoints.
+
+        All files are on the disk (fsync) before the status is written, whose key `files` holds, by file
+        name, `size` in bytes, `sha256` and, for the history, the number of `rows`.
 
         Args:
             status: how the run ended.
@@ -221,21 +206,20 @@ class RunRecord:
         Raises:
             ValueError: an unknown status.
         """
+        status = Status(status)
         self._close_history()
-        try:
-            before = self.status or {}
-        except RecordUnreadable:
-            before = {}
+        before = self._earlier_status()
         self._write_status(
-            Status(status),
+            status,
             message="; ".join(filter(None, [*self._remarks, message])),
             remedy=remedy,
             phase=before.get("phase", ""),
             started=before.get("started"),
             finished=utc_now(),
             kills=before.get("kills", 0) if kills is None else kills,
+            files=measures(self.directory),
         )
-        if Status(status) is Status.DONE:
+        if status is Status.DONE:
             remove_folder(self.checkpoints_dir)
 
     def remark(self, text: str) -> None:
@@ -277,6 +261,10 @@ class RunRecord:
         rows = list(parsable_objects(lines[:-1]))
         return lines[-1] == b"" and len(rows) == len(lines) - 1 and sum(map(len, lines)) + len(rows) == size
 
+    def history_digest(self, size: int) -> str:
+        """The sha256 of the first `size` bytes of the history."""
+        return hashlib.sha256((read_bytes(self._history_path) or b"")[:size]).hexdigest()
+
     def cut_history(self, size: int) -> None:
         """Cut the history back to its first `size` bytes (see `sync_history`)."""
         self._close_history()
@@ -311,7 +299,14 @@ class RunRecord:
 
     @property
     def _history_path(self) -> Path:
-        return self.directory / "history.jsonl"
+        return self.directory / HISTORY
+
+    def _earlier_status(self) -> dict[str, Any]:
+        """The stored status; empty if there is none, or if it is corrupt and about to be replaced."""
+        try:
+            return self.status or {}
+        except RecordUnreadable:
+            return {}
 
     def _write_status(
         self,
@@ -323,10 +318,12 @@ class RunRecord:
         started: str | None = None,
         finished: str | None = None,
         kills: int = 0,
+        files: Mapping[str, Any] | None = None,
     ) -> None:
-        content = {"status": status, "message": message, "remedy": remedy, "phase": phase}
-        times = {"started": started, "finished": finished}
-        self._write_json("status.json", {**content, **times, **({"kills": kills} if kills else {})})
+        content: dict[str, Any] = {"status": status, "message": message, "remedy": remedy, "phase": phase}
+        content |= {"started": started, "finished": finished}
+        content |= ({"kills": kills} if kills else {}) | ({} if files is None else {"files": files})
+        write_status(self.directory / "status.json", content)
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_atomically(self.directory / name, to_json(content, indent=1))

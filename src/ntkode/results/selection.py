@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ntkode.results.records import Status
+from ntkode.results.status import Status
 
 Wanted = Mapping[str, Any]
 """Values by config key, such as `{"activation": "tanh", "model.width": [256, 512]}`: see `Selection.of`."""

@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ntkode.files import NotRegular, open_regular
+from ntkode.files import NotRegular, open_regular, read_regular
 
 
 class RecordUnreadable(ValueError):
@@ -19,38 +19,61 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def read_bytes(path: Path) -> bytes | None:
+def read_bytes(path: Path | str) -> bytes | None:
     """The content of a file; None if it does not exist.
 
     Raises:
         RecordUnreadable: it is a folder, a link or no regular file, or its folder is a link.
     """
     try:
-        with open_regular(path) as file:
-            content: bytes = file.read()
-            return content
+        return read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (IsADirectoryError, NotRegular) as error:
         raise RecordUnreadable(str(error)) from error
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path | str) -> dict[str, Any] | None:
     """The object in a JSON file; None if the file does not exist.
 
     Raises:
         RecordUnreadable: the file does not hold a JSON object.
     """
-    stored = read_bytes(path)
-    if stored is None:
-        return None
+    content = read_bytes(path)
+    return None if content is None else parse_object(content, str(path))
+
+
+def parse_object(content: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in `content`, the bytes of the file `name`.
+
+    Raises:
+        RecordUnreadable: it is not a JSON object.
+    """
     try:
-        content = json.loads(stored)
-    except ValueError as error:
-        raise RecordUnreadable(f"{path}: {error}; delete {path.parent} to run it again") from error
-    if not isinstance(content, dict):
-        raise RecordUnreadable(f"{path} does not hold a JSON object; delete {path.parent} to run it again")
-    return content
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RecordUnreadable(f"{name} is corrupt ({error})") from error
+    if not isinstance(parsed, dict):
+        raise RecordUnreadable(f"{name} does not hold a JSON object")
+    return parsed
+
+
+def parse_rows(lines: Sequence[bytes], name: str) -> list[dict[str, Any]]:
+    """The rows in the lines of a history: JSON objects with a whole number `step`.
+
+    Raises:
+        RecordUnreadable: a line is not a row.
+    """
+    whole = objects_at_once(lines)
+    if whole is not None and all(map(_is_row, whole)):
+        return whole
+    rows = []  # line by line, to name the line that is not a row
+    for number, line in enumerate(lines, start=1):
+        row = next(parsable_objects([line]), None)
+        if row is None or not _is_row(row):
+            raise RecordUnreadable(f"{name}, line {number}, is not a history row: {line[:60]!r}")
+        rows.append(row)
+    return rows
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
@@ -81,7 +104,7 @@ def parsable_objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             content = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(content, dict):
             yield content
@@ -91,11 +114,15 @@ def objects_at_once(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """The JSON objects of `lines`, twice as fast as line by line; None if a line is not an object."""
     try:
         content = json.loads(b"[" + b",".join(lines) + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     # Two incomplete lines may form one object.
     complete = len(content) == len(lines) and all(isinstance(row, dict) for row in content)
     return content if complete else None
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("step"), int)
 
 
 def _plain(value: Any) -> Any:

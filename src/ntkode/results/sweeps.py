@@ -1,11 +1,12 @@
 """The index of a sweep, which lists its jobs and their runs."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ntkode.files import is_file_name, open_regular
+from ntkode.files import append_line, is_file_name
 from ntkode.results.storage import parsable_objects, read_bytes, utc_now
 
 SWEEPS = "sweeps"
@@ -13,6 +14,12 @@ SWEEPS = "sweeps"
 
 PAGE = "report"
 """The folder in the results folder for the page over all sweeps; not a run."""
+
+DIGEST = "sha256"
+"""The key of a line's digest, which `entries` omits."""
+
+DIGITS = 16
+"""Hexadecimal digits of a line's digest."""
 
 
 class SweepIndex:
@@ -36,7 +43,7 @@ class SweepIndex:
     @staticmethod
     def names(results_dir: Path | str) -> list[str]:
         """The names of the stored sweeps, the most recently changed index first."""
-        paths = list((Path(results_dir) / SWEEPS).glob("*/index.jsonl"))
+        paths = [p for p in (Path(results_dir) / SWEEPS).glob("*/index.jsonl") if is_file_name(p.parent.name)]
         return [
             path.parent.name for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
         ]
@@ -56,14 +63,20 @@ class SweepIndex:
             choices: by config group, the names selected by the job. They do not determine the run: if two
                 experiments share a run, its record stores the choices of the first, each index those of its
                 sweep.
+
+        Raises:
+            OSError: the line could not be written completely, and the index is as before.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         entry: dict[str, Any] = {"run_id": run_id, "job": job, "number": number, "added": utc_now()}
         if choices is not None:
             entry["choices"] = dict(choices)
-        line = json.dumps(entry) + "\n"
-        with open_regular(self._path, "ab") as file:
-            file.write(line.encode())  # a single write: lines of several processes do not mix
+        append_line(self._path, json.dumps(entry | {DIGEST: _digest(entry)}))
+
+    def repair(self) -> None:
+        """Remove an incomplete last line, which a power cut or a full disk leaves; `size` is then final."""
+        if self._path.exists():
+            append_line(self._path, "")
 
     def size(self) -> int:
         """The size of the index in bytes; `runs(since=size)` gives only the jobs that are added later."""
@@ -88,7 +101,45 @@ class SweepIndex:
         return {run_id: choices for run_id, choices in by_run.items() if isinstance(choices, dict)}
 
     def entries(self, since: int = 0) -> list[dict[str, Any]]:
-        """The lines of the index: `run_id`, `job`, `number`, `added`, `choices`; without corrupt lines."""
-        entries = parsable_objects((read_bytes(self._path) or b"")[since:].splitlines())
-        jobs = (entry for entry in entries if {"run_id", "job", "number"} <= entry.keys())
-        return [job for job in jobs if is_file_name(str(job["run_id"]))]  # no path that leads elsewhere
+        """The jobs in the index: `run_id`, `job`, `number`, `added`, `choices`; see `problems` for others."""
+        return [entry for entry, problem in self._lines(since) if not problem]
+
+    def problems(self) -> list[str]:
+        """The lines of the index that are not jobs, in words."""
+        return [problem for _, problem in self._lines() if problem]
+
+    def _lines(self, since: int = 0) -> Iterator[tuple[dict[str, Any], str]]:
+        """The entry in each line that is not blank; where there is none, why not."""
+        content = read_bytes(self._path) or b""
+        for number, line in enumerate(content[since:].split(b"\n"), start=1):
+            if line.strip():
+                entry = next(parsable_objects([line]), {})
+                problem = _problem(entry)
+                where = f"{self._path}, line {number}, is not a job"
+                yield entry, f"{where} ({problem}): {line[:60]!r}" if problem else ""
+
+
+def _problem(entry: dict[str, Any]) -> str:
+    """Why a line is not a job; empty if it is one. The digest, if there is one, is removed from the entry."""
+    recorded = entry.pop(DIGEST, None)  # indices of earlier versions have none
+    if not entry:
+        return "incomplete, or no JSON object"
+    if recorded is not None and recorded != _digest(entry):
+        return "its sha256 differs from the recorded one"
+    run_id, number = entry.get("run_id"), entry.get("number")
+    if not isinstance(run_id, str) or not is_file_name(run_id):
+        return f"run_id={run_id!r} is not the name of a folder"
+    if not isinstance(entry.get("job"), str) or not isinstance(number, int):
+        return "it has no job or no number"
+    choices = entry.get("choices")
+    if choices is not None and not (isinstance(choices, dict) and all(map(_is_text, choices.values()))):
+        return f"choices={choices!r} are not names by config group"
+    return ""
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()[:DIGITS]

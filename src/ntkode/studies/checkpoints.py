@@ -60,8 +60,8 @@ class Checkpoints(L.Callback):
     """Takes checkpoints at intervals, and before a signal ends the run; must be the last callback.
 
     In addition to Lightning's content (model, optimizer, loops) and the module's, a checkpoint holds the
-    metrics' attributes, the random states and the size of the history. When a signal arrives, the present
-    step is completed and a checkpoint taken before the run ends.
+    metrics' attributes, the random states, and size and digest of the history. When a signal arrives, the
+    present step is completed and a checkpoint taken before the run ends.
 
     Args:
         record: the run's record.
@@ -127,8 +127,8 @@ class Checkpoints(L.Callback):
         """The state of this callback in a checkpoint (see `state_dict`).
 
         Raises:
-            UnusableCheckpoint: it is corrupt, comes from other code, packages or data, or the history is
-                shorter than at the checkpoint.
+            UnusableCheckpoint: it is corrupt, comes from other code, packages or data, or the history is not
+                the one at the checkpoint.
         """
         try:
             with zipfile.ZipFile(path) as archive:
@@ -142,17 +142,23 @@ class Checkpoints(L.Callback):
         differing = sorted(key for key, value in self._origin.items() if kept["origin"].get(key) != value)
         if differing:
             raise UnusableCheckpoint(f"it was written with other {', '.join(differing)}")
-        if not self._record.has_rows_up_to(kept["history_bytes"]):
+        size = kept["history_bytes"]
+        if not self._record.has_rows_up_to(size):
             raise UnusableCheckpoint("history.jsonl is shorter than at the checkpoint")
+        # Checkpoints of earlier versions have no digest.
+        if kept.get("history_sha256") not in (None, self._record.history_digest(size)):
+            raise UnusableCheckpoint("history.jsonl has changed since the checkpoint")
         return kept
 
     # ------------------------------------------------------------------ Lightning's hooks
 
     def state_dict(self) -> dict[str, Any]:
         """The state of this callback in a checkpoint: origin, history size, metrics, random states, time."""
+        size = self._record.sync_history()
         return {
             "origin": self._origin,
-            "history_bytes": self._record.sync_history(),
+            "history_bytes": size,
+            "history_sha256": self._record.history_digest(size),
             "metrics": {name: metric.kept() for name, metric in self._metrics.items()},
             "random_states": _random_states(),
             "seconds": self.earlier_seconds + time.monotonic() - self._began,

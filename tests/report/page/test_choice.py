@@ -105,6 +105,7 @@ def test_runs_without_history_have_no_curves(tmp_path):
     record = store_run(tmp_path, "tanh", steps=0, status="error", message="broke")
     (record.directory / "history.jsonl").unlink()
     (record.directory / "summary.json").unlink()
+    record.finish("error", "broke")
     text = write_page(tmp_path, tmp_path / "out").path.read_text()
     assert 'class="explore"' not in text
     assert "broke" in text

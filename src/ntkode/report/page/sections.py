@@ -15,7 +15,7 @@ from ntkode.report.page.choice import SweepChoice, names_of
 from ntkode.report.page.curves import curves
 from ntkode.report.registry import reports
 from ntkode.report.tables.comparison import labels
-from ntkode.results import NoResults, Status, load, load_history
+from ntkode.results import LeftOut, NoResults, Status, load_history, load_verified
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,13 @@ def make_sections(results_dir: Path, choices: Iterable[SweepChoice]) -> tuple[li
                 omissions[Omission(what, str(error))] = None
             except Exception as error:  # an error in one study must not hide the others
                 omissions[Omission(what, f"its report failed: {type(error).__name__}: {error}")] = None
-        unreadable = [
-            str(warning.message) for warning in caught if "left out unreadable" in str(warning.message)
-        ]
+        unreadable = [str(warning.message) for warning in caught if issubclass(warning.category, LeftOut)]
         omissions |= {Omission(what, message): None for message in dict.fromkeys(unreadable)}
     return sections, list(omissions)
 
 
 def _sections(results_dir: Path, choice: SweepChoice, taken: set[str]) -> Iterator[Section]:
-    runs = load(results_dir, choice.sweep)
+    runs = load_verified(results_dir, choice.sweep)
     runs = runs[names_of(runs) == choice.name].reset_index(drop=True)
     if runs.empty:
         raise NoResults("no readable run")
