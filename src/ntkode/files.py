@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -90,6 +90,22 @@ def append_line(path: Path, line: str) -> None:
         except OSError:
             os.ftruncate(descriptor, end)
             raise
+
+
+def blank_lines(path: Path, is_kept: Callable[[bytes], bool]) -> None:
+    """Overwrite all other lines of a file with spaces; its size stays, and lines can be added meanwhile.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with open_regular(path, "r+b") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        place = 0
+        for line in file.read().split(b"\n"):
+            if not is_kept(line):
+                file.seek(place)
+                file.write(b" " * len(line))
+            place += len(line) + 1
 
 
 def _end_of_lines(descriptor: int) -> int:

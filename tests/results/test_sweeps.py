@@ -79,12 +79,12 @@ def test_a_torn_line_longer_than_a_block_is_removed(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[1, 2]", "no JSON object"),
-        ("7", "no JSON object"),
-        ("null", "no JSON object"),
-        ('{"run_id": "b", "jo', "no JSON object"),
-        ("\x00\x00", "no JSON object"),
-        ("[" * 100_000, "no JSON object"),
+        ("[1, 2]", "not a JSON object"),
+        ("7", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('{"run_id": "b", "jo', "not a JSON object"),
+        ("\x00\x00", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
         ('{"job": "half"}', "run_id=None"),
         ('{"run_id": "../../b", "job": "b", "number": 0}', "run_id='../../b'"),
         ('{"run_id": ["b"], "job": "b", "number": 0}', "run_id="),
@@ -105,6 +105,11 @@ def test_lines_that_are_not_jobs_are_named_and_left_out(tmp_path, line, reason):
     [problem] = index.problems()
     assert "index.jsonl, line 2, is not a job" in problem
     assert reason in problem
+    size = index.size()
+    assert index.repair() == [problem]
+    assert index.problems() == []
+    assert index.runs() == {"a": "r1", "c": "r2"}
+    assert index.size() == size
 
 
 def test_a_changed_digit_is_named(tmp_path):

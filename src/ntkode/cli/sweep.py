@@ -90,7 +90,8 @@ def main() -> int:
     try:
         prepare_folder(Path(results_dir))
         index.runs()
-        index.repair()
+        for problem in index.repair():
+            print(f"{problem}: removed; the command that made it adds its job again", file=sys.stderr)
     except RecordUnreadable as error:
         print(error, file=sys.stderr)
         return 2

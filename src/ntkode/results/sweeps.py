@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ntkode.files import append_line, is_file_name
+from ntkode.files import append_line, blank_lines, is_file_name
 from ntkode.results.storage import parsable_objects, read_bytes, utc_now
 
 SWEEPS = "sweeps"
@@ -73,10 +73,20 @@ class SweepIndex:
             entry["choices"] = dict(choices)
         append_line(self._path, json.dumps(entry | {DIGEST: _digest(entry)}))
 
-    def repair(self) -> None:
-        """Remove an incomplete last line, which a power cut or a full disk leaves; `size` is then final."""
-        if self._path.exists():
+    def repair(self) -> list[str]:
+        """Remove the lines that are not jobs, and an incomplete last line, which a power cut leaves.
+
+        Returns:
+            The removed lines, in words.
+
+        Raises:
+            OSError: the index cannot be written.
+        """
+        problems = self.problems()
+        if problems:
             append_line(self._path, "")
+            blank_lines(self._path, lambda line: _problem(_entry(line)) == "")
+        return problems
 
     def size(self) -> int:
         """The size of the index in bytes; `runs(since=size)` gives only the jobs that are added later."""
@@ -111,19 +121,24 @@ class SweepIndex:
     def _lines(self, since: int = 0) -> Iterator[tuple[dict[str, Any], str]]:
         """The entry in each line that is not blank; where there is none, why not."""
         content = read_bytes(self._path) or b""
-        for number, line in enumerate(content[since:].split(b"\n"), start=1):
+        lines = content[since:].split(b"\n")
+        for number, line in enumerate(lines, start=1):
             if line.strip():
-                entry = next(parsable_objects([line]), {})
-                problem = _problem(entry)
+                entry = _entry(line)
+                problem = _problem(entry) if number < len(lines) else "its end is missing"
                 where = f"{self._path}, line {number}, is not a job"
                 yield entry, f"{where} ({problem}): {line[:60]!r}" if problem else ""
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    return next(parsable_objects([line]), {})
 
 
 def _problem(entry: dict[str, Any]) -> str:
     """Why a line is not a job; empty if it is one. The digest, if there is one, is removed from the entry."""
     recorded = entry.pop(DIGEST, None)  # indices of earlier versions have none
     if not entry:
-        return "incomplete, or no JSON object"
+        return "not a JSON object"
     if recorded is not None and recorded != _digest(entry):
         return "its sha256 differs from the recorded one"
     run_id, number = entry.get("run_id"), entry.get("number")
