@@ -1,66 +1,26 @@
 """Sweeps that are killed, run out of disk space, or share a folder lose no result and no digit."""
 
-import json
 import os
 import random
 import resource
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from tests.integration.commands import numbers, records, run, start, statuses
 
-from ntkode.results import RunRecord, SweepIndex, load_history
+from ntkode.results import load_history
 
 pytestmark = pytest.mark.integration
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 SWEEP = (
     *("-m", "activation=tanh,relu", "optimizer=gd,adam"),
     *("size=smoke", "dataset=digits", "width=w64", "metrics=standard", "logger=none"),
     *("steps=300", "optimizer.lr=0.01", "checkpoint.every_seconds=0.2", "sweep=s"),
 )
 KILLS = 10
-
-
-def start(cwd, *arguments, **keywords):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **keywords,
-    )
-
-
-def run(cwd, *arguments, **keywords):
-    """Run to the end; exit code, output, errors."""
-    process = start(cwd, *arguments, **keywords)
-    out, err = process.communicate(timeout=600)
-    return process.returncode, out, err
-
-
-def records(cwd):
-    runs = SweepIndex(cwd / "results", "s").runs()
-    return [RunRecord.open(cwd / "results", run_id) for run_id in runs.values()]
-
-
-def statuses(cwd):
-    return {record.run_id: record.status["status"] for record in records(cwd)}
-
-
-def numbers(cwd):
-    """By run, the history and summary without costs, as text, so that NaN equals NaN."""
-
-    def text(row):
-        return json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")})
-
-    return {r.run_id: [text(row) for row in [*r.history(), r.summary()]] for r in records(cwd)}
 
 
 @pytest.fixture(scope="module")
