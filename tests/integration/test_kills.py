@@ -66,8 +66,9 @@ def kill_some(cwd, chance, kinds, *overrides):
         if victims:
             chance.choice(victims).kill()
             if kinds.pop() == "sweep":
+                seconds = wait_until_gone(mark)
                 process.communicate()
-                return wait_until_gone(mark)
+                return seconds
     out, err = process.communicate(timeout=600)
     assert "Traceback" not in out + err
     return wait_until_gone(mark)
