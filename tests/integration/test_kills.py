@@ -29,7 +29,7 @@ def processes(mark):
         try:
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.setdefault(kind(process), []).append(process)
-        except psutil.Error:  # it has ended, or belongs to another user
+        except (psutil.Error, AttributeError):  # it or its parent has ended, or it is of another user
             continue
     return found
 
