@@ -79,11 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--into", type=Path, metavar="FOLDER", default=ROOT / ".wheels", help="folder (default: .wheels)"
     )
     options = parser.parse_args(arguments)
-    try:
-        wheels = collect(options.packages, options.into)
-    except OSError as error:
-        raise SystemExit(f"wheels: {error}: give another folder, as in --into FOLDER") from None
-    print(*wheels, sep="\n")
+    for wheel in collect(options.packages, options.into):
+        print(wheel)
 
 
 if __name__ == "__main__":

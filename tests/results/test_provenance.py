@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ntkode.results import SOURCES_SHA256, provenance
-from ntkode.results.provenance import code_version, without_secrets
+from ntkode.results.provenance import code_version
+from ntkode.results.secrets import without_secrets
 
 
 def recorded():

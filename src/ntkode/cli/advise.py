@@ -35,6 +35,7 @@ from ntkode.cli.refusal import check_writable, one_message
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.files import write_atomically
 from ntkode.integrate import SolverFailure
+from ntkode.report.console import RecordConsole
 from ntkode.results import load
 from ntkode.training import Diverged
 
@@ -76,8 +77,8 @@ def main(arguments: list[str]) -> None:
     """Print the advice; exits with a message if none can be given."""
     settings, _ = parse_pairs(__doc__, KEYS, arguments, others=OTHERS)
     given = [f"{key}={value}" for key, value in settings.items() if key not in KEYS]
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
-    notes = Console(stderr=True, highlight=False)
+    console = RecordConsole(width=None if sys.stdout.isatty() else 150, highlight=False)
+    notes = RecordConsole(stderr=True, highlight=False)
     register_resolvers()
     quiet_lightning()
     out = Path(settings["out"]) if "out" in settings else None

@@ -14,7 +14,6 @@ from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from ntkode.advice.composing import composer
 from ntkode.advice.trial import run_trial, settings_of, trial_table, verdicts
@@ -24,6 +23,7 @@ from ntkode.cli.refusal import check_writable, one_message
 from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution.slurm import leave_task
 from ntkode.files import prepare_folder, write_atomically
+from ntkode.report.console import RecordConsole
 
 KEYS = {
     "advice": "file written by benchmarks/advise.py with out=…",
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     given, _ = parse_pairs(__doc__, KEYS, arguments)
     register_resolvers()
     leave_task()
-    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
+    console = RecordConsole(width=None if sys.stdout.isatty() else 170, highlight=False)
     if "advice" not in given:
         sys.exit("advise_trial: advice=FILE is missing; python benchmarks/advise.py … out=FILE writes it")
     advice = read_advice(Path(given["advice"]))

@@ -11,6 +11,7 @@ import argparse
 from ntkode.cli.pairs import folder_pair
 from ntkode.cli.refusal import one_message
 from ntkode.results import merge
+from ntkode.results.foreign_text import visible
 
 
 @one_message("merge", "give other folders, as in into=FOLDER", ValueError)
@@ -26,5 +27,5 @@ def main(arguments: list[str]) -> int:
     if key != "into" or not target:
         parser.error(f"the last argument must be into=DIR, such as into=results; got {parsed.target!r}")
     merged = merge(parsed.sources, folder_pair("into", target))
-    print(merged)
+    print(visible(str(merged)))
     return 1 if merged.conflicts or merged.skipped else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from ntkode.results import NoResults, RecordUnreadable
+from ntkode.results.foreign_text import visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,9 +39,9 @@ def one_message(
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
                 sys.exit(BROKEN_PIPE)
             except OSError as error:
-                sys.exit(f"{script}: {out_of_reach(error)}: {remedy}")
+                sys.exit(visible(f"{script}: {out_of_reach(error)}: {remedy}"))
             except refused as error:
-                sys.exit(f"{script}: {error}")
+                sys.exit(visible(f"{script}: {error}"))
 
         return guarded
 

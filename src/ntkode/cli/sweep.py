@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -27,7 +28,7 @@ from ntkode.cli.resolvers import register_resolvers
 from ntkode.execution import settle, wants_running
 from ntkode.execution.monitor import SweepMonitor
 from ntkode.execution.stale import stale_runs
-from ntkode.files import prepare_folder, remove_link
+from ntkode.files import prepare_folder, remove_link, write_atomically
 from ntkode.orphans import kill_with_parent_in_environment
 from ntkode.report import report_console, report_sweep
 from ntkode.results import (
@@ -39,6 +40,7 @@ from ntkode.results import (
     sweep_name,
     utc_now,
 )
+from ntkode.results.secrets import masked
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells expect
 SEARCHED = "optimization_results.yaml"  # best parameters of an adaptive search, in the sweep's folder
@@ -125,6 +127,7 @@ def run_sweep(results_dir: str, sweep: str, index: SweepIndex, rerun_all: bool) 
             finally:
                 settle_all(results_dir, index.runs(since).values(), interrupted)
     finally:
+        mask_secrets(index.directory / COMPOSED)
         jobs = index.runs(since)
         complete = show(results_dir, sweep, console) if jobs else False
         show_best(index, console)
@@ -184,6 +187,14 @@ def was_refused(record: RunRecord, began: str) -> bool:
     if (status.get("finished") or began) >= began or status["status"] == Status.DONE:
         return False
     return not wants_running(Status(status["status"]), record.kills, rerun="none")
+
+
+def mask_secrets(path: Path) -> None:
+    """Mask the secrets in the config that Hydra has stored, overrides included."""
+    with suppress(OSError):  # nothing was composed
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if masked(stored) != stored:
+            write_atomically(path, yaml.safe_dump(masked(stored), sort_keys=False, allow_unicode=True))
 
 
 def settle_all(results_dir: str, run_ids: Iterable[str], interrupted: bool) -> None:

@@ -8,10 +8,9 @@ are marked and not sent again; the records are not changed.
 
 import sys
 
-from rich.console import Console
-
 from ntkode.cli.pairs import parse_pairs
 from ntkode.cli.refusal import one_message
+from ntkode.report.console import RecordConsole
 from ntkode.tracking.wandb_sync import ServerUnavailable, offline_files, upload
 
 KEYS = {
@@ -26,7 +25,7 @@ FLAGS = {"--dry-run": "list the files that would be sent, and send nothing"}
 def main(arguments: list[str]) -> int:
     """Upload the sweep's offline runs; the exit code is 0 if nothing is left to send."""
     settings, flags = parse_pairs(__doc__, KEYS, arguments, flags=FLAGS)
-    console = Console(soft_wrap=True)
+    console = RecordConsole(soft_wrap=True)
     try:
         offline = offline_files(settings.get("results", "results"), settings.get("sweep"))
         console.print(str(offline), highlight=False)

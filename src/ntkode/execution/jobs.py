@@ -29,6 +29,7 @@ from ntkode.results import (
     run_id,
     summarise,
 )
+from ntkode.results.secrets import masked_text
 
 # Seconds that an interrupted process has to record its status.
 GRACE = 15.0
@@ -72,6 +73,7 @@ def run_job(config: Mapping[str, Any], job: str, number: int = 0) -> Status:
     if task is not None and task.restarts:  # the requeued job continues, even if rerun=all
         config = {**config, "rerun": "failed"}
     index = SweepIndex(config["results_dir"], config["sweep"])
+    job = masked_text(job)
     index.add(record.run_id, job, number, config.get("choices"))
     try:
         with announce(task, record.run_id):

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ntkode.report.console import RecordConsole
 from ntkode.report.formatting import three_digits
 from ntkode.results import RecordUnreadable, RunRecord, Status, SweepIndex, damage, utc_now
 
@@ -90,7 +91,7 @@ class SweepMonitor:
         line_seconds: float = 5.0,
     ) -> None:
         self._results_dir = Path(results_dir)
-        self._display = _display(console or Console(), line_seconds)
+        self._display = _display(console or RecordConsole(), line_seconds)
         self._poll_seconds = poll_seconds
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

@@ -19,6 +19,7 @@ from ntkode.execution.gpus import set_visible_gpus
 from ntkode.files import open_regular, remove_link
 from ntkode.orphans import has_lost_parent, interrupt_with_parent
 from ntkode.results import RunLocked, RunRecord, Status
+from ntkode.results.secrets import masked_text, without_secrets
 from ntkode.signals import ENDING
 
 INTERRUPTED = "by the user"
@@ -102,6 +103,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
     from ntkode.execution.distribution import run_study
     from ntkode.studies.base import build
 
+    sys.argv = without_secrets(sys.argv, os.environ)  # W&B stores it
     tracker = None
     failure: BaseException | None = None
     try:
@@ -115,7 +117,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
             run_study(config, record, tracker)
     except BaseException as error:
         failure = error
-        traceback.print_exc()
+        print(masked_text(traceback.format_exc()), file=sys.stderr)
         if record.standing is Status.DONE:
             sys.exit(KEPT)
     for ending in ENDING:  # a second interrupt must not prevent the status from being recorded
@@ -133,7 +135,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         try:
             tracker.close(failed=failure is not None)
         except Exception:
-            traceback.print_exc()
+            print(masked_text(traceback.format_exc()), file=sys.stderr)
 
 
 def open_record(record: RunRecord, config: Mapping[str, Any]) -> None:

@@ -7,10 +7,12 @@ import pandas as pd
 from rich.console import Console
 
 from ntkode.files import write_atomically
+from ntkode.report.console import RecordConsole
 from ntkode.report.registry import report_of, reports
 from ntkode.report.tables.comparison import comparison, labels, render
 from ntkode.report.training.curves import save, training_figure
 from ntkode.results import SweepIndex, load_verified
+from ntkode.results.foreign_text import csv_text
 
 __all__ = [
     "comparison",
@@ -29,8 +31,8 @@ PLAIN_WIDTH = 110
 
 def report_console() -> Console:
     """A console on standard output that is wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PLAIN_WIDTH)
+    console = RecordConsole()
+    return console if console.is_terminal or "COLUMNS" in os.environ else RecordConsole(width=PLAIN_WIDTH)
 
 
 def report_sweep(
@@ -57,7 +59,7 @@ def report_sweep(
         paths = []
         for name, table in report.tables.items():
             paths.append(folder / f"{name}.csv")
-            write_atomically(paths[-1], table.to_csv(index=False))
+            write_atomically(paths[-1], csv_text(table))
         if report.figure is not None:
             paths += save(report.figure, folder / report.name)
         for path in paths:

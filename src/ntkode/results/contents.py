@@ -12,6 +12,7 @@ import yaml
 from ntkode.results.identity import HASH_DIGITS, id_digits
 from ntkode.results.integrity import HISTORY, Measures, check, check_size
 from ntkode.results.records import RunRecord
+from ntkode.results.secrets import is_masked
 from ntkode.results.status import Status
 from ntkode.results.storage import RecordUnreadable, parse_object, parse_rows, read_bytes, to_json
 
@@ -147,6 +148,8 @@ def _check_identity(record: RunRecord, config: dict[str, Any]) -> None:
     """
     wanted = _ID.search(record.run_id)
     if wanted is None or id_digits(config) == wanted[1]:
+        return
+    if is_masked(config):  # the id is that of the config with its secrets
         return
     # JSON turns keys that are numbers into text, YAML does not.
     content = read_bytes(record.directory / "config.yaml")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ntkode.files import write_atomically
+from ntkode.results.foreign_text import csv_text
 from ntkode.results.load import load_history, load_verified
 from ntkode.results.selection import Wanted
 
@@ -60,7 +61,7 @@ def export(
 
 _WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {
     "parquet": lambda table: table.to_parquet(None, index=False, engine="pyarrow"),
-    "csv": lambda table: table.to_csv(index=False).encode(),
+    "csv": lambda table: csv_text(table).encode(),
 }
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ntkode.results.secrets import masked_override
+
 NOT_IDENTIFYING = (
     # Names of YAML files, whose content is in the resolved config.
     "choices",
@@ -72,7 +74,7 @@ def sweep_name(overrides: Sequence[str]) -> str:
     `,` becomes `+`, so that the name is a valid file name and a valid Hydra value. Names of more than 60
     characters are cut, and end in 8 hexadecimal digits of the sha256 of all overrides.
     """
-    kept = sorted(_identifying(overrides))
+    kept = sorted(map(masked_override, _identifying(overrides)))
     name = _file_name("_".join(kept).replace("=", "-").replace(",", "+"))
     if len(name) > LONGEST_SWEEP_NAME:
         digits = hashlib.sha256("\n".join(kept).encode()).hexdigest()[:8]
@@ -81,8 +83,8 @@ def sweep_name(overrides: Sequence[str]) -> str:
 
 
 def job_name(overrides: Sequence[str]) -> str:
-    """The overrides of a job as typed, without those of keys in `NOT_IDENTIFYING`."""
-    return " ".join(_identifying(overrides))
+    """The overrides of a job as typed, without those of keys in `NOT_IDENTIFYING`; secrets are masked."""
+    return " ".join(map(masked_override, _identifying(overrides)))
 
 
 def _identifying(overrides: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ntkode.results.contents import Contents, read_contents, read_history, read_whole
+from ntkode.results.foreign_text import visible
 from ntkode.results.records import RunRecord
 from ntkode.results.selection import Selection, Wanted
 from ntkode.results.storage import RecordUnreadable
@@ -192,7 +193,7 @@ class Unreadable:
         """Warn once about all noted records (`LeftOut`), at the line `stacklevel` calls above this one."""
         if self._errors:
             message = f"left out unreadable records in {self._directory}: {'; '.join(self._errors)}"
-            warnings.warn(message, LeftOut, stacklevel=stacklevel)
+            warnings.warn(visible(message), LeftOut, stacklevel=stacklevel)
 
 
 def _choices(directory: Path, sweep: str | None) -> Choices:

@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from ntkode.results.code_digest import SOURCES_SHA256
+from ntkode.results.secrets import without_secrets
 from ntkode.results.storage import utc_now
 
 PACKAGES = (
@@ -26,8 +27,6 @@ PACKAGES = (
     "numpy",
     "scipy",
 )
-
-_SECRET_NAME = re.compile(r"(^|[._-])(key|apikey|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 
 
 def provenance(
@@ -86,25 +85,6 @@ def arithmetic() -> dict[str, bool]:
 def package_versions() -> dict[str, str | None]:
     """The versions of `PACKAGES`; None for a package that is not installed."""
     return {name: _version(name) for name in PACKAGES}
-
-
-def without_secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """`arguments` with secrets replaced by `***`.
-
-    Secrets are the values of `key=value` pairs whose key ends like the name of a secret (`…_key`, `…token`,
-    `password`, …), and the values of environment variables with such names.
-    """
-    # Values below 8 characters are unlikely to be secrets, and may occur in other text.
-    hidden = [value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= 8]
-    cleaned = []
-    for argument in arguments:
-        key, equals, _ = argument.partition("=")
-        if equals and _SECRET_NAME.search(key):
-            argument = f"{key}=***"
-        for value in hidden:
-            argument = argument.replace(value, "***")
-        cleaned.append(argument)
-    return cleaned
 
 
 def code_version(code: Path = Path(__file__)) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import yaml
 from ntkode.files import NotRegular, open_regular, remove_asides, remove_folder, remove_link, write_atomically
 from ntkode.results.integrity import HISTORY, measures
 from ntkode.results.lock import run_lock
+from ntkode.results.secrets import masked, masked_text
 from ntkode.results.status import Status, read_status, write_status
 from ntkode.results.storage import (
     RecordUnreadable,
@@ -176,10 +177,11 @@ class RunRecord:
         self.store_config(config)  # keys that do not determine the numbers may have changed
 
     def store_config(self, config: Mapping[str, Any]) -> None:
-        """Write `config.yaml` and `config.json`."""
+        """Write `config.yaml` and `config.json`, with secrets masked."""
+        config = masked(config)
         # config.json last: readers treat its presence as the sign of a complete record.
         write_atomically(
-            self.directory / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            self.directory / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         )
         self._write_json("config.json", config)
 
@@ -211,7 +213,7 @@ class RunRecord:
         before = self._earlier_status()
         self._write_status(
             status,
-            message="; ".join(filter(None, [*self._remarks, message])),
+            message=masked_text("; ".join(filter(None, [*self._remarks, message]))),
             remedy=remedy,
             phase=before.get("phase", ""),
             started=before.get("started"),
@@ -277,8 +279,8 @@ class RunRecord:
         self._write_json("summary.json", summary)
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Store `provenance.json` (see `ntkode.results.provenance`)."""
-        self._write_json("provenance.json", provenance)
+        """Store `provenance.json` (see `ntkode.results.provenance`), with secrets masked."""
+        self._write_json("provenance.json", masked(provenance))
 
     @contextmanager
     def lock(self, patience: float = 0.0) -> Iterator[None]:

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from ntkode.files import remove_folder, remove_link
 from ntkode.ranks import act_as_first
 from ntkode.results import RunRecord
+from ntkode.results.secrets import masked
 from ntkode.tracking.wandb_server import check_key, check_server, server_url
 
 
@@ -200,7 +201,7 @@ class WandbTracker:
                 id=record.run_id,
                 save_dir=record.directory,
                 project=project,
-                config=dict(config),
+                config=masked(config),
                 mode=mode,
                 entity=entity,
                 group=str(config["sweep"]),

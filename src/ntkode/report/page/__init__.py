@@ -20,6 +20,7 @@ from ntkode.report.page.pictures import save_all
 from ntkode.report.page.sections import Omission, Section, make_sections
 from ntkode.report.tables.latex import to_latex
 from ntkode.results import NoResults, utc_now
+from ntkode.results.foreign_text import csv_text
 
 __all__ = ["NAME", "Page", "write_page"]
 
@@ -79,7 +80,7 @@ def _write_section(section: Section, folder: Path, origins: Origins) -> dict[str
     if report.figure is not None:
         pictures, picture = save_all(report.figure, folder / report.name)
     for name, table in report.tables.items():
-        write_atomically(folder / f"{name}.csv", table.to_csv(index=False))
+        write_atomically(folder / f"{name}.csv", csv_text(table))
         latex_table = claim_table(report.judgements) if name.endswith("_verdicts") else table
         write_atomically(folder / f"{name}.tex", to_latex(latex_table, _caption(section, name), name))
     run_ids = section.run_ids
@@ -114,7 +115,7 @@ def _write_verdicts(sections: Sequence[Section], out: Path) -> None:
     ]
     if tables:
         verdicts = pd.concat(tables, ignore_index=True)
-        write_atomically(out / "verdicts.csv", verdicts.to_csv(index=False))
+        write_atomically(out / "verdicts.csv", csv_text(verdicts))
         claims = claim_table([judgement for section in sections for judgement in section.report.judgements])
         write_atomically(out / "verdicts.tex", to_latex(claims, "The verdicts on all claims.", "verdicts"))
 
