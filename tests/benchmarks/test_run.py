@@ -329,3 +329,17 @@ def test_cfg_shows_the_config_and_runs_nothing(script, tmp_path):
 def test_an_axis_is_no_single_value(entry, axis):
     assert overrides.given(axis.split("=")[0], [axis]) is None
     assert overrides.misused(["-m", axis]) is None
+
+
+def test_secrets_in_overrides_are_stored_nowhere(script, tmp_path):
+    secrets = ("hunter2hunter2", "pa:ss-word")
+    overrides = (f"+dataset.api_token={secrets[0]}", f"+dataset.url=https://me:{secrets[1]}@host", "seed=0,1")
+    done = script("run", "-m", *SMALL, *overrides, "logger=none", "hydra/launcher=basic")
+    assert "unexpected keyword" in done.stdout
+    files = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert {"multirun.yaml", "index.jsonl", "config.yaml", "log.txt"} <= {path.name for path in files}
+    texts = {path: path.read_bytes().decode(errors="replace") for path in files}
+    texts |= {path.relative_to(tmp_path): str(path.relative_to(tmp_path)) for path in files}
+    texts |= {"stdout": done.stdout, "stderr": done.stderr}
+    found = [path for path, text in texts.items() if any(secret in text for secret in secrets)]
+    assert not found

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from ntkode.results import RunRecord, job_name, sweep_name
+from ntkode.results import RunRecord, damage, job_name, load, run_id, sweep_name
 from ntkode.results.secrets import is_masked, masked, masked_text
 
 SECRETS = ("hunter2hunter2", "s3cr3t-value", "pa:ss-word")
@@ -66,3 +66,14 @@ def test_a_record_holds_no_secret(tmp_path):
     assert record.config == {"steps": 1, "dataset": {"token": "***", "url": "https://me:***@host"}}
     assert yaml.safe_load((record.directory / "config.yaml").read_text()) == record.config
     assert json.loads((record.directory / "status.json").read_text())["message"].endswith("token=***")
+
+
+def test_a_run_whose_config_is_masked_keeps_its_id(tmp_path):
+    config = {"steps": 1, "dataset": {"token": SECRETS[0]}}
+    record = RunRecord.open(tmp_path, run_id(config))
+    record.begin(config)
+    record.append({"step": 0})
+    record.write_summary({})
+    record.finish("done")
+    assert damage(record) is None
+    assert list(load(tmp_path)["config.dataset.token"]) == ["***"]
