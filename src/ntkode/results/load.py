@@ -15,6 +15,8 @@ from ntkode.results.selection import Selection, Wanted
 from ntkode.results.storage import RecordUnreadable
 from ntkode.results.sweeps import PAGE, SWEEPS, SweepIndex
 
+# Histories that are lists of rows at a time; these take several times the memory of a data frame.
+RUNS_AT_ONCE = 100
 Choices = Mapping[str, dict[str, str]]
 _HOW_TO_RUN = "run some first: python benchmarks/run.py -m activation=tanh,softplus,relu"
 
@@ -90,6 +92,7 @@ def load_history(
     *,
     status: str | Collection[str] | None = None,
     where: Wanted | None = None,
+    columns: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """The histories of runs in `directory`, one row per run and step.
 
@@ -101,6 +104,7 @@ def load_history(
         sweep: only the runs of this sweep.
         status: as for `load`.
         where: as for `load`.
+        columns: the metrics to read; all by default. Those that no run has measured are left out.
 
     Raises:
         NoResults: as for `load`.
@@ -115,12 +119,17 @@ def load_history(
     selection = Selection.of(status, where)
     if selection:
         names = _selected(directory, names, selection, unreadable, _choices(directory, sweep))
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        with unreadable.noting(directory / name):
-            rows.extend(_by_step(RunRecord.open(directory, name)))
+    kept = None if columns is None else {"run_id", "step", *columns}
+    frames = []
+    for start in range(0, len(names), RUNS_AT_ONCE):
+        rows: list[dict[str, Any]] = []
+        for name in names[start : start + RUNS_AT_ONCE]:
+            with unreadable.noting(directory / name):
+                rows.extend(_by_step(RunRecord.open(directory, name), kept))
+        if rows:
+            frames.append(pd.DataFrame(rows))
     unreadable.warn(stacklevel=3)
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run_id", "step"])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["run_id", "step"])
 
 
 def run_ids_of(directory: Path, sweep: str | None) -> list[str]:
@@ -229,8 +238,8 @@ def _description(run_id: str, contents: Contents, choices: Choices) -> dict[str,
     return row | _code(contents.provenance)
 
 
-def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
-    """The history with all rows of a step joined into one.
+def _by_step(record: RunRecord, columns: Collection[str] | None) -> Iterable[dict[str, Any]]:
+    """The history with all rows of a step joined into one, and these columns alone unless None.
 
     Raises:
         RecordUnreadable: the record does not exist, or its history is damaged.
@@ -240,6 +249,8 @@ def _by_step(record: RunRecord) -> Iterable[dict[str, Any]]:
     by_step: dict[int, dict[str, Any]] = {}
     run_id = record.run_id
     for row in read_history(record):
+        if columns is not None:
+            row = {name: value for name, value in row.items() if name in columns}
         by_step.setdefault(row["step"], {"run_id": run_id}).update(row)
     return by_step.values()
 

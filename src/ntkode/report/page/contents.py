@@ -109,19 +109,16 @@ def _table(name: str, table: pd.DataFrame, origins: Origins) -> PageTable:
     table = table.drop(columns=[column for column in _AMONG_FAILURES if column in table])
     texts = as_text(table)
     columns = tuple((str(column), _numeric(table[column])) for column in table)
-    run_ids = table["run_id"] if "run_id" in table else [""] * len(table)
-    rows = []
-    for index, run_id in enumerate(run_ids):
-        cells = tuple(
-            Cell(
-                str(texts[column].iloc[index]),
-                _key(table[column].iloc[index]),
-                run_id if column == "run_id" else "",
-            )
-            for column in table
-        )
-        tooltip = origins.of[run_id].summary if run_id in origins.of else ""
-        rows.append((tooltip, cells))
+    run_ids = table["run_id"].tolist() if "run_id" in table else [""] * len(table)
+    cells = [
+        [
+            Cell(str(text), _key(value), run_id if column == "run_id" else "")
+            for text, value, run_id in zip(texts[column], table[column], run_ids, strict=True)
+        ]
+        for column in table
+    ]
+    tooltips = [origins.of[run_id].summary if run_id in origins.of else "" for run_id in run_ids]
+    rows = list(zip(tooltips, zip(*cells, strict=True), strict=True))
     return PageTable(name, columns, tuple(rows), folded="run_id" in table and len(table) > FEW)
 
 

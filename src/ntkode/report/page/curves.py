@@ -1,23 +1,18 @@
 """Training curves as data for the page's charts, with the settings in which the runs differ."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ntkode.report.figures.style import COLOURS
-from ntkode.report.tables.comparison import comparison
-from ntkode.report.tables.rendering import as_text, missing
+from ntkode.report.tables.factors import SEEDS, factors_of
 
 MOST_POINTS = 200
 """Most points of a curve; more are not visible at a chart's width."""
-MOST_VALUES = 12
-"""Most values of a setting with switches on the page."""
 _DIGITS = 4
-_OUTCOME = ("status", "run_id", "message", "remedy")
-_SEEDS = ("seed", "dataset.seed")
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,9 @@ PANELS = (
     Panel("gradient/relative_error", "Relative error of the gradient", "‖g − g_ref‖ / ‖g_ref‖"),
     Panel("ntk/drift", "Relative change of the NTK", "‖Θ_k − Θ_0‖ / ‖Θ_0‖", logarithmic=False),
 )
+COLUMNS = ("step", *(name for p in PANELS for name in (p.metric, p.dashed, p.floor) if name))
+"""Columns of the history that the charts show."""
+Columns = dict[str, np.ndarray]
 
 
 def curves(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Any] | None:
@@ -57,11 +55,11 @@ def curves(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Any] | None:
         history: what `ntkode.results.load_history` returns for these runs.
     """
     run_ids = [str(run_id) for run_id in runs["run_id"]]
-    by_run = {str(run_id): rows for run_id, rows in history.sort_values("step").groupby("run_id")}
+    by_run = _arrays(history)
     panels = [data for panel in PANELS if (data := _panel(panel, run_ids, by_run))]
     if not any(len(series["x"]) >= 3 for panel in panels for series in panel["series"]):
         return None
-    factors = _factors(runs)
+    factors = [asdict(factor) for factor in factors_of(runs)]
     return {
         "runs": run_ids,
         "factors": factors,
@@ -71,10 +69,19 @@ def curves(runs: pd.DataFrame, history: pd.DataFrame) -> dict[str, Any] | None:
     }
 
 
-def _panel(panel: Panel, run_ids: list[str], by_run: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
+def _arrays(history: pd.DataFrame) -> dict[str, Columns]:
+    """The columns of each run by run_id, in the order of the steps; pandas is slow on thousands of runs."""
+    ordered = history.sort_values("step")
+    drawn = [name for name in COLUMNS if name in ordered]
+    values = {name: ordered[name].to_numpy(dtype=float) for name in drawn}
+    places = ordered.groupby("run_id").indices
+    return {str(run_id): {name: values[name][at] for name in drawn} for run_id, at in places.items()}
+
+
+def _panel(panel: Panel, run_ids: list[str], by_run: dict[str, Columns]) -> dict[str, Any] | None:
     series = []
     for number, run_id in enumerate(run_ids):
-        rows = by_run.get(run_id, pd.DataFrame())
+        rows = by_run.get(run_id, {})
         for metric, dashed in ((panel.metric, False), (panel.dashed, True)):
             if metric and metric in rows and (drawn := _series(rows, metric, panel, number, dashed)):
                 series.append(drawn)
@@ -88,14 +95,11 @@ def _panel(panel: Panel, run_ids: list[str], by_run: dict[str, pd.DataFrame]) ->
     }
 
 
-def _series(
-    rows: pd.DataFrame, metric: str, panel: Panel, number: int, dashed: bool
-) -> dict[str, Any] | None:
+def _series(rows: Columns, metric: str, panel: Panel, number: int, dashed: bool) -> dict[str, Any] | None:
     """The curve of one run; values at or below the floor are raised to it and listed in `noise`."""
-    floor = rows[panel.floor].astype(float) if panel.floor in rows else pd.Series(-math.inf, rows.index)
-    values = rows[metric].astype(float)
-    noise = values <= floor
-    values = values.mask(noise, floor)
+    floor = rows.get(panel.floor or "", np.array(-math.inf))
+    noise = rows[metric] <= floor
+    values = np.where(noise, floor, rows[metric])
     drawable = np.isfinite(values) & ((values > 0) | (not panel.logarithmic))
     kept = _thinned(np.flatnonzero(drawable))
     if not len(kept):
@@ -103,9 +107,9 @@ def _series(
     return {
         "run": number,
         "dashed": dashed,
-        "x": [int(step) for step in rows["step"].iloc[kept]],
-        "y": [float(f"{value:.{_DIGITS}g}") for value in values.iloc[kept]],
-        "noise": [place for place, at in enumerate(kept) if noise.iloc[at]],
+        "x": rows["step"][kept].astype(int).tolist(),
+        "y": [float(f"{value:.{_DIGITS}g}") for value in values[kept].tolist()],
+        "noise": np.flatnonzero(noise[kept]).tolist(),
     }
 
 
@@ -116,25 +120,9 @@ def _thinned(places: np.ndarray) -> np.ndarray:
     return places[np.unique(np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(int))]
 
 
-def _factors(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The settings in which the runs differ, with the value of each run."""
-    table = comparison(runs, ()).drop(columns=list(_OUTCOME))
-    texts = as_text(table)
-    factors = []
-    for name in table:
-        values = list(dict.fromkeys(texts[name]))
-        if not 2 <= len(values) <= MOST_VALUES:
-            continue
-        if not any(missing(value) or isinstance(value, str) for value in table[name]):
-            values = [text for _, text in sorted(set(zip(table[name], texts[name], strict=True)))]
-        of = [values.index(text) for text in texts[name]]
-        factors.append({"name": str(name), "values": values, "of": of})
-    return factors
-
-
 def _colours(factors: list[dict[str, Any]], runs: int) -> dict[str, Any]:
     """The colour of each run, by the first setting except seeds; the activation, if activations differ."""
-    factor = next((k for k, f in enumerate(factors) if f["name"] not in _SEEDS), None)
+    factor = next((k for k, f in enumerate(factors) if f["name"] not in SEEDS), None)
     if factor is None:
         return {"factor": None, "of": [COLOURS[0]] * runs}
     return {"factor": factor, "of": [COLOURS[value % len(COLOURS)] for value in factors[factor]["of"]]}

@@ -12,7 +12,7 @@ import pandas as pd
 from ntkode.report.base import Report
 from ntkode.report.page.about import About, about, place
 from ntkode.report.page.choice import SweepChoice, names_of
-from ntkode.report.page.curves import curves
+from ntkode.report.page.curves import COLUMNS, curves
 from ntkode.report.registry import reports
 from ntkode.report.tables.comparison import labels
 from ntkode.results import LeftOut, NoResults, Status, load_history, load_verified
@@ -96,7 +96,7 @@ def _sections(results_dir: Path, choice: SweepChoice, taken: set[str]) -> Iterat
     runs = runs[names_of(runs) == choice.name].reset_index(drop=True)
     if runs.empty:
         raise NoResults("no readable run")
-    history = load_history(results_dir, runs["run_id"])
+    history = load_history(results_dir, runs["run_id"], columns=COLUMNS)
     for report in reports(runs, results_dir):
         slug = _free(_slug(choice.name), [_slug(choice.sweep), _slug(report.name)], taken)
         taken.add(slug)

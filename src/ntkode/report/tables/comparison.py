@@ -41,6 +41,8 @@ TRAINING = (
     Column("cost/run_seconds", "seconds", "time\n\\[s]"),
     RESOLUTION,
 )
+MOST_ROWS = 200
+"""Most runs that the terminal lists; the CSV file has all."""
 _HEADERS = {measure.name: measure.header for measure in TRAINING}
 _OUTCOME = ("status", "run_id", "message", "remedy")
 
@@ -92,9 +94,11 @@ def render(table: pd.DataFrame) -> Group:
             rendering.add_column(_HEADERS[name], justify="right", no_wrap=True)
         else:  # text may wrap, a status may not
             rendering.add_column(_header(name, names), overflow="fold", no_wrap=name == "status")
-    for _, run in table.iterrows():
+    for _, run in table.head(MOST_ROWS).iterrows():
         rendering.add_row(*(_cell(name, run) for name in names))
-    return Group(rendering, *failures(table))
+    hidden = len(table) - MOST_ROWS
+    more = [f"{hidden} more runs are in the CSV file below"] if hidden > 0 else []
+    return Group(rendering, *more, *failures(table))
 
 
 def failures(table: pd.DataFrame) -> list[str]:
@@ -141,6 +145,9 @@ def _comparable(column: pd.Series) -> pd.Series:
 
 
 def _differs(column: pd.Series) -> bool:
+    values = column.tolist()
+    if all(type(value) is type(values[0]) and value == values[0] for value in values):
+        return False  # as most columns: comparing texts takes ten times as long
     return bool(_comparable(column).nunique() > 1)
 
 

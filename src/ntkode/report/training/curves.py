@@ -1,6 +1,7 @@
 """The figure of a training sweep, one line per run; saving of figures."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,34 @@ _PREDICTIONS = {
 _Style = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A panel of a figure: a metric against the training step.
+
+    Attributes:
+        metric: column of the history.
+        title: title of the panel.
+        ylabel: formula of the metric.
+        scale: scale of the vertical axis.
+    """
+
+    metric: str
+    title: str
+    ylabel: str
+    scale: str = "log"
+
+
+LAMBDA_MIN = "ntk/lambda_min"
+PANELS = (
+    Panel("loss/ratio", "Training loss relative to its start", LOSS_RATIO_FORMULA),
+    Panel(LAMBDA_MIN, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$"),
+    Panel("gradient/relative_error", "Relative error of the gradient", GRADIENT_ERROR_FORMULA),
+    Panel("ntk/drift", "Relative change of the NTK (probe)", DRIFT_FORMULA, "linear"),
+)
+COLUMNS = (*(panel.metric for panel in PANELS), *_PREDICTIONS, "ntk/resolution")
+"""Columns of the history that the figures draw."""
+
+
 def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
     """Loss, λ_min, gradient error and NTK drift against the training step, one line per run.
 
@@ -47,33 +76,19 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
         labels: the label of each run by run_id; runs with one label (seeds) share a colour.
     """
     figure = blank_figure(10, 6.8)
-    loss, lambda_min, gradient_error, drift = figure.subplots(2, 2, sharex=True).flat
+    every = figure.subplots(2, 2, sharex=True)
     styles = _styles(labels)
-
-    predicted = [p for p in _PREDICTIONS if _draw(loss, history, styles, p, **_PREDICTIONS[p][0])]
-    measured = _draw(loss, history, styles, "loss/ratio")
-    _finish(
-        loss, "Training loss relative to its start", LOSS_RATIO_FORMULA, empty=not (predicted or measured)
-    )
-
+    predicted = [p for p in _PREDICTIONS if _draw(every[0, 0], history, styles, p, **_PREDICTIONS[p][0])]
+    for axes, panel in zip(every.flat, PANELS, strict=True):
+        values = floored(history, axes) if panel.metric == LAMBDA_MIN else history
+        drawn = _draw(axes, values, styles, panel.metric, panel.scale)
+        finish(axes, panel.title, panel.ylabel, empty=not (drawn or (predicted and axes is every[0, 0])))
     if predicted:
         lines = [
             Line2D([], [], color="0.4", **_PREDICTIONS[p][0], label=_PREDICTIONS[p][1]) for p in predicted
         ]
-        loss.legend(handles=lines, frameon=False, fontsize=9, loc="best")
-
-    drawn = _draw(lambda_min, _floored(history, lambda_min), styles, "ntk/lambda_min")
-    _finish(lambda_min, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$", empty=not drawn)
-
-    drawn = _draw(gradient_error, history, styles, "gradient/relative_error")
-    ylabel = GRADIENT_ERROR_FORMULA
-    _finish(gradient_error, "Relative error of the gradient", ylabel, empty=not drawn)
-
-    drawn = _draw(drift, history, styles, "ntk/drift", scale="linear")
-    ylabel = DRIFT_FORMULA
-    _finish(drift, "Relative change of the NTK (probe)", ylabel, empty=not drawn)
-
-    for axes in (gradient_error, drift):
+        every[0, 0].legend(handles=lines, frameon=False, fontsize=9, loc="best")
+    for axes in every[1]:
         axes.set_xlabel("training step")
     figure.align_ylabels()
     _legend(figure, labels, styles)
@@ -123,8 +138,7 @@ def _draw(
     if metric not in history:
         return False
     axes.set_yscale(scale)
-    values = history[metric].astype(float)
-    drawable = history[np.isfinite(values) & ((values > 0) | (scale == "linear"))].sort_values("step")
+    drawable = drawable_rows(history, metric, scale).sort_values("step")
     by_run = dict(iter(drawable.groupby("run_id")))
     for run_id, style in styles.items():
         if run_id not in by_run:
@@ -135,12 +149,18 @@ def _draw(
     return not by_run.keys().isdisjoint(styles)
 
 
+def drawable_rows(history: pd.DataFrame, metric: str, scale: str) -> pd.DataFrame:
+    """The rows at which the metric is finite, and positive if the scale is logarithmic."""
+    values = history[metric].astype(float)
+    return history[np.isfinite(values) & ((values > 0) | (scale == "linear"))]
+
+
 def _sparse(steps: pd.Series) -> bool:
     """Whether a metric was measured so rarely that markers are needed."""
     return len(steps) <= 60 and steps.max() - steps.min() >= 2 * (len(steps) - 1)
 
 
-def _floored(history: pd.DataFrame, axes: Axes) -> pd.DataFrame:
+def floored(history: pd.DataFrame, axes: Axes) -> pd.DataFrame:
     """The history with λ_min raised to its resolution, below which it is noise; a line on `axes` marks it."""
     if not {"ntk/lambda_min", "ntk/resolution"} <= set(history):
         return history
@@ -156,7 +176,8 @@ def _floored(history: pd.DataFrame, axes: Axes) -> pd.DataFrame:
     )
 
 
-def _finish(axes: Axes, title: str, ylabel: str, *, empty: bool) -> None:
+def finish(axes: Axes, title: str, ylabel: str, *, empty: bool) -> None:
+    """Add title, label and grid to a drawn panel; an empty one says so."""
     frame(axes, title, ylabel)
     if empty:
         say_empty(axes)
