@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from ntkode.results import NoResults, RunRecord, SweepIndex, load, load_history, summarise
@@ -98,6 +99,16 @@ def test_history_has_a_row_a_run_and_step(tmp_path):
     assert tanh["loss/train"].tolist() == pytest.approx([1, 1 / 2, 1 / 3])
     assert tanh["ntk/lambda_min"].isna().tolist() == [False, True, False]
     assert set(load_history(tmp_path, ["relu-0"])["run_id"]) == {"relu-0"}
+
+
+def test_histories_of_some_columns_and_of_many_runs(tmp_path, monkeypatch):
+    store(tmp_path, "tanh")
+    store(tmp_path, "relu", rows=2)
+    whole = load_history(tmp_path)
+    some = load_history(tmp_path, columns=["ntk/lambda_min", "not measured"])
+    pd.testing.assert_frame_equal(some, whole[["run_id", "step", "ntk/lambda_min"]])
+    monkeypatch.setattr("ntkode.results.load.RUNS_AT_ONCE", 1)
+    pd.testing.assert_frame_equal(load_history(tmp_path), whole)
 
 
 def test_histories_that_are_missing_or_corrupt_are_left_out(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkode.report.statistics.power_law import PowerLaw, fit_power_law
+from ntkode.report.statistics.power_law import PowerLaw, fit_exponent, fit_power_law
 
 SIZES = np.array([64.0, 128.0, 256.0, 512.0])
 
@@ -144,3 +144,14 @@ def test_points_of_a_seed_with_one_size_do_not_narrow_the_interval(sizes):
 def test_an_exponent_has_the_decimals_that_its_interval_leaves(slope, half_width, text, order):
     law = PowerLaw(slope, half_width, 0.0, slope, 3, 1.0)
     assert (str(law), law.order) == (text, order)
+
+
+@pytest.mark.parametrize("sizes", [2, 3, 7])
+def test_the_exponent_alone_is_that_of_the_law_bit_for_bit(sizes):
+    random = np.random.default_rng(sizes)
+    one = pd.DataFrame({"x": random.uniform(1, 9, sizes), "y": random.uniform(1, 9, sizes), "seed": 0})
+    assert fit_exponent(one["x"], one["y"]) == fit_power_law(one).slope
+
+
+def test_the_exponent_of_one_size_is_not_known():
+    assert math.isnan(fit_exponent(pd.Series([2.0, 2.0]), pd.Series([1.0, 3.0])))

@@ -172,3 +172,14 @@ def test_keys_of_a_choice_in_a_package_are_no_columns(store):
         choices = {"activation": "tanh", "solver@gradient.backward": method}
         store("tanh", choices=choices, gradient={"backward": {"method": method}})
     assert list(labels(load(store.results_dir, "s")).values()) == ["euler", "rk4"]
+
+
+def test_the_terminal_lists_the_first_of_many_runs(store, monkeypatch):
+    monkeypatch.setattr("ntkode.report.tables.comparison.MOST_ROWS", 2)
+    for seed in range(3):
+        store("tanh", seed=seed, steps=1)
+    store("relu", steps=1, status="diverged", message="too fast")
+    listed = text(comparison(load(store.results_dir)))
+    assert listed.count("done") == 2
+    assert "2 more runs are in the CSV file below" in listed
+    assert "too fast" in listed  # the reasons of failures are always listed

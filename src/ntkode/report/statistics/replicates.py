@@ -5,14 +5,14 @@ index names the replicates among its runs; a replicate with a failed run is incl
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ntkode.report.statistics.intervals import Statistic
-from ntkode.report.statistics.power_law import fit_power_law
+from ntkode.report.statistics.power_law import fit_exponent
 from ntkode.results import Status
 
 _SEED, _DATA_SEED = "config.seed", "config.dataset.seed"
@@ -55,12 +55,23 @@ def _texts(seeds: pd.Series) -> pd.Series:
     return seeds.map(text).astype(str)
 
 
-def of_each(measure: Callable[[pd.DataFrame], float], where: Mapping[str, Any]) -> Statistic:
-    """`measure` of the runs of each replicate, among the runs that `where` selects."""
+def of_each(
+    measure: Callable[[pd.DataFrame], float],
+    where: Mapping[str, Any],
+    columns: Collection[str] | None = None,
+) -> Statistic:
+    """`measure` of the runs of each replicate, among the runs that `where` selects.
+
+    Args:
+        measure: maps runs to a number.
+        where: see `select`.
+        columns: the columns that `measure` reads; all by default, which takes most of the time of a report.
+    """
 
     def measured(runs: pd.DataFrame) -> pd.Series:
         selected = select(runs, where)
-        groups = selected.groupby(replicate(selected), sort=False) if len(selected) else ()
+        read = selected if columns is None else selected[[name for name in selected if name in columns]]
+        groups = read.groupby(replicate(selected), sort=False) if len(selected) else ()
         return pd.Series({name: measure(group) for name, group in groups}, dtype=float)
 
     return measured
@@ -68,7 +79,9 @@ def of_each(measure: Callable[[pd.DataFrame], float], where: Mapping[str, Any]) 
 
 def value(column: str, where: Mapping[str, Any]) -> Statistic:
     """The mean of the column over the runs of each replicate; NaN unless all are done and have a value."""
-    return of_each(lambda runs: float(done_values(runs, column).mean(skipna=False)), where)
+    return of_each(
+        lambda runs: float(done_values(runs, column).mean(skipna=False)), where, (column, "status")
+    )
 
 
 def at(pick: Callable[[pd.Series], float], size: str, column: str, where: Mapping[str, Any]) -> Statistic:
@@ -86,7 +99,7 @@ def at(pick: Callable[[pd.Series], float], size: str, column: str, where: Mappin
 def slope(
     column: str, size: str, where: Mapping[str, Any], *, apart: Sequence[str] = (), least: float = 0.0
 ) -> Statistic:
-    """The exponent p in column ≈ C size^p, fitted to the runs of each replicate (see `fit_power_law`).
+    """The exponent p in column ≈ C size^p, fitted to the runs of each replicate (see `fit_exponent`).
 
     NaN if a run failed or a value is not positive. An empty Series if there are fewer than two sizes.
 
@@ -102,16 +115,20 @@ def slope(
         y = done_values(runs, column)
         if not (y > 0).all():
             return math.nan
-        points = pd.DataFrame({"x": runs[size].astype(float), "y": y, "seed": 0})
+        points = pd.DataFrame({"x": runs[size].astype(float), "y": y})
         groups = points.groupby([runs[name] for name in apart]) if apart else [((), points)]
-        return float(np.mean([fit_power_law(group).slope for _, group in groups]))
+        return float(np.mean([fit_exponent(group["x"], group["y"]) for _, group in groups]))
 
     def measured(runs: pd.DataFrame) -> pd.Series:
         selected = select(runs, where)
         if not {size, *apart} <= set(selected):
             return pd.Series(dtype=float)
         fitted = selected[selected[size] >= least]
-        return of_each(exponent, {})(fitted) if fitted[size].nunique() >= 2 else pd.Series(dtype=float)
+        return (
+            of_each(exponent, {}, (column, size, *apart, "status"))(fitted)
+            if fitted[size].nunique() >= 2
+            else pd.Series(dtype=float)
+        )
 
     return measured
 
@@ -125,7 +142,7 @@ def mean_log_ratio(columns: tuple[str, str], where: Mapping[str, Any]) -> Statis
             return math.nan
         return float(np.log(numerator / denominator).mean())
 
-    return of_each(measured, where)
+    return of_each(measured, where, (*columns, "status"))
 
 
 def mean_ratio(columns: tuple[str, str], first: Mapping[str, Any], second: Mapping[str, Any]) -> Statistic:

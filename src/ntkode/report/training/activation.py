@@ -17,7 +17,7 @@ from ntkode.report.statistics.replicates import ratio, value
 from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
-from ntkode.report.training.claims import RATE, with_ratios
+from ntkode.report.training.claims import HISTORY, RATE, with_ratios
 from ntkode.report.training.columns import (
     ACCURACY_COLUMN,
     GRADIENT_ERROR,
@@ -68,7 +68,7 @@ PANELS: Sequence[tuple[str, str, str, bool]] = (
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `activation` (one row per run), `activation_medians` and the verdicts; the figure."""
-    runs = with_ratios(runs, load_history(results_dir, runs["run_id"]))
+    runs = with_ratios(runs, load_history(results_dir, runs["run_id"], columns=HISTORY))
     keys = {ACTIVATION: "activation", MATCH: "scales"}
     base = median_report(NAME, runs, keys, MEASURES, figure(runs))
     return with_verdicts(base, claims(runs), runs)

@@ -17,6 +17,7 @@ from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION, MATCH, SCALES
+from ntkode.report.training.claims import HISTORY
 from ntkode.report.training.columns import (
     ACCURACY_COLUMN,
     GRADIENT_ERROR,
@@ -45,7 +46,7 @@ MEASURES = (
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `activation_gradient` (one row per run), medians and verdicts; the figure."""
-    history = load_history(results_dir, runs["run_id"])
+    history = load_history(results_dir, runs["run_id"], columns=HISTORY)
     runs = with_gap(runs, history)
     keys = {ACTIVATION: "activation", MATCH: "scales", METHOD: "gradient"}
     base = median_report(NAME, runs, keys, MEASURES, figure(runs, history))

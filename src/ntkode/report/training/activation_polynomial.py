@@ -17,7 +17,7 @@ from ntkode.report.tables.comparison import Column
 from ntkode.report.tables.labels import numbers
 from ntkode.report.tables.medians import median_report
 from ntkode.report.training.activation import ACTIVATION
-from ntkode.report.training.claims import RATE
+from ntkode.report.training.claims import HISTORY, RATE
 from ntkode.report.training.columns import (
     ACCURACY_COLUMN,
     LOSS_RATIO_COLUMN,
@@ -46,7 +46,7 @@ MEASURES = (
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `activation_polynomial` (one row per run), medians and verdicts; the figure."""
-    history = load_history(results_dir, runs["run_id"])
+    history = load_history(results_dir, runs["run_id"], columns=HISTORY)
     runs = with_resolved(runs)
     base = median_report(NAME, runs, {ACTIVATION: "activation"}, MEASURES, figure(runs, history))
     return with_verdicts(base, claims(), runs)

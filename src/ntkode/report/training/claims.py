@@ -15,6 +15,10 @@ LEAST_SHARE = 0.5
 """The convergence proof needs λ_min at or above this share of its initial value."""
 
 
+HISTORY = ("loss/train", "loss/ratio", "loss/predicted_ratio", "ntk/lambda_min")
+"""Columns of the history that the reports of training studies read."""
+
+
 def with_ratios(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns `EXCESS` and `SHARE`.
 

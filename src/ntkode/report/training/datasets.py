@@ -24,6 +24,7 @@ from ntkode.report.training.activation import ACTIVATION
 from ntkode.report.training.claims import (
     EXCESS,
     GUARANTEED,
+    HISTORY,
     LEAST_SHARE,
     RATE,
     SHARE,
@@ -42,7 +43,7 @@ MEASURES = (*CONVERGENCE_COLUMNS, GRADIENT_ERROR_COLUMN, *TEST_COLUMNS)
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `datasets` (one row per run), `datasets_medians` and the verdicts; the figure."""
-    history = load_history(results_dir, runs["run_id"])
+    history = load_history(results_dir, runs["run_id"], columns=HISTORY)
     runs = with_ratios(runs, history)
     keys = {DATASET: "data", ACTIVATION: "activation"}
     base = median_report(NAME, runs, keys, MEASURES, figure(runs, history))

@@ -24,6 +24,7 @@ from ntkode.report.tables.medians import median_report
 from ntkode.report.training.claims import (
     EXCESS,
     GUARANTEED,
+    HISTORY,
     LEAST_SHARE,
     RATE,
     SHARE,
@@ -60,7 +61,7 @@ FALLING = {
 
 def report(runs: pd.DataFrame, results_dir: Path) -> Report:
     """The tables `training_width` (one row per run), `training_width_medians` and verdicts; the figure."""
-    history = load_history(results_dir, runs["run_id"])
+    history = load_history(results_dir, runs["run_id"], columns=HISTORY)
     runs = with_ratios(runs, history)
     keys = {ACTIVATION: "activation", WIDTH: "width"}
     title = "medians over seeds; rates over the last window"
