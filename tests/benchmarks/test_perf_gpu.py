@@ -17,7 +17,7 @@ PEERS = ["loop", "jacrev"]
 
 def run(script, *arguments):
     command = [sys.executable, SCRIPTS / script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_histories_of_some_columns_and_of_many_runs(tmp_path, monkeypatch):
     whole = load_history(tmp_path)
     some = load_history(tmp_path, columns=["ntk/lambda_min", "not measured"])
     pd.testing.assert_frame_equal(some, whole[["run_id", "step", "ntk/lambda_min"]])
-    monkeypatch.setattr("ntkode.results.load.RUNS_AT_ONCE", 1)
+    monkeypatch.setattr(sys.modules["ntkode.results.load"], "RUNS_AT_ONCE", 1)
     pd.testing.assert_frame_equal(load_history(tmp_path), whole)
 
 

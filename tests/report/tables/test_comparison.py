@@ -179,7 +179,7 @@ def test_the_terminal_lists_the_first_of_many_runs(store, monkeypatch):
     for seed in range(3):
         store("tanh", seed=seed, steps=1)
     store("relu", steps=1, status="diverged", message="too fast")
-    listed = text(comparison(load(store.results_dir)))
+    listed = text(comparison(load(store.results_dir, "s")))
     assert listed.count("done") == 2
     assert "2 more runs are in the CSV file below" in listed
     assert "too fast" in listed  # the reasons of failures are always listed
