@@ -41,9 +41,12 @@ def test_links_and_foreign_files_are_named_and_left_out(source, merged, private)
     (source / "wandb" / "offline-run-1-a" / "files").mkdir(parents=True)
     (source / "wandb" / "offline-run-1-a" / "run-a.wandb").symlink_to(private)
     os.mkfifo(source / "metrics.csv")
+    (source / ".bashrc").symlink_to(private)
+    (source / "wandb" / "latest-run").symlink_to(source / "wandb" / "offline-run-1-a")  # made by W&B
     outcome, copy = merged()
     assert outcome.copied == ["a"]
     assert outcome.left_out == {
+        str(source / ".bashrc"): "is a link",
         str(source / "checkpoints"): "is a link",
         str(source / "log.txt"): "is a link",
         str(source / "metrics.csv"): "is not a regular file",

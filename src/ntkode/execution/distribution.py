@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
@@ -28,6 +27,7 @@ from ntkode.execution.group import EXPLICIT, GRACE, Others, Place, joined
 from ntkode.execution.slurm import Task, connect_to_first_task, this_task
 from ntkode.orphans import interrupt_with_parent
 from ntkode.results import RunRecord
+from ntkode.results.secrets import print_traceback
 from ntkode.studies.base import Config, Study, build
 from ntkode.tracking import NoTracker, Tracker
 
@@ -201,6 +201,6 @@ def _follow(config: dict[str, Any], place: Place, directory: Path) -> None:
         with threadpool_limits(threads), joined(place, store, config["trainer"]["accelerator"]):
             build(config["study"]).run(config, record, NoTracker(record, config, ""))
     except Exception as failure:
-        traceback.print_exc()
+        print_traceback()
         with suppress(Exception):  # rank 0 may have ended, and not every failure can be pickled
             place.report_failure(store, failure)

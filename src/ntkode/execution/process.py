@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +18,7 @@ from ntkode.execution.gpus import set_visible_gpus
 from ntkode.files import open_regular, remove_link
 from ntkode.orphans import has_lost_parent, interrupt_with_parent
 from ntkode.results import RunLocked, RunRecord, Status
-from ntkode.results.secrets import masked_text, without_secrets
+from ntkode.results.secrets import print_traceback, without_secrets
 from ntkode.signals import ENDING
 
 INTERRUPTED = "by the user"
@@ -117,7 +116,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
             run_study(config, record, tracker)
     except BaseException as error:
         failure = error
-        print(masked_text(traceback.format_exc()), file=sys.stderr)
+        print_traceback()
         if record.standing is Status.DONE:
             sys.exit(KEPT)
     for ending in ENDING:  # a second interrupt must not prevent the status from being recorded
@@ -135,7 +134,7 @@ def _compute(config: dict[str, Any], job: str, record: RunRecord) -> None:
         try:
             tracker.close(failed=failure is not None)
         except Exception:
-            print(masked_text(traceback.format_exc()), file=sys.stderr)
+            print_traceback()
 
 
 def open_record(record: RunRecord, config: Mapping[str, Any]) -> None:

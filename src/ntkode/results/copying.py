@@ -24,15 +24,26 @@ LARGEST = {
     "log.txt": 1024 * MIB,
     "metrics.csv": 4096 * MIB,
     "checkpoints/*.ckpt": 65_536 * MIB,
-    "wandb/offline-run-*/*.wandb": 4096 * MIB,
-    "wandb/offline-run-*/*.wandb.synced": MIB,
+    "wandb/*run-*/*.wandb": 4096 * MIB,
+    "wandb/*run-*/*.wandb.synced": MIB,
 }
 """The files of a run (patterns of paths in its folder), and the largest size in bytes that is copied."""
 NUMBERS = ("status.json", "config.json", "summary.json", "provenance.json", "history.jsonl")
 """The files without which a record is not the record of its run."""
-FOLDERS = ("checkpoints", "wandb", "wandb/offline-run-*")
-OMITTED = ("wandb/*", "wandb/offline-run-*/*")
-"""W&B's other files, which an upload does not need, are left out without a message, as are hidden files."""
+FOLDERS = ("checkpoints", "wandb", "wandb/*run-*")
+OMITTED = (
+    ".lock",
+    ".holder",
+    ".*.????????",  # of a killed process that was writing a file
+    "*/.*.????????",
+    "wandb/debug*.log",
+    "wandb/latest-run",
+    "wandb/settings",
+    "wandb/*run-*/files",
+    "wandb/*run-*/logs",
+    "wandb/*run-*/tmp",
+)
+"""What is left out without a message: locks, unfinished files, and what W&B does not need for an upload."""
 
 
 def inventory(directory: Path) -> tuple[list[str], dict[str, str]]:
@@ -54,7 +65,7 @@ def inventory(directory: Path) -> tuple[list[str], dict[str, str]]:
             names.append(name)
         elif name in NUMBERS:
             raise RecordUnreadable(f"{name} {problem}")
-        elif not any(_fits(name, pattern) for pattern in OMITTED) or problem == "is a link":
+        elif not any(_fits(name, pattern) for pattern in OMITTED):
             left_out[name] = problem
     return names, left_out
 
@@ -91,8 +102,6 @@ def _contents(directory: Path, inside: PurePosixPath) -> Iterator[tuple[str, str
     for path in sorted((directory / inside).iterdir()):
         name = str(inside / path.name)
         state = path.lstat()
-        if path.name.startswith("."):  # locks, and files that a killed process was writing
-            continue
         if stat.S_ISDIR(state.st_mode) and any(_fits(name, folder) for folder in FOLDERS):
             yield from _contents(directory, PurePosixPath(name))
         else:

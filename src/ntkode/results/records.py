@@ -213,7 +213,7 @@ class RunRecord:
         before = self._earlier_status()
         self._write_status(
             status,
-            message=masked_text("; ".join(filter(None, [*self._remarks, message]))),
+            message="; ".join(filter(None, [*self._remarks, message])),
             remedy=remedy,
             phase=before.get("phase", ""),
             started=before.get("started"),
@@ -322,7 +322,12 @@ class RunRecord:
         kills: int = 0,
         files: Mapping[str, Any] | None = None,
     ) -> None:
-        content: dict[str, Any] = {"status": status, "message": message, "remedy": remedy, "phase": phase}
+        content: dict[str, Any] = {
+            "status": status,
+            "message": masked_text(message),
+            "remedy": masked_text(remedy),
+            "phase": phase,
+        }
         content |= {"started": started, "finished": finished}
         content |= ({"kills": kills} if kills else {}) | ({} if files is None else {"files": files})
         write_status(self.directory / "status.json", content)

@@ -5,6 +5,8 @@ address, `user:password@`.
 """
 
 import re
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -72,6 +74,11 @@ def without_secrets(arguments: Iterable[str], environment: Mapping[str, str]) ->
             argument = argument.replace(value, MASK)
         cleaned.append(argument)
     return cleaned
+
+
+def print_traceback() -> None:
+    """Print the exception being handled to standard error (a job's `log.txt`), with secrets masked."""
+    print(masked_text(traceback.format_exc()), file=sys.stderr)
 
 
 def _masked_value(key: str, value: Any) -> Any:

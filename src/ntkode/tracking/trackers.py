@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from ntkode.files import remove_folder, remove_link
 from ntkode.ranks import act_as_first
 from ntkode.results import RunRecord
-from ntkode.results.secrets import masked
+from ntkode.results.secrets import masked, print_traceback
 from ntkode.tracking.wandb_server import check_key, check_server, server_url
 
 
@@ -143,7 +142,7 @@ class SafeWandbLogger(WandbLogger):
             super().log_metrics(metrics, step)
         except Exception:
             self.failed = True
-            traceback.print_exc()
+            print_traceback()
             print(
                 f"W&B failed at step {step} and gets no further rows; history.jsonl has all",
                 file=sys.stderr,

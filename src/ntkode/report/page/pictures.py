@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from ntkode.report.figures.data_text import show_as_data
 from ntkode.report.training.curves import save
 
 LARGEST_SVG = 1_000_000
@@ -34,6 +35,7 @@ def as_data_uri(figure: Figure) -> str:
 
 
 def _drawn(figure: Figure, kind: str) -> bytes:
+    show_as_data(figure)
     buffer = io.BytesIO()
     # A fixed salt and no date: the same numbers give the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "ntkode", "svg.fonttype": "path"}):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ntkode.files import atomic_file
+from ntkode.report.figures.data_text import show_as_data
 from ntkode.report.figures.style import (
     COLOURS,
     DRIFT_FORMULA,
@@ -98,6 +99,7 @@ def training_figure(history: pd.DataFrame, labels: dict[str, str]) -> Figure:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write `<stem>.png` (160 dpi) and `<stem>.pdf`; return their paths."""
     png, pdf = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf"))
+    show_as_data(figure)
     with atomic_file(png) as file:
         figure.savefig(file, dpi=160, format="png")
     figure.set_layout_engine("none")  # keep the layout: computing it again takes a third of the time
