@@ -1,5 +1,6 @@
 """`python benchmarks/paper.py`: runs the experiments in turn, resumes, and prints all verdicts."""
 
+import os
 from datetime import datetime, timedelta
 
 import pytest
@@ -115,3 +116,21 @@ def test_runs_that_diverge_are_results_and_runs_in_error_are_not(paper, tmp_path
         RunRecord.open(tmp_path, "run-0").finish(status, kills=kills)
         assert experiment.trouble() == f"1 {status}"
         assert ("the same command" in experiment.remedy()) is same_command
+
+
+def test_an_experiment_ends_with_this_process(paper, monkeypatch):
+    started = {}
+
+    class Process:
+        returncode = 0
+
+        def __init__(self, command, env):
+            started.update(env)
+
+        def wait(self):
+            pass
+
+    monkeypatch.setattr(paper.subprocess, "Popen", Process)
+    paper.run_one(paper.Experiment("horizon", ()))
+    assert started["NTKODE_PARENT"] == str(os.getpid())
+    assert "NTKODE_PARENT" not in os.environ
