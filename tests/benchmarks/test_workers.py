@@ -34,8 +34,11 @@ def sweep():
     children = psutil.Process(process.pid).children(recursive=True)
     yield process, children
     process.kill()
-    process.communicate()
+    process.wait()
     _, alive = psutil.wait_procs(children, timeout=6)
+    for child in alive:
+        child.kill()
+    process.communicate()
     assert alive == []
 
 
