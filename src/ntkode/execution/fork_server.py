@@ -30,8 +30,10 @@ def job_context() -> Any:
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         with _starting:
             os.environ[PARENT] = str(os.getpid())  # see `end_server_with_parent`
-            forkserver.ensure_running()
-            del os.environ[PARENT]
+            try:
+                forkserver.ensure_running()
+            finally:
+                del os.environ[PARENT]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return multiprocessing.get_context("forkserver")
