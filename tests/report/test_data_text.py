@@ -9,6 +9,7 @@ from tests.results.stored import store
 from ntkode.report import report_sweep
 from ntkode.report.console import RecordConsole
 from ntkode.report.figures.data_text import show_as_data
+from ntkode.report.page import write_page
 from ntkode.report.training.curves import save
 
 LABELS = (r"$\frac{$", "a$b", "$", r"\$5 and $\nope$", "\x1b[2J", "\x07")
@@ -39,3 +40,4 @@ def test_a_sweep_with_such_labels_is_reported(tmp_path):
     for number, label in enumerate(LABELS):
         store(tmp_path, f"run-{number}", sweep="s", activation=label)
     assert len(report_sweep(tmp_path, "s", RecordConsole(quiet=True))) == len(LABELS)
+    assert not write_page(tmp_path, tmp_path / "page", []).omissions

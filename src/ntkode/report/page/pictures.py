@@ -21,6 +21,7 @@ def save_all(figure: Figure, stem: Path) -> tuple[list[Path], str]:
     The figure in the page is SVG with a transparent background and letters as outlines: it looks the same on
     every machine.
     """
+    show_as_data(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # compute the layout once: it takes as long as drawing
     return save(figure, stem), as_data_uri(figure)
