@@ -1,5 +1,6 @@
 """Every script ends in one message, without a traceback, if a file or folder is out of reach."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,17 @@ def test_a_closed_output_is_no_error(results, tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == BROKEN_PIPE
+
+
+def test_a_job_that_finds_no_room_in_the_index_is_one_message(script, monkeypatch):
+    write = os.write
+
+    def short(descriptor, content):
+        return write(descriptor, content[:10] if content.startswith(b'{"run_id"') else content)
+
+    monkeypatch.setattr(os, "write", short)
+    done = script("run", "size=smoke", "dataset=digits", "logger=none", "sweep=s")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "index.jsonl cannot be read or written (No space left on device)" in done.stderr
+    assert Path("results/sweeps/s/index.jsonl").read_bytes() == b""

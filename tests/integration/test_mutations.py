@@ -50,7 +50,11 @@ def exported(folder):
     """By run, the rows of the exported history without costs, if there are any."""
     path = folder / "history.parquet"
     table = pd.read_parquet(path).filter(regex="^(?!cost/)") if path.exists() else pd.DataFrame()
-    return {} if table.empty else {run: rows.to_json() for run, rows in table.groupby("run_id")}
+    return (
+        {}
+        if table.empty
+        else {run: rows.reset_index(drop=True).to_json() for run, rows in table.groupby("run_id")}
+    )
 
 
 def check_scripts(script, folder, truth, how):
