@@ -19,9 +19,16 @@ _HARMLESS = (
 )
 _NAME = re.compile(rf"(?:^|[._-])(?:{_NAMES})$", re.IGNORECASE)
 _HARMLESS_NAME = re.compile(rf"(?:^|[._-]){_HARMLESS}$", re.IGNORECASE)
-_PAIR = re.compile(r"""(?P<key>[\w./@+~-]+)(?P<sign>=\s?|:\s)(?P<value>'[^']*'|"[^"]*"|[^\s'",;)}\]]+)""")
+# Lengths are limited, and a match begins with its word, so that long texts take linear time.
+_SECRET_WORD = re.compile(_NAMES, re.IGNORECASE)
+_PAIR = re.compile(
+    r"""(?<![\w./@+~-])(?P<key>[\w./@+~-]{1,200})(?P<sign>=\s?|:\s)"""
+    r"""(?P<value>'[^']{0,2000}'|"[^"]{0,2000}"|[^\s'",;)}\]]+)"""
+)
 # Hydra writes the colon of a swept value with a backslash.
-_ADDRESS = re.compile(r"(?P<user>[\w.%+-]+\\?:)(?P<password>[^\s/'\"]+)@(?=[\w.\[-])")
+_ADDRESS = re.compile(
+    r"(?<![\w.%+-])(?P<user>[\w.%+-]{1,200}\\?:)(?P<password>[^\s/'\"]{1,200})@(?=[\w.\[-])"
+)
 LEAST = 8
 """Shorter values of environment variables are unlikely to be secrets, and may occur in other text."""
 
@@ -33,8 +40,9 @@ def is_secret(name: str) -> bool:
 
 def masked_text(text: str) -> str:
     """A text with `***` for the values of secret keys (`key=value`, `key: value`) and in `user:***@`."""
-    text = _ADDRESS.sub(rf"\g<user>{MASK}@", text)
-    return _PAIR.sub(_masked_pair, text)
+    if "@" in text:
+        text = _ADDRESS.sub(rf"\g<user>{MASK}@", text)
+    return _PAIR.sub(_masked_pair, text) if _SECRET_WORD.search(text) else text
 
 
 def masked_override(override: str) -> str:
