@@ -86,6 +86,24 @@ def test_a_closed_output_is_no_error(results, tmp_path):
     assert process.wait() == BROKEN_PIPE
 
 
+def test_evidence_is_not_written_from_a_part_of_the_runs(script, results, tmp_path):
+    store(tmp_path / "results", "b", sweep="s")
+    (tmp_path / "results" / "b" / "summary.json").write_text("{}")
+    line = refusal(script("advice_evidence", "sweeps=s", "out=evidence.json"), "advice_evidence")
+    assert "summary.json is damaged" in line
+    assert not (tmp_path / "evidence.json").exists()
+
+
+@pytest.mark.parametrize("script_name", ["report", "export"])
+def test_damaged_runs_are_left_out_and_named(script, results, tmp_path, script_name):
+    store(tmp_path / "results", "b", sweep="s")
+    (tmp_path / "results" / "b" / "history.jsonl").write_text("")
+    done = script(script_name, "sweep=s", "out=there")
+    assert done.returncode == 1
+    assert "b (history.jsonl is damaged: 0 bytes" in done.stdout + done.stderr
+    assert "Warning" not in done.stderr
+
+
 def test_a_job_that_finds_no_room_in_the_index_is_one_message(script, monkeypatch):
     write = os.write
 

@@ -16,6 +16,7 @@ import pandas as pd
 from ntkode.advice.advice_data import PACKAGED, AdviceData
 from ntkode.advice.collecting import collect, gradient_costs
 from ntkode.cli.choices import ROOT
+from ntkode.cli.omissions import refused_omissions
 from ntkode.cli.pairs import parse_pairs
 from ntkode.cli.refusal import check_writable, one_message
 from ntkode.files import write_atomically
@@ -41,7 +42,8 @@ def main(arguments: list[str]) -> None:
     wanted = settings["sweeps"].split(",") if "sweeps" in settings else SWEEPS
     folders = settings.get("results", "results").split(",")
     stored = [(folder, sweep) for folder in folders for sweep in SweepIndex.names(folder)]
-    frames = [load(folder, sweep) for folder, sweep in stored if sweep in wanted]
+    with refused_omissions():
+        frames = [load(folder, sweep) for folder, sweep in stored if sweep in wanted]
     costs = gradient_costs(Path(settings.get("perf", PERF)))
     evidence = collect(pd.concat(frames).drop_duplicates("run_id")) if frames else AdviceData()
     sizes = {name: len(getattr(evidence, name)) for name in ("gradient", "tolerated")}

@@ -27,3 +27,11 @@ def printed_omissions(console: Console) -> Iterator[list[str]]:
 
         warnings.showwarning = collect
         yield texts
+
+
+@contextmanager
+def refused_omissions() -> Iterator[None]:
+    """Make `LeftOut` warnings of the `with` block errors, where results are of use only if complete."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LeftOut)
+        yield

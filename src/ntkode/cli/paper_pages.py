@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from ntkode.cli.choices import CONF, description
+from ntkode.cli.omissions import refused_omissions
 from ntkode.cli.pairs import parse_pairs
 from ntkode.cli.paper import EXPERIMENTS, Experiment
 from ntkode.cli.refusal import one_message
@@ -124,7 +125,8 @@ def reasons(verdicts: pd.DataFrame) -> str:
 def origin(experiment: Experiment) -> str:
     """The provenance of the page: runs, statuses, core time, commits, hardware and table files."""
     results_dir = experiment.index.directory.parent.parent
-    runs = load(results_dir, experiment.index.directory.name)
+    with refused_omissions():
+        runs = load(results_dir, experiment.index.directory.name)
     ends = ", ".join(f"{number} {status}" for status, number in runs["status"].value_counts().items())
     commits = ", ".join(sorted({str(commit)[:10] for commit in runs["git.commit"].dropna()}))
     record = next(record for record in experiment.records() if record.provenance())

@@ -7,7 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from ntkode.results import NoResults, RecordUnreadable
+from ntkode.results import LeftOut, NoResults, RecordUnreadable
 from ntkode.results.foreign_text import visible
 
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ def one_message(
         remedy: what to change if a file or folder cannot be read or written.
         refusals: further exceptions that say in words what the user can change.
     """
-    refused: tuple[type[Exception], ...] = (NoResults, RecordUnreadable, *refusals)
+    refused: tuple[type[Exception], ...] = (NoResults, RecordUnreadable, LeftOut, *refusals)
 
     def decorated(main: Callable[P, R]) -> Callable[P, R]:
         @wraps(main)
