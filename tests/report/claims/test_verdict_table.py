@@ -43,8 +43,8 @@ CLAIMS = Claims(
 RUNS = pd.DataFrame()
 
 
-def printed(rendering):
-    console = Console(file=io.StringIO(), width=150)
+def printed(rendering, width=150):
+    console = Console(file=io.StringIO(), width=width)
     console.print(rendering)
     return console.file.getvalue()
 
@@ -82,6 +82,38 @@ def test_the_terminal_shows_each_claim_and_why_a_verdict_is_open():
     assert "large in [a, b]: " not in text
     assert "small in [a, b]: " not in text
     assert text.endswith("verdicts: 3 supported, 2 not supported, 2 inconclusive\n")
+
+
+def test_the_terminal_shows_a_table_then_the_open_verdicts_then_the_totals():
+    title, header, *rows = printed(render_verdicts(CLAIMS.judge(RUNS))).splitlines()
+    assert title.strip() == "claims"
+    names = ["claim", "measured (95 % interval)", "replicates", "expected", "verdict"]
+    assert re.split(r"\s{2,}", header.strip()) == names
+    [known] = [row for row in rows if row.startswith(" known")]
+    for name, number in zip(names[1:4], ("2", "4", "< 5"), strict=True):  # numbers are aligned to the right
+        assert known[: header.index(name) + len(name)].endswith(f" {number}")
+    assert rows[-6].strip() == "quantity[below]"
+    first, near, last, between, totals = rows[-5:]
+    assert (first, between) == ("", "")
+    assert near == "near in [a, b]: the interval of [made-up] numbers crosses a bound of the expected range"
+    assert last == "known in [a, b]: only [4] replicates"
+    assert totals == "verdicts: 3 supported, 2 not supported, 2 inconclusive"
+
+
+def test_where_no_verdict_is_open_the_totals_follow_the_table():
+    decided = [judgement for judgement in CLAIMS.judge(RUNS) if judgement.verdict != "inconclusive"]
+    *_, last, between, totals = printed(render_verdicts(decided)).splitlines()
+    assert (last.strip(), between) == ("quantity[below]", "")
+    assert totals == "verdicts: 3 supported, 2 not supported, 0 inconclusive"
+
+
+def test_a_narrow_terminal_folds_the_claim_and_leaves_the_numbers_whole():
+    claims = Claims("study", (claim("incomprehensibilities", DECIDED, Within(1.125, 2.375)),))
+    text = printed(render_verdicts(claims.judge(RUNS)), width=56)
+    assert "replicates      expected   verdict" in text
+    assert "         7   1.12 … 2.38   supported" in text
+    folded = "".join(row[:8].replace(" ", "") for row in text.splitlines()[5:-2])
+    assert folded == "incomprehensibilitiesin[a,b]quantity[incomprehensibilities]"
 
 
 @pytest.mark.parametrize(

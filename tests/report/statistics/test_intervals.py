@@ -49,7 +49,7 @@ def test_the_geometric_mean_has_the_interval_of_the_mean_logarithm():
     assert estimate.low == pytest.approx(estimate.value / factor)
     assert estimate.high == pytest.approx(estimate.value * factor)
     assert estimate.replicates == 3
-    assert "geometric mean" in estimate.basis
+    assert estimate.basis == "the 95 % interval of the geometric mean of 3 replicates"
 
 
 def test_a_geometric_mean_names_the_minimum_that_prevents_it():
@@ -68,6 +68,14 @@ def test_rounding_is_no_scatter_at_any_magnitude(estimator, factor):
     scattered = estimator(values(factor, 1.1 * factor, 1.2 * factor))
     assert not scattered.lacking
     assert scattered.low < 1.1 * factor < scattered.high
+
+
+@pytest.mark.parametrize("estimator", [MEAN, GEOMETRIC_MEAN])
+def test_replicates_are_equal_up_to_a_relative_standard_deviation_of_1e_12(estimator):
+    for deviation, equal in ((0.99e-12, True), (1.01e-12, False)):
+        estimate = estimator(values(1 - deviation, 1.0, 1 + deviation))
+        assert bool(estimate.lacking) == equal
+        assert bool(estimate.basis) != equal
 
 
 def test_the_magnitude_of_negative_values_counts_too():
@@ -119,8 +127,8 @@ def test_the_interval_of_exact_values_includes_each_ones_error():
     assert (estimate.low, estimate.high) == pytest.approx((-1, 10.3))  # 3 − 4, which is less than 1 − 0.5
     assert estimate.value == 2.5
     assert estimate.replicates == 4
-    assert "all 4 cases" in estimate.basis
-    assert "one case" in exact({"a": 1.0})(values(3.0)).basis
+    assert estimate.basis == "the value of all 4 cases, with its numerical error,"
+    assert exact({"a": 1.0})(values(3.0)).basis == "the value of one case, with its numerical error,"
 
 
 def test_an_exact_value_without_an_error_has_no_interval():
@@ -146,6 +154,11 @@ def test_at_most_five_unmeasured_replicates_are_named():
     nan = [math.nan] * 5
     assert "(a, b, c, d, e)" in MEAN(values(*nan, 1.0)).lacking
     assert "(a, b, c, d, e, …)" in MEAN(values(*nan, math.nan)).lacking
+
+
+def test_unmeasured_replicates_may_have_numbers_as_names():
+    runs = pd.DataFrame({"y": [math.nan, 1.0, math.nan]}, index=[5, 6, 7])
+    assert "2 of 3 replicates could not be measured (5, 7)" in MEAN(runs).lacking
 
 
 def test_students_interval_covers_as_often_as_it_says():

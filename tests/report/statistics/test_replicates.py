@@ -12,6 +12,7 @@ from ntkode.report.statistics.replicates import (
     done_values,
     mean_log_ratio,
     mean_ratio,
+    of_each,
     ratio,
     replicate,
     select,
@@ -70,6 +71,34 @@ def test_a_replicate_is_named_by_both_seeds():
     assert set(replicate(runs)) == {"seed 0", "seed 1"}
     drawn = replicate(runs.assign(**{"config.dataset.seed": [5, 6, 5, None]}))
     assert drawn.tolist() == ["seed 0, data 5", "seed 0, data 6", "seed 1, data 5", "seed 1"]
+
+
+def test_runs_without_a_seed_are_those_of_seed_0():
+    runs = runs_of([(1.0, 3.0)]).set_index(pd.Index([7, 3])).drop(columns="config.seed")
+    assert replicate(runs).to_dict() == {7: "seed 0", 3: "seed 0"}
+    assert replicate(runs.assign(**{"config.dataset.seed": 5})).tolist() == ["seed 0, data 5"] * 2
+
+
+def test_no_runs_have_no_replicates():
+    runs = runs_of([(1.0, 3.0)]).assign(**{"config.dataset.seed": 5})
+    assert replicate(runs.iloc[:0]).tolist() == []
+    assert replicate(runs.iloc[:0].drop(columns="config.seed")).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ((), list(runs_of([(1.0, 3.0)]))),
+        ((None,), list(runs_of([(1.0, 3.0)]))),
+        ((("status", "error", "absent"),), ["error", "status"]),
+    ],
+)
+def test_a_measure_reads_the_columns_that_are_named_or_all(columns, expected):
+    """The runs of a replicate keep the order of their columns."""
+    read = []
+    measure = of_each(lambda runs: read.append(list(runs)) or runs["error"].sum(), TANH, *columns)
+    assert measure(runs_of([(1.0, 3.0), (2.0, 6.0)])).to_dict() == {"seed 0": 4, "seed 1": 8}
+    assert read == [expected, expected]
 
 
 def test_a_failed_run_may_have_any_seed():
@@ -158,6 +187,12 @@ def test_sizes_may_be_less_than_one():
     assert exponent()(small)["seed 0"] == pytest.approx(-0.5)
 
 
+def test_sizes_may_be_stored_as_objects():
+    """A column in which some runs have no number has no number's type."""
+    runs = sized_runs([1.0, 0.5, 0.25]).astype({"config.model.width": object})
+    assert exponent()(runs)["seed 0"] == pytest.approx(-0.5)
+
+
 @pytest.mark.parametrize("measure", [exponent(), value("error", {}), at(max, "size", "error", {})])
 def test_runs_without_what_is_needed_have_no_replicate(measure):
     for runs in (sized_runs([1.0, 0.5]).iloc[:0], pd.DataFrame()):
@@ -213,3 +248,4 @@ def test_values_are_numbers_of_runs_that_are_done():
     assert values.dropna().to_dict() == {4: 1.5, 1: 2}
     assert list(done_values(runs, "missing").index) == [4, 3, 2, 1, 0]
     assert done_values(runs, "missing").isna().all()
+    assert done_values(runs.iloc[3:4].assign(error=2), "error").dtype == float
