@@ -143,10 +143,8 @@ def test_a_job_that_blocks_all_signals_is_killed(config, monkeypatch):
         ("status.json", '{"status": "do'),
         ("status.json", '{"status": "so-so"}'),
         ("config.json", ""),
-        ("summary.json", '{"step": 1'),
         ("summary.json", None),
         ("history.jsonl", '{"step": 0}\n'),
-        ("history.jsonl", None),
     ],
 )
 def test_the_same_command_computes_a_damaged_run_again(config, capfd, name, content):
