@@ -161,6 +161,34 @@ def test_unmeasured_replicates_may_have_numbers_as_names():
     assert "2 of 3 replicates could not be measured (5, 7)" in MEAN(runs).lacking
 
 
+@pytest.mark.parametrize("kind", [Mean, GeometricMean, Share])
+def test_a_missing_value_may_be_none(kind):
+    def measure(runs):
+        return pd.Series([1.0, None, 1], index=["a", "b", "c"], dtype=object)
+
+    assert "1 of 3 replicates could not be measured (b)" in kind(measure, "runs")(values()).lacking
+    assert "(b)" in Exact(measure, y, "runs")(values(0.1, 0.2, 0.3)).lacking
+    assert "(b)" in Exact(y, measure, "runs")(values(0.1, 0.2, 0.3)).lacking
+
+
+def test_an_outcome_that_is_neither_0_nor_1_is_refused_beside_a_missing_one():
+    with pytest.raises(ValueError, match="outcomes must be 0 or 1"):
+        Share(lambda runs: pd.Series([1.0, 0.5, None], dtype=object), "runs")(values())
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        *(MEAN(values(1.0, 2.0, 6.0)), MEAN(values(1.0, 2.0, math.inf)), MEAN(values(1.0, 1.0, 1.0))),
+        *(MEAN(values(1.0, math.nan)), GEOMETRIC_MEAN(values(1.0, 2.0, 6.0)), SHARE(values(1.0, 0.0, 0.0))),
+        exact({"a": 0.1, "b": 0.2})(values(1.0, 3.0)),
+    ],
+)
+def test_the_numbers_of_an_estimate_are_of_pythons_types(estimate):
+    assert [type(number) for number in (estimate.value, estimate.low, estimate.high)] == [float] * 3
+    assert type(estimate.replicates) is int
+
+
 def test_students_interval_covers_as_often_as_it_says():
     random, covered = np.random.default_rng(0), 0
     for _ in range(1000):

@@ -153,5 +153,13 @@ def test_the_exponent_alone_is_that_of_the_law_bit_for_bit(sizes):
     assert fit_exponent(one["x"], one["y"]) == fit_power_law(one).slope
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_numbers_of_a_law_are_of_pythons_types(seeds):
+    law = fit_power_law(points(*[(1.0, -0.5), (1.0, -0.4), (1.0, -0.6)][:seeds]))
+    numbers = (law.slope, law.half_width, law.log_c, law.end_slope, law.least, law(2.0))
+    assert [type(number) for number in numbers] == [float] * 6
+    assert type(fit_exponent(pd.Series([1.0, 2.0]), pd.Series([1.0, 3.0]))) is float
+
+
 def test_the_exponent_of_one_size_is_not_known():
     assert math.isnan(fit_exponent(pd.Series([2.0, 2.0]), pd.Series([1.0, 3.0])))
