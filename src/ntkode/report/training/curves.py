@@ -38,7 +38,7 @@ _Style = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
     """A panel of a figure: a metric against the training step.
 
     Attributes:
@@ -56,10 +56,10 @@ class Panel:
 
 LAMBDA_MIN = "ntk/lambda_min"
 PANELS = (
-    Panel("loss/ratio", "Training loss relative to its start", LOSS_RATIO_FORMULA),
-    Panel(LAMBDA_MIN, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$"),
-    Panel("gradient/relative_error", "Relative error of the gradient", GRADIENT_ERROR_FORMULA),
-    Panel("ntk/drift", "Relative change of the NTK (probe)", DRIFT_FORMULA, "linear"),
+    CurvePanel("loss/ratio", "Training loss relative to its start", LOSS_RATIO_FORMULA),
+    CurvePanel(LAMBDA_MIN, "Smallest eigenvalue of the NTK (probe)", r"$\lambda_{\min}$"),
+    CurvePanel("gradient/relative_error", "Relative error of the gradient", GRADIENT_ERROR_FORMULA),
+    CurvePanel("ntk/drift", "Relative change of the NTK (probe)", DRIFT_FORMULA, "linear"),
 )
 COLUMNS = (*(panel.metric for panel in PANELS), *_PREDICTIONS, "ntk/resolution")
 """Columns of the history that the figures draw."""

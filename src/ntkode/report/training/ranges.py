@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from ntkode.report.figures.style import COLOURS, blank_figure
 from ntkode.report.tables.factors import SEEDS, Factor
-from ntkode.report.training.curves import LAMBDA_MIN, PANELS, Panel, drawable_rows, finish, floored
+from ntkode.report.training.curves import LAMBDA_MIN, PANELS, CurvePanel, drawable_rows, finish, floored
 
 LOW, MEDIAN, HIGH = 0.1, 0.5, 0.9
 MOST_FACTORS = 3
@@ -48,7 +48,7 @@ def range_figure(history: pd.DataFrame, run_ids: Sequence[str], factors: Sequenc
     return figure
 
 
-def _draw(axes: Axes, history: pd.DataFrame, panel: Panel) -> bool:
+def _draw(axes: Axes, history: pd.DataFrame, panel: CurvePanel) -> bool:
     """Draw the median and the range of each value; return whether there is anything to draw."""
     if panel.metric not in history:
         return False
