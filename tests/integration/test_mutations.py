@@ -1,6 +1,8 @@
 """A sweep of real runs whose files are damaged: the scripts name it, and running again gives the numbers.
 
-tests/results/test_mutations.py does the same with small records and without the scripts.
+tests/results/test_mutations.py does the same with small records and without the scripts. Here a quarter of
+the mutations is tried on each file, a different one on the next; NTKODE_TEST_MUTATIONS=all tries all, in more
+than ten minutes.
 """
 
 import json
@@ -25,6 +27,13 @@ SWEEP = (
     *("logger=none", "steps=3", "optimizer.lr=0.01", "sweep=s", "hydra/launcher=basic"),
 )
 NO_PICTURE = {"MPLBACKEND": "Agg"}
+STRIDE = 1 if os.environ.get("NTKODE_TEST_MUTATIONS") == "all" else 4
+NAMES = (*FILES, "status.json", "index.jsonl")
+
+
+def mutations(name):
+    """The names and functions of the mutations to try on this file."""
+    return list(MUTATIONS.items())[NAMES.index(name) % STRIDE :: STRIDE]
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +85,12 @@ def check_scripts(script, folder, truth, how):
         assert damage(record) is None, how
 
 
-@pytest.mark.parametrize("name", [*FILES, "status.json"])
+@pytest.mark.parametrize("name", NAMES[:-1])
 def test_damage_in_a_run(script, shelf, tmp_path, name):
     expected = numbers(shelf)
     script("export", f"results={shelf}", "sweep=s", "out=truth")
     truth = exported(Path("truth"))
-    for how, mutate in MUTATIONS.items():
+    for how, mutate in mutations(name):
         folder = shelved(tmp_path / "results", shelf)
         [run_id, _] = SweepIndex(folder, "s").runs().values()
         mutate(folder / run_id / name)
@@ -97,7 +106,7 @@ def test_damage_in_a_run(script, shelf, tmp_path, name):
 
 def test_damage_in_an_index(script, shelf, tmp_path):
     expected = numbers(shelf)
-    for how, mutate in MUTATIONS.items():
+    for how, mutate in mutations("index.jsonl"):
         folder = shelved(tmp_path / "results", shelf)
         mutate(folder / "sweeps" / "s" / "index.jsonl")
         for name, *arguments in (("report", "sweep=s"), ("export", "sweep=s"), ("merge", folder, "into=m")):
