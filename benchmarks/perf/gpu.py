@@ -45,7 +45,7 @@ from ntkode.results.storage import to_json
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 LIMIT_SECONDS = 540.0
-OUT = {"cuda": ROOT / "docs" / "perf" / "gpu.json", "cpu": ROOT / "results" / "gpu" / "rehearsal.json"}
+OUT = {"cuda": ROOT / "docs" / "perf" / "gpu.json", "cpu": ROOT / "outputs" / "gpu_rehearsal.json"}
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="FILE",
         help="JSON file; the tables go into a .md file beside it (default: docs/perf/gpu.json on CUDA, "
-        "results/gpu/rehearsal.json on the CPU)",
+        "outputs/gpu_rehearsal.json on the CPU)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
