@@ -13,6 +13,7 @@ import pytest
 import yaml
 from matplotlib import get_cachedir
 from matplotlib.image import imread
+from tests.results.stored import numbers
 
 from ntkode.cli import overrides
 from ntkode.execution import run_job
@@ -44,11 +45,6 @@ def records(cwd):
 
 def statuses(cwd):
     return {job: record.status["status"] for job, record in records(cwd).items()}
-
-
-def numbers(record):
-    """The history without its cost columns."""
-    return [{k: v for k, v in row.items() if not k.startswith("cost/")} for row in record.history()]
 
 
 # ------------------------------------------------------------------ a sweep in which jobs fail

@@ -1,10 +1,10 @@
 """Runs with trainer=gpu: losses, repetition, resumption and provenance."""
 
-import json
 import signal
 
 import pytest
 import torch
+from tests.results.stored import numbers
 
 from ntkode.execution import run_job
 from ntkode.results import RunRecord, run_id
@@ -28,12 +28,6 @@ def run(composed, device, tmp_path_factory):
         return RunRecord.open(config["results_dir"], run_id(config))
 
     return call
-
-
-def numbers(record):
-    """What a run has computed, without its costs, as text, so that NaN equals NaN."""
-    rows = [*record.history(), record.summary()]
-    return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
 
 
 def test_losses_are_those_of_the_cpu(run):

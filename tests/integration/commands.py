@@ -1,9 +1,10 @@
 """benchmarks/run.py as a command, and the records of its sweep `s`."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.results import stored
 
 from ntkode.results import RunRecord, SweepIndex
 
@@ -39,9 +40,5 @@ def statuses(cwd):
 
 
 def numbers(cwd):
-    """By run, the history and summary without costs, as text, so that NaN equals NaN."""
-
-    def text(row):
-        return json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")})
-
-    return {r.run_id: [text(row) for row in [*r.history(), r.summary()]] for r in records(cwd)}
+    """By run, the history and summary without costs (see `stored.numbers`)."""
+    return {record.run_id: stored.numbers(record) for record in records(cwd)}

@@ -5,7 +5,6 @@ the mutations is tried on each file, a different one on the next; NTKODE_TEST_MU
 than ten minutes.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.results import stored
 from tests.results.mutations import MUTATIONS, shelved
 
 from ntkode.results import RunRecord, SweepIndex, damage
@@ -46,13 +46,9 @@ def shelf(tmp_path_factory):
 
 
 def numbers(folder):
-    """By run, history and summary without costs, as text, so that NaN equals NaN."""
-    records = [RunRecord.open(folder, run_id) for run_id in SweepIndex(folder, "s").runs().values()]
-    return {r.run_id: [without_costs(row) for row in [*r.history(), r.summary()]] for r in records}
-
-
-def without_costs(row):
-    return json.dumps({name: value for name, value in row.items() if not name.startswith("cost/")})
+    """By run, the history and summary without costs (see `stored.numbers`)."""
+    run_ids = SweepIndex(folder, "s").runs().values()
+    return {run_id: stored.numbers(RunRecord.open(folder, run_id)) for run_id in run_ids}
 
 
 def exported(folder):

@@ -1,7 +1,6 @@
 """Jobs of a real SLURM on this machine: DDP across tasks; jobs pre-empted, warned or cancelled."""
 
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration import slurm
+from tests.results.stored import numbers
 from tests.tracking.wandb_offline import read_offline_run
 
 from ntkode.results import RunRecord, SweepIndex
@@ -54,12 +54,6 @@ def run(cwd, *overrides, environment=os.environ):
 def record_in(cwd):
     [run_id] = SweepIndex(cwd / "results", "s").runs().values()
     return RunRecord.open(cwd / "results", run_id)
-
-
-def numbers(record):
-    """The history and summary of a run without costs, as text, so that NaN equals NaN."""
-    rows = [*record.history(), record.summary()]
-    return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """A resumed run gives the numbers of an uninterrupted one, bit for bit."""
 
 import csv
-import json
 import signal
 
 import pytest
 import torch
+from tests.results.stored import numbers
 from tests.tracking.wandb_offline import read_offline_run
 
 from ntkode.execution import run_job
@@ -33,12 +33,6 @@ def job(composed, tmp_path):
         return RunRecord.open(config["results_dir"], run_id(config))
 
     return call
-
-
-def numbers(record):
-    """The history and summary of a run as JSON texts, without costs; as text, NaN equals NaN."""
-    rows = [*record.history(), record.summary()]
-    return [json.dumps({k: v for k, v in row.items() if not k.startswith("cost/")}) for row in rows]
 
 
 def steps(record):

@@ -168,7 +168,8 @@ def stored_status(record: RunRecord) -> dict[str, Any]:
 
 def report_stale(stored: Sequence[RunRecord], console: Console) -> None:
     """Print how many stored runs were computed with other code or data than the present ones."""
-    stale = stale_runs(stored)
+    with console.status("comparing stored runs with the present code and data"):
+        stale = stale_runs(stored)
     if stale.by_ntkode:
         console.print(
             f"{len(stale.by_ntkode)} of these were computed by an earlier version of ntkode's sources: "
