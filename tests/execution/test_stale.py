@@ -102,3 +102,10 @@ def test_runs_without_the_digests_are_not_compared(stored, folder):
     assert stale_runs([record]).by_user == []
     (record.directory / "provenance.json").unlink()
     assert stale_runs([record]) == StaleRuns()
+
+
+@pytest.mark.parametrize("file", ["provenance.json", "config.json"])
+def test_unreadable_runs_are_left_out(stored, file):
+    record = stored("a", sources_sha256="0")
+    (record.directory / file).write_text("{")
+    assert stale_runs([record, stored("b")]) == StaleRuns()

@@ -13,7 +13,7 @@ from typing import Any
 
 from ntkode.execution.fork_server import job_context
 from ntkode.orphans import interrupt_with_parent
-from ntkode.results import SOURCES_SHA256, RunRecord, user_code
+from ntkode.results import SOURCES_SHA256, RecordUnreadable, RunRecord, user_code
 
 DATA = "data"
 
@@ -40,12 +40,15 @@ def stale_runs(records: Iterable[RunRecord]) -> StaleRuns:
     each such data set once. Data that cannot be read any more are not compared.
 
     Args:
-        records: the stored runs; those without a provenance, because they failed early, are left out.
+        records: the stored runs; those without a readable provenance and config are left out.
     """
     stale, digests = StaleRuns(), {}
     for record in records:
-        stored, config = record.provenance(), record.config
-        if stored is None or config is None:
+        try:
+            stored, config = record.provenance(), record.config
+        except RecordUnreadable:  # the report names it
+            continue
+        if stored is None or config is None:  # it failed early
             continue
         if stored.get("sources_sha256") != SOURCES_SHA256:
             stale.by_ntkode.append(record.run_id)
